@@ -1,0 +1,122 @@
+#include "binding.h"
+
+#include <math.h>
+
+/* Longer waits than this (31 years) are no different from waiting for ever. */
+#define SECONDS_MAX 1e9
+
+bool fws_argument_seconds(PyObject *value, const char *name, fws_ns *ns)
+{
+    if (value == NULL || value == Py_None) {
+        *ns = FWS_FOREVER;
+        return true;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds or None, not %.100s",
+                         name, Py_TYPE(value)->tp_name);
+        return false;
+    }
+    if (isnan(seconds) || seconds < 0) {
+        PyErr_Format(PyExc_ValueError, "%s must be at least 0 seconds, not %R", name, value);
+        return false;
+    }
+    *ns = seconds > SECONDS_MAX ? FWS_FOREVER : (fws_ns)(seconds * (double)FWS_NS_PER_S);
+    return true;
+}
+
+bool fws_argument_payload(PyObject *value, const char *function, fws_payload *payload)
+{
+    payload->has_view = false;
+    payload->is_text = PyUnicode_Check(value);
+    if (payload->is_text) {
+        Py_ssize_t size;
+        payload->data = PyUnicode_AsUTF8AndSize(value, &size); /* lone surrogates: an error */
+        payload->size = (size_t)size;
+        return payload->data != NULL;
+    }
+    if (!PyObject_CheckBuffer(value)) {
+        PyErr_Format(PyExc_TypeError, "%s takes str or a bytes-like object, not %.100s", function,
+                     Py_TYPE(value)->tp_name);
+        return false;
+    }
+    if (PyObject_GetBuffer(value, &payload->view, PyBUF_SIMPLE) < 0)
+        return false;
+    payload->has_view = true;
+    payload->data = payload->view.buf;
+    payload->size = (size_t)payload->view.len;
+    return true;
+}
+
+void fws_argument_release(fws_payload *payload)
+{
+    if (payload->has_view)
+        PyBuffer_Release(&payload->view);
+    payload->has_view = false;
+}
+
+static bool read_name(PyObject *value, fws_channel_name *name)
+{
+    if (!PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "channel names are str, not %.100s", Py_TYPE(value)->tp_name);
+        return false;
+    }
+    Py_ssize_t size;
+    name->data = PyUnicode_AsUTF8AndSize(value, &size);
+    if (name->data == NULL)
+        return false;
+    name->size = (size_t)size;
+    if (size == 0) {
+        PyErr_SetString(PyExc_ValueError, "a channel name must not be empty");
+        return false;
+    }
+    if (size > FWS_CHANNEL_NAME_MAX) {
+        PyErr_Format(PyExc_ValueError, "a channel name has at most %d bytes in UTF-8, not %zd",
+                     FWS_CHANNEL_NAME_MAX, size);
+        return false;
+    }
+    return true;
+}
+
+bool fws_argument_channels(PyObject *value, fws_channels *channels)
+{
+    channels->names = NULL;
+    channels->count = 0;
+    if (PyUnicode_Check(value)) {
+        channels->owner = PyTuple_Pack(1, value);
+    } else if (PyObject_CheckBuffer(value)) { /* bytes would be a sequence of numbers */
+        PyErr_Format(PyExc_TypeError, "channels must be a str or an iterable of str, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        channels->owner = NULL;
+    } else {
+        channels->owner = PySequence_Tuple(value);
+        if (channels->owner == NULL && PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError,
+                         "channels must be a str or an iterable of str, not %.100s",
+                         Py_TYPE(value)->tp_name);
+    }
+    if (channels->owner == NULL)
+        return false;
+    channels->count = (size_t)PyTuple_GET_SIZE(channels->owner);
+    channels->names = PyMem_New(fws_channel_name, channels->count ? channels->count : 1);
+    if (channels->names == NULL) {
+        PyErr_NoMemory();
+        fws_argument_channels_release(channels);
+        return false;
+    }
+    for (size_t i = 0; i < channels->count; i++) {
+        if (!read_name(PyTuple_GET_ITEM(channels->owner, (Py_ssize_t)i), &channels->names[i])) {
+            fws_argument_channels_release(channels);
+            return false;
+        }
+    }
+    return true;
+}
+
+void fws_argument_channels_release(fws_channels *channels)
+{
+    PyMem_Free(channels->names);
+    Py_CLEAR(channels->owner);
+    channels->names = NULL;
+}

@@ -1,0 +1,424 @@
+/* The type Engine: one I/O engine with its hub, for one WebSockets extension in one process. */
+#include "binding.h"
+
+#include <string.h>
+
+typedef struct {
+    PyObject_HEAD fws_module_state *state;
+    fws_engine *core;
+} engine_object;
+
+/* ---- life ---- */
+
+static bool read_policy(const char *name, fws_slow_consumer *policy)
+{
+    if (strcmp(name, "close") == 0)
+        *policy = FWS_SLOW_CLOSE;
+    else if (strcmp(name, "drop_oldest") == 0)
+        *policy = FWS_SLOW_DROP_OLDEST;
+    else if (strcmp(name, "drop_newest") == 0)
+        *policy = FWS_SLOW_DROP_NEWEST;
+    else
+        return false;
+    return true;
+}
+
+static bool read_config(PyObject *args, PyObject *kwargs, fws_engine_config *config)
+{
+    static char *keywords[] = {"ping_interval", "ping_timeout", "close_timeout", "max_message_size",
+                               "receive_queue", "send_buffer",  "slow_consumer", NULL};
+    double ping_interval, ping_timeout, close_timeout;
+    unsigned long long max_message_size;
+    unsigned int receive_queue;
+    Py_ssize_t send_buffer;
+    const char *policy;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$dddKIns:Engine", keywords, &ping_interval,
+                                     &ping_timeout, &close_timeout, &max_message_size,
+                                     &receive_queue, &send_buffer, &policy))
+        return false;
+    if (!(ping_interval >= 0) || !(ping_timeout >= 0) || !(close_timeout >= 0) ||
+        receive_queue == 0 || send_buffer < 0 || !read_policy(policy, &config->slow_consumer)) {
+        PyErr_SetString(PyExc_ValueError, "Engine() got a value out of range");
+        return false;
+    }
+    config->ping_interval = (fws_ns)(ping_interval * (double)FWS_NS_PER_S);
+    config->ping_timeout = (fws_ns)(ping_timeout * (double)FWS_NS_PER_S);
+    config->close_timeout = (fws_ns)(close_timeout * (double)FWS_NS_PER_S);
+    config->max_message_size = max_message_size;
+    config->receive_queue = receive_queue;
+    config->send_buffer = (size_t)send_buffer;
+    return true;
+}
+
+static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    fws_engine_config config;
+    fws_module_state *state = fws_module_state_of(type);
+    if (state == NULL || !read_config(args, kwargs, &config))
+        return NULL;
+    engine_object *self = (engine_object *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->state = state;
+    self->core = fws_engine_new(&config);
+    if (self->core == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static void engine_dealloc(PyObject *object)
+{
+    engine_object *self = (engine_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->core) {
+        fws_engine *core = self->core;
+        Py_BEGIN_ALLOW_THREADS fws_engine_free(core);
+        Py_END_ALLOW_THREADS
+    }
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* ---- websockets ---- */
+
+static fws_websocket_object *read_websocket(engine_object *self, PyObject *value, const char *name)
+{
+    if (PyObject_TypeCheck(value, self->state->websocket_type))
+        return (fws_websocket_object *)value;
+    PyErr_Format(PyExc_TypeError, "%s must be a WebSocket, not %.100s", name,
+                 Py_TYPE(value)->tp_name);
+    return NULL;
+}
+
+PyDoc_STRVAR(
+    attach_doc,
+    "attach($self, websocket, fd, reply, received, /)\n--\n\n"
+    "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
+    "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
+    "send first (the 101 answer). received: bytes already read past the request. OSError\n"
+    "or MemoryError: the descriptor stays the caller's.");
+
+static PyObject *engine_attach(PyObject *object, PyObject *args)
+{
+    engine_object *self = (engine_object *)object;
+    PyObject *value;
+    int fd;
+    Py_buffer reply, received;
+    if (!PyArg_ParseTuple(args, "Oiy*y*:attach", &value, &fd, &reply, &received))
+        return NULL;
+    fws_websocket_object *websocket = read_websocket(self, value, "websocket");
+    fws_websocket *core = NULL;
+    if (websocket && websocket->core) {
+        PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
+    } else if (websocket) {
+        core = fws_engine_attach(self->core, fd, FWS_ROLE_SERVER, reply.buf, (size_t)reply.len,
+                                 received.buf, (size_t)received.len);
+        if (core == NULL)
+            PyErr_SetFromErrno(PyExc_OSError);
+        else {
+            websocket->core = core;
+            websocket->engine = Py_NewRef(object);
+        }
+    }
+    PyBuffer_Release(&reply);
+    PyBuffer_Release(&received);
+    if (core == NULL)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(subscribe_doc,
+             "subscribe($self, websocket, channels, /)\n--\n\n"
+             "Subscribe the websocket to all of the channels, or to none on an error.\n"
+             "False when it is closing or closed.");
+
+static PyObject *engine_subscribe(PyObject *object, PyObject *args)
+{
+    engine_object *self = (engine_object *)object;
+    PyObject *value, *names;
+    fws_channels channels;
+    if (!PyArg_ParseTuple(args, "OO:subscribe", &value, &names))
+        return NULL;
+    fws_websocket_object *websocket = read_websocket(self, value, "ws");
+    if (websocket == NULL || !fws_argument_channels(names, &channels))
+        return NULL;
+    fws_hub_status status = FWS_HUB_NO_MEMORY;
+    bool open = fws_websocket_object_open(websocket);
+    if (open)
+        status =
+            fws_hub_subscribe(&self->core->hub, websocket->core, channels.names, channels.count);
+    fws_argument_channels_release(&channels);
+    if (!open)
+        return NULL;
+    if (status == FWS_HUB_NO_MEMORY)
+        return PyErr_NoMemory();
+    return PyBool_FromLong(status == FWS_HUB_OK);
+}
+
+PyDoc_STRVAR(unsubscribe_doc, "unsubscribe($self, websocket, channels=None, /)\n--\n\n"
+                              "End the subscriptions to the channels, or to all of them (None).");
+
+static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
+{
+    engine_object *self = (engine_object *)object;
+    PyObject *value, *names = Py_None;
+    if (!PyArg_ParseTuple(args, "O|O:unsubscribe", &value, &names))
+        return NULL;
+    fws_websocket_object *websocket = read_websocket(self, value, "ws");
+    if (websocket == NULL)
+        return NULL;
+    fws_channels channels = {0};
+    if (names != Py_None && !fws_argument_channels(names, &channels))
+        return NULL;
+    if (websocket->core)
+        fws_hub_unsubscribe(&self->core->hub, websocket->core, channels.names, channels.count);
+    fws_argument_channels_release(&channels);
+    Py_RETURN_NONE;
+}
+
+/* The names are collected under the hub's lock into plain memory; Python objects come after it. */
+typedef struct {
+    char *data; /* each name after its size */
+    size_t size;
+    bool failed;
+} name_list;
+
+static void add_name(void *context, const char *name, size_t size)
+{
+    name_list *list = context;
+    char *grown = list->failed ? NULL : realloc(list->data, list->size + sizeof size + size);
+    if (grown == NULL) {
+        list->failed = true;
+        return;
+    }
+    list->data = grown;
+    memcpy(grown + list->size, &size, sizeof size);
+    memcpy(grown + list->size + sizeof size, name, size);
+    list->size += sizeof size + size;
+}
+
+PyDoc_STRVAR(channels_doc, "channels($self, websocket, /)\n--\n\n"
+                           "The names of the channels of the websocket, a list of str.");
+
+static PyObject *engine_channels(PyObject *object, PyObject *value)
+{
+    engine_object *self = (engine_object *)object;
+    fws_websocket_object *websocket = read_websocket(self, value, "ws");
+    if (websocket == NULL)
+        return NULL;
+    name_list list = {0};
+    if (websocket->core)
+        fws_hub_visit(&self->core->hub, websocket->core, add_name, &list);
+    PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
+    for (size_t at = 0; result != NULL && at < list.size;) {
+        size_t size;
+        memcpy(&size, list.data + at, sizeof size);
+        PyObject *name = PyUnicode_DecodeUTF8(list.data + at + sizeof size, (Py_ssize_t)size, NULL);
+        if (name == NULL || PyList_Append(result, name) < 0)
+            Py_CLEAR(result);
+        Py_XDECREF(name);
+        at += sizeof size + size;
+    }
+    free(list.data);
+    return result;
+}
+
+/* ---- publishing ---- */
+
+/* `exclude`: None, a websocket, or an iterable of them. Returns a tuple, or NULL with an error. */
+static PyObject *read_excluded(engine_object *self, PyObject *value)
+{
+    if (value == Py_None)
+        return PyTuple_New(0);
+    if (PyObject_TypeCheck(value, self->state->websocket_type))
+        return PyTuple_Pack(1, value);
+    PyObject *tuple = PySequence_Tuple(value);
+    if (tuple == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError,
+                         "exclude must be a WebSocket, an iterable of them or None, not %.100s",
+                         Py_TYPE(value)->tp_name);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        if (read_websocket(self, PyTuple_GET_ITEM(tuple, i), "each item of exclude") == NULL) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
+    }
+    return tuple;
+}
+
+static fws_buffer *frame_of(const fws_payload *payload)
+{
+    uint8_t header[FWS_FRAME_HEADER_MAX];
+    fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+    size_t size = fws_frame_encode(header, true, opcode, payload->size, NULL);
+    return fws_buffer_join(header, size, payload->data, payload->size);
+}
+
+static long publish(engine_object *self, fws_buffer *frame, const fws_channels *channels,
+                    PyObject *excluded)
+{
+    size_t count = 0;
+    fws_websocket **cores = NULL;
+    if (PyTuple_GET_SIZE(excluded) > 0) {
+        cores = PyMem_New(fws_websocket *, (size_t)PyTuple_GET_SIZE(excluded));
+        if (cores == NULL)
+            return -1;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(excluded); i++) {
+            fws_websocket *core = ((fws_websocket_object *)PyTuple_GET_ITEM(excluded, i))->core;
+            if (core)
+                cores[count++] = core;
+        }
+    }
+    long delivered;
+    Py_BEGIN_ALLOW_THREADS delivered =
+        fws_hub_publish(&self->core->hub, frame, channels->names, channels->count, cores, count);
+    Py_END_ALLOW_THREADS PyMem_Free(cores);
+    return delivered;
+}
+
+PyDoc_STRVAR(publish_doc,
+             "publish($self, data, channels, exclude=None, /)\n--\n\n"
+             "Queue one message for each subscriber of the channels, once; returns for\n"
+             "how many.");
+
+static PyObject *engine_publish(PyObject *object, PyObject *args)
+{
+    engine_object *self = (engine_object *)object;
+    PyObject *data, *names, *exclude = Py_None;
+    if (!PyArg_ParseTuple(args, "OO|O:publish", &data, &names, &exclude))
+        return NULL;
+    fws_payload payload;
+    fws_channels channels;
+    if (!fws_argument_payload(data, "publish()", &payload))
+        return NULL;
+    if (!fws_argument_channels(names, &channels)) {
+        fws_argument_release(&payload);
+        return NULL;
+    }
+    PyObject *excluded = read_excluded(self, exclude);
+    fws_buffer *frame = excluded ? frame_of(&payload) : NULL;
+    fws_argument_release(&payload);
+    long delivered = -1;
+    if (frame) {
+        delivered = publish(self, frame, &channels, excluded);
+        fws_buffer_drop(frame);
+    }
+    fws_argument_channels_release(&channels);
+    if (delivered < 0 && excluded)
+        PyErr_NoMemory();
+    Py_XDECREF(excluded);
+    return delivered < 0 ? NULL : PyLong_FromLong(delivered);
+}
+
+/* ---- all of them ---- */
+
+PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason, /)\n--\n\n"
+                            "Start the closing handshake of every websocket; returns of how many.");
+
+static PyObject *engine_close_all(PyObject *object, PyObject *args)
+{
+    engine_object *self = (engine_object *)object;
+    int code;
+    const char *reason;
+    if (!PyArg_ParseTuple(args, "is:close_all", &code, &reason))
+        return NULL;
+    if (code < 0 || code > UINT16_MAX || !fws_close_code_is_legal((uint16_t)code)) {
+        PyErr_Format(PyExc_ValueError, "close code %d may not be sent (RFC 6455 section 7.4)",
+                     code);
+        return NULL;
+    }
+    size_t closed;
+    Py_BEGIN_ALLOW_THREADS closed = fws_engine_close_all(self->core, (uint16_t)code, reason);
+    Py_END_ALLOW_THREADS return PyLong_FromSize_t(closed);
+}
+
+PyDoc_STRVAR(wait_empty_doc,
+             "wait_empty($self, timeout, /)\n--\n\n"
+             "Wait until every websocket is finished; False after timeout seconds.");
+
+static PyObject *engine_wait_empty(PyObject *object, PyObject *value)
+{
+    engine_object *self = (engine_object *)object;
+    fws_ns timeout;
+    if (!fws_argument_seconds(value, "timeout", &timeout))
+        return NULL;
+    if (timeout == FWS_FOREVER) {
+        PyErr_SetString(PyExc_ValueError, "timeout must be a number of seconds");
+        return NULL;
+    }
+    bool empty;
+    Py_BEGIN_ALLOW_THREADS empty = fws_engine_wait_empty(self->core, timeout);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(empty);
+}
+
+PyDoc_STRVAR(stop_doc, "stop($self)\n--\n\nCut off what is left and end the loop thread.");
+
+static PyObject *engine_stop(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    engine_object *self = (engine_object *)object;
+    Py_BEGIN_ALLOW_THREADS fws_engine_stop(self->core);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(after_fork_doc, "after_fork($self)\n--\n\n"
+                             "In a forked child: leave the parent's connections to the parent.");
+
+static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    fws_engine_after_fork(((engine_object *)object)->core);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(counters_doc, "counters($self)\n--\n\n"
+                           "What has been counted since the start: a dict of str to int.");
+
+static unsigned long long load(const atomic_uint_least64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static PyObject *engine_counters(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    fws_engine *core = ((engine_object *)object)->core;
+    const fws_engine_counters *counters = &core->counters;
+    return Py_BuildValue(
+        "{s:n,s:K,s:K,s:K,s:K,s:K,s:K}", "connections", (Py_ssize_t)fws_engine_count(core),
+        "messages_in", load(&counters->messages_in), "messages_out", load(&counters->messages_out),
+        "bytes_in", load(&counters->bytes_in), "bytes_out", load(&counters->bytes_out),
+        "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
+        load(&counters->loop_wakeups));
+}
+
+static PyMethodDef engine_methods[] = {
+    {"attach", engine_attach, METH_VARARGS, attach_doc},
+    {"subscribe", engine_subscribe, METH_VARARGS, subscribe_doc},
+    {"unsubscribe", engine_unsubscribe, METH_VARARGS, unsubscribe_doc},
+    {"channels", engine_channels, METH_O, channels_doc},
+    {"publish", engine_publish, METH_VARARGS, publish_doc},
+    {"close_all", engine_close_all, METH_VARARGS, close_all_doc},
+    {"wait_empty", engine_wait_empty, METH_O, wait_empty_doc},
+    {"stop", engine_stop, METH_NOARGS, stop_doc},
+    {"after_fork", engine_after_fork, METH_NOARGS, after_fork_doc},
+    {"counters", engine_counters, METH_NOARGS, counters_doc},
+    {0},
+};
+
+static PyType_Slot engine_slots[] = {
+    {Py_tp_doc, "The I/O engine of one process: its loop thread starts with the first attach()."},
+    {Py_tp_new, engine_new},
+    {Py_tp_dealloc, engine_dealloc},
+    {Py_tp_methods, engine_methods},
+    {0, NULL},
+};
+
+PyType_Spec fws_engine_spec = {
+    .name = "flask_websockets._core.Engine",
+    .basicsize = sizeof(engine_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = engine_slots,
+};

@@ -1,0 +1,89 @@
+/* What iter_data() and its sisters return. A type of its own rather than a generator, because it
+ * has to tell leaving the loop early (disconnect with 1000) from an exception that passes through
+ * it (leave the websocket to whoever handles the exception). */
+#include "binding.h"
+
+typedef struct {
+    PyObject_HEAD fws_websocket_object *websocket;
+    fws_iterate kind;
+    bool begun;
+    bool exhausted;
+} iterator_object;
+
+PyObject *fws_iterator_new(fws_websocket_object *websocket, fws_iterate kind)
+{
+    PyTypeObject *type = websocket->state->iterator_type;
+    iterator_object *self = (iterator_object *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->websocket = (fws_websocket_object *)Py_NewRef((PyObject *)websocket);
+    self->kind = kind;
+    return (PyObject *)self;
+}
+
+static void iterator_dealloc(PyObject *object)
+{
+    iterator_object *self = (iterator_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    /* A for loop drops its iterator when it is left; while an exception unwinds, it is set. */
+    if (self->begun && !self->exhausted && !PyErr_Occurred() && self->websocket->core)
+        fws_websocket_close(self->websocket->core, FWS_CLOSE_NORMAL, NULL, 0);
+    Py_DECREF(self->websocket);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static bool is_wanted(fws_iterate kind, uint8_t opcode)
+{
+    switch (kind) {
+    case FWS_ITERATE_TEXT:
+        return opcode == FWS_OPCODE_TEXT;
+    case FWS_ITERATE_BYTES:
+        return opcode == FWS_OPCODE_BINARY;
+    case FWS_ITERATE_DATA:
+    case FWS_ITERATE_JSON:
+        return true;
+    }
+    Py_UNREACHABLE();
+}
+
+static PyObject *iterator_next(PyObject *object)
+{
+    iterator_object *self = (iterator_object *)object;
+    if (self->exhausted || !fws_websocket_object_open(self->websocket))
+        return NULL;
+    self->begun = true;
+    fws_message message;
+    for (;;) {
+        int status = fws_websocket_object_receive(self->websocket, FWS_FOREVER, &message);
+        if (status == FWS_CLOSED)
+            self->exhausted = true;
+        if (status != FWS_OK)
+            return NULL; /* the end, or an exception from a signal handler */
+        if (is_wanted(self->kind, message.opcode))
+            break;
+        fws_message_free(&message);
+    }
+    PyObject *data = fws_websocket_object_message(&message);
+    if (data == NULL || self->kind != FWS_ITERATE_JSON)
+        return data;
+    PyObject *value = PyObject_CallMethodOneArg((PyObject *)self->websocket,
+                                                self->websocket->state->load_json_name, data);
+    Py_DECREF(data);
+    return value;
+}
+
+static PyType_Slot iterator_slots[] = {
+    {Py_tp_doc, "Iterator over the messages of a websocket."},
+    {Py_tp_dealloc, iterator_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, iterator_next},
+    {0, NULL},
+};
+
+PyType_Spec fws_iterator_spec = {
+    .name = "flask_websockets._core.MessageIterator",
+    .basicsize = sizeof(iterator_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = iterator_slots,
+};

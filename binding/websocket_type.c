@@ -1,0 +1,505 @@
+/* The type WebSocket: the part of flask_websockets.WebSocket that sends and receives. */
+#include "binding.h"
+
+#include <string.h>
+
+/* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
+ * back costs more. Bytes. */
+#define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
+
+#define PING_WAIT_DEFAULT (20 * FWS_NS_PER_S) /* when the engine has no ping timeout of its own */
+
+#define PING_PAYLOAD_SIZE 8 /* of our own choice: enough that no two pings are alike */
+
+/* ---- life ---- */
+
+static PyObject *websocket_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                               PyObject *Py_UNUSED(kwargs))
+{
+    fws_module_state *state = fws_module_state_of(type);
+    if (state == NULL)
+        return NULL;
+    fws_websocket_object *self = (fws_websocket_object *)type->tp_alloc(type, 0);
+    if (self != NULL)
+        self->state = state;
+    return (PyObject *)self;
+}
+
+static void websocket_dealloc(PyObject *object)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->weak_references)
+        PyObject_ClearWeakRefs(object);
+    if (self->core) {
+        /* Nobody can use it any more. A handler's wrapper has closed it; this is for the others. */
+        fws_websocket_close(self->core, FWS_CLOSE_GOING_AWAY, NULL, 0);
+        fws_websocket_drop(self->core);
+    }
+    Py_XDECREF(self->engine);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* ---- errors ---- */
+
+static void raise_closed(fws_websocket_object *self)
+{
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    PyObject *reason =
+        PyUnicode_DecodeUTF8(status.close_reason, (Py_ssize_t)status.close_reason_size, "replace");
+    if (reason == NULL)
+        return;
+    PyObject *error =
+        PyObject_CallFunction(self->state->connection_closed, "iO", (int)status.close_code, reason);
+    Py_DECREF(reason);
+    if (error == NULL)
+        return;
+    PyErr_SetObject(self->state->connection_closed, error);
+    Py_DECREF(error);
+}
+
+/* Sets the exception that a status stands for; always NULL. */
+static PyObject *raise_status(fws_websocket_object *self, fws_status status)
+{
+    switch (status) {
+    case FWS_CLOSED:
+        raise_closed(self);
+        break;
+    case FWS_NO_MEMORY:
+        PyErr_NoMemory();
+        break;
+    case FWS_NO_DESCRIPTOR:
+        PyErr_SetFromErrno(PyExc_OSError);
+        break;
+    case FWS_TIMEOUT:
+        PyErr_SetString(PyExc_TimeoutError, "the pong did not come in time");
+        break;
+    case FWS_OK:
+    case FWS_WOULD_BLOCK:
+    case FWS_INTERRUPTED:
+        PyErr_SetString(PyExc_SystemError, "unexpected status of a websocket");
+        break;
+    }
+    return NULL;
+}
+
+bool fws_websocket_object_open(fws_websocket_object *self)
+{
+    if (self->core)
+        return true;
+    PyObject *result = PyObject_CallMethodNoArgs((PyObject *)self, self->state->open_name);
+    if (result == NULL)
+        return false;
+    Py_DECREF(result);
+    if (self->core == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the websocket is not connected");
+        return false;
+    }
+    return true;
+}
+
+/* ---- sending ---- */
+
+static PyObject *send_payload(fws_websocket_object *self, fws_payload *payload, bool as_text)
+{
+    fws_opcode opcode = as_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+    fws_status status = FWS_WOULD_BLOCK;
+    if (payload->size <= SEND_WITH_GIL_MAX)
+        status = fws_websocket_send(self->core, opcode, payload->data, payload->size, false);
+    if (status == FWS_WOULD_BLOCK) {
+        Py_BEGIN_ALLOW_THREADS status =
+            fws_websocket_send(self->core, opcode, payload->data, payload->size, true);
+        Py_END_ALLOW_THREADS
+    }
+    fws_argument_release(payload);
+    if (status != FWS_OK)
+        return raise_status(self, status);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    send_doc,
+    "send($self, data, /)\n--\n\n"
+    "Send one message: a str as a text message, a bytes-like object as a binary one.\n\n"
+    "Waits while more than WEBSOCKETS_SEND_BUFFER bytes are queued for this peer. Safe\n"
+    "from any thread; messages never interleave.\n\n"
+    "Raises TypeError for any other type, ConnectionClosed when the connection is closing\n"
+    "or closed. RFC 6455 section 5.6.");
+
+static PyObject *websocket_send(PyObject *object, PyObject *data)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    fws_payload payload;
+    if (!fws_argument_payload(data, "send()", &payload))
+        return NULL;
+    if (!fws_websocket_object_open(self)) {
+        fws_argument_release(&payload);
+        return NULL;
+    }
+    return send_payload(self, &payload, payload.is_text);
+}
+
+PyDoc_STRVAR(send_text_doc,
+             "send_text($self, data, /)\n--\n\n"
+             "Send a str as one text message. TypeError for any other type; else as\n"
+             "send().");
+
+static PyObject *websocket_send_text(PyObject *object, PyObject *data)
+{
+    if (!PyUnicode_Check(data)) {
+        PyErr_Format(PyExc_TypeError, "send_text() takes str, not %.100s", Py_TYPE(data)->tp_name);
+        return NULL;
+    }
+    return websocket_send(object, data);
+}
+
+PyDoc_STRVAR(
+    send_bytes_doc,
+    "send_bytes($self, data, /)\n--\n\n"
+    "Send one binary message: a bytes-like object, or the UTF-8 of a str. Else as send().");
+
+static PyObject *websocket_send_bytes(PyObject *object, PyObject *data)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    fws_payload payload;
+    if (!fws_argument_payload(data, "send_bytes()", &payload))
+        return NULL;
+    if (!fws_websocket_object_open(self)) {
+        fws_argument_release(&payload);
+        return NULL;
+    }
+    return send_payload(self, &payload, false);
+}
+
+/* ---- receiving ---- */
+
+int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
+                                 fws_message *message)
+{
+    fws_status status = fws_websocket_receive_ready(self->core, message);
+    if (status == FWS_WOULD_BLOCK) {
+        fws_ns deadline = timeout_ns == FWS_FOREVER ? FWS_FOREVER : fws_clock_now() + timeout_ns;
+        do {
+            Py_BEGIN_ALLOW_THREADS status =
+                fws_websocket_receive_wait(self->core, deadline, message);
+            Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED &&
+                                     PyErr_CheckSignals() < 0) return -1;
+        } while (status == FWS_INTERRUPTED);
+    }
+    if (status == FWS_OK || status == FWS_CLOSED || status == FWS_TIMEOUT)
+        return (int)status;
+    raise_status(self, status);
+    return -1;
+}
+
+PyObject *fws_websocket_object_message(fws_message *message)
+{
+    PyObject *result;
+    if (message->opcode == FWS_OPCODE_TEXT)
+        result =
+            PyUnicode_DecodeUTF8((const char *)message->data, (Py_ssize_t)message->length, NULL);
+    else
+        result =
+            PyBytes_FromStringAndSize((const char *)message->data, (Py_ssize_t)message->length);
+    fws_message_free(message);
+    return result;
+}
+
+PyDoc_STRVAR(
+    receive_doc,
+    "receive($self, timeout=None)\n--\n\n"
+    "The next message: str for a text message, bytes for a binary one.\n\n"
+    "timeout: seconds to wait; None waits until the connection closes, 0 does not wait.\n"
+    "Returns None when the time is over; nothing is lost by that.\n\n"
+    "Raises ConnectionClosed once the connection is closed and all that had arrived is\n"
+    "taken; TypeError or ValueError for a bad timeout. Safe from any thread: each message\n"
+    "goes to one of them. RFC 6455 section 6.2.");
+
+static PyObject *websocket_receive(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                                   PyObject *names)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
+    if (count + named > 1) {
+        PyErr_SetString(PyExc_TypeError, "receive() takes one argument, timeout");
+        return NULL;
+    }
+    if (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "timeout")) {
+        PyErr_Format(PyExc_TypeError, "receive() got an unexpected keyword argument '%U'",
+                     PyTuple_GET_ITEM(names, 0));
+        return NULL;
+    }
+    fws_ns timeout;
+    if (!fws_argument_seconds(count + named ? args[0] : NULL, "timeout", &timeout) ||
+        !fws_websocket_object_open(self))
+        return NULL;
+    fws_message message;
+    int status = fws_websocket_object_receive(self, timeout, &message);
+    if (status == FWS_OK)
+        return fws_websocket_object_message(&message);
+    if (status == FWS_TIMEOUT)
+        Py_RETURN_NONE;
+    if (status == FWS_CLOSED)
+        raise_closed(self);
+    return NULL;
+}
+
+PyDoc_STRVAR(iter_data_doc,
+             "iter_data($self)\n--\n\n"
+             "Iterate over the messages (str or bytes). Waits for each, ends when the connection\n"
+             "closes; leaving the loop early (break, return) disconnects with 1000.");
+PyDoc_STRVAR(iter_text_doc, "iter_text($self)\n--\n\n"
+                            "As iter_data(), text messages only; binary ones are passed over.");
+PyDoc_STRVAR(iter_bytes_doc, "iter_bytes($self)\n--\n\n"
+                             "As iter_data(), binary messages only; text ones are passed over.");
+PyDoc_STRVAR(iter_json_doc,
+             "iter_json($self)\n--\n\n"
+             "As iter_data(), each message decoded by the app's JSON provider, which\n"
+             "raises ValueError for one that is not JSON.");
+
+static PyObject *websocket_iter_data(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return fws_iterator_new((fws_websocket_object *)self, FWS_ITERATE_DATA);
+}
+
+static PyObject *websocket_iter_text(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return fws_iterator_new((fws_websocket_object *)self, FWS_ITERATE_TEXT);
+}
+
+static PyObject *websocket_iter_bytes(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return fws_iterator_new((fws_websocket_object *)self, FWS_ITERATE_BYTES);
+}
+
+static PyObject *websocket_iter_json(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return fws_iterator_new((fws_websocket_object *)self, FWS_ITERATE_JSON);
+}
+
+/* ---- control frames ---- */
+
+PyDoc_STRVAR(
+    close_doc,
+    "close($self, code=1000, reason='')\n--\n\n"
+    "Start the closing handshake; the engine completes it, so this does not wait.\n\n"
+    "code: 1000 to 1003, 1007 to 1014 or 3000 to 4999. reason: str of at most 123 bytes in\n"
+    "UTF-8. ValueError for others, and then nothing is sent. Does nothing when the\n"
+    "connection is closing or closed. RFC 6455 sections 5.5.1, 7.1.2 and 7.4.");
+
+static PyObject *websocket_close(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"code", "reason", NULL};
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    int code = FWS_CLOSE_NORMAL;
+    PyObject *reason = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iO:close", keywords, &code, &reason))
+        return NULL;
+    if (code < 0 || code > UINT16_MAX || !fws_close_code_is_legal((uint16_t)code)) {
+        PyErr_Format(PyExc_ValueError,
+                     "close code %d may not be sent: take 1000 to 1003, 1007 to 1014 or 3000 to "
+                     "4999 (RFC 6455 section 7.4)",
+                     code);
+        return NULL;
+    }
+    const char *text = NULL;
+    Py_ssize_t size = 0;
+    if (reason != NULL && reason != Py_None) {
+        if (!PyUnicode_Check(reason)) {
+            PyErr_Format(PyExc_TypeError, "reason must be str, not %.100s",
+                         Py_TYPE(reason)->tp_name);
+            return NULL;
+        }
+        text = PyUnicode_AsUTF8AndSize(reason, &size);
+        if (text == NULL)
+            return NULL;
+        if (size > FWS_CLOSE_REASON_MAX) {
+            PyErr_Format(PyExc_ValueError, "reason has at most %d bytes in UTF-8, not %zd",
+                         FWS_CLOSE_REASON_MAX, size);
+            return NULL;
+        }
+    }
+    if (!fws_websocket_object_open(self))
+        return NULL;
+    fws_websocket_close(self->core, (uint16_t)code, text, (size_t)size);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ping_doc,
+             "ping($self, data=b'')\n--\n\n"
+             "Send a ping, wait for its pong, return the round trip in seconds.\n\n"
+             "data: bytes-like or str, at most 125 bytes; empty lets the engine choose a payload.\n"
+             "Messages that arrive meanwhile are kept for receive().\n\n"
+             "Raises TimeoutError after WEBSOCKETS_PING_TIMEOUT, ConnectionClosed, ValueError for\n"
+             "more than 125 bytes. RFC 6455 sections 5.5.2 and 5.5.3.");
+
+static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"data", NULL};
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    PyObject *data = NULL;
+    fws_payload payload = {0};
+    uint8_t own[PING_PAYLOAD_SIZE];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:ping", keywords, &data) ||
+        (data != NULL && !fws_argument_payload(data, "ping()", &payload)))
+        return NULL;
+    if (payload.size > FWS_FRAME_CONTROL_MAX) {
+        PyErr_Format(PyExc_ValueError, "a ping carries at most %d bytes, not %zu",
+                     FWS_FRAME_CONTROL_MAX, payload.size);
+        fws_argument_release(&payload);
+        return NULL;
+    }
+    if (!fws_websocket_object_open(self)) {
+        fws_argument_release(&payload);
+        return NULL;
+    }
+    const void *bytes = payload.data;
+    size_t size = payload.size;
+    if (size == 0) {
+        fws_engine_entropy(own);
+        fws_engine_entropy(own + 4);
+        bytes = own;
+        size = sizeof own;
+    }
+    fws_ns wait = self->core->engine->config.ping_timeout;
+    fws_ns deadline = fws_clock_now() + (wait > 0 ? wait : PING_WAIT_DEFAULT);
+    fws_ns round_trip = 0;
+    fws_status status;
+    do {
+        Py_BEGIN_ALLOW_THREADS status =
+            fws_websocket_ping(self->core, bytes, size, deadline, &round_trip);
+        Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
+        {
+            fws_argument_release(&payload);
+            return NULL;
+        }
+    } while (status == FWS_INTERRUPTED);
+    fws_argument_release(&payload);
+    if (status != FWS_OK)
+        return raise_status(self, status);
+    return PyFloat_FromDouble((double)round_trip / (double)FWS_NS_PER_S);
+}
+
+/* ---- attributes ---- */
+
+static PyObject *get_state_number(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core == NULL)
+        return PyLong_FromLong(0); /* CONNECTING */
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    switch (status.state) {
+    case FWS_STATE_OPEN:
+        return PyLong_FromLong(1);
+    case FWS_STATE_CLOSING:
+    case FWS_STATE_ENDING:
+        return PyLong_FromLong(2);
+    case FWS_STATE_CLOSED:
+        return PyLong_FromLong(3);
+    }
+    Py_UNREACHABLE();
+}
+
+static PyObject *get_closed(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core == NULL)
+        Py_RETURN_FALSE;
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    return PyBool_FromLong(status.state != FWS_STATE_OPEN);
+}
+
+static PyObject *get_close_code(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core == NULL)
+        Py_RETURN_NONE;
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    if (status.close_code == 0)
+        Py_RETURN_NONE;
+    return PyLong_FromLong(status.close_code);
+}
+
+static PyObject *get_close_reason(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core == NULL)
+        Py_RETURN_NONE;
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    if (status.close_code == 0)
+        Py_RETURN_NONE;
+    return PyUnicode_DecodeUTF8(status.close_reason, (Py_ssize_t)status.close_reason_size,
+                                "replace");
+}
+
+static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core == NULL)
+        return PyLong_FromLong(0);
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    return PyLong_FromSize_t(status.buffered);
+}
+
+static PyGetSetDef websocket_attributes[] = {
+    {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
+    {"closed", get_closed, NULL,
+     "True once the connection is closing or closed: nothing more can be sent.", NULL},
+    {"close_code", get_close_code, NULL,
+     "The close code (int; 1005: the peer gave none, 1006: lost without a close), or None while "
+     "it\n"
+     "is open. RFC 6455 section 7.1.5.",
+     NULL},
+    {"close_reason", get_close_reason, NULL,
+     "The close reason (str, may be empty), or None while it is open. RFC 6455 section 7.1.6.",
+     NULL},
+    {"buffered_amount", get_buffered_amount, NULL,
+     "Bytes that are queued and not yet taken by the kernel.", NULL},
+    {0},
+};
+
+static PyMethodDef websocket_methods[] = {
+    {"send", websocket_send, METH_O, send_doc},
+    {"send_text", websocket_send_text, METH_O, send_text_doc},
+    {"send_bytes", websocket_send_bytes, METH_O, send_bytes_doc},
+    {"receive", (PyCFunction)(void (*)(void))websocket_receive, METH_FASTCALL | METH_KEYWORDS,
+     receive_doc},
+    {"iter_data", websocket_iter_data, METH_NOARGS, iter_data_doc},
+    {"iter_text", websocket_iter_text, METH_NOARGS, iter_text_doc},
+    {"iter_bytes", websocket_iter_bytes, METH_NOARGS, iter_bytes_doc},
+    {"iter_json", websocket_iter_json, METH_NOARGS, iter_json_doc},
+    {"close", (PyCFunction)(void (*)(void))websocket_close, METH_VARARGS | METH_KEYWORDS,
+     close_doc},
+    {"ping", (PyCFunction)(void (*)(void))websocket_ping, METH_VARARGS | METH_KEYWORDS, ping_doc},
+    {0},
+};
+
+static PyMemberDef websocket_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(fws_websocket_object, weak_references), READONLY,
+     NULL},
+    {0},
+};
+
+static PyType_Slot websocket_slots[] = {
+    {Py_tp_doc, "The connection part of a WebSocket; see flask_websockets.WebSocket."},
+    {Py_tp_new, websocket_new},
+    {Py_tp_dealloc, websocket_dealloc},
+    {Py_tp_methods, websocket_methods},
+    {Py_tp_getset, websocket_attributes},
+    {Py_tp_members, websocket_members},
+    {0, NULL},
+};
+
+PyType_Spec fws_websocket_spec = {
+    .name = "flask_websockets._core.WebSocket",
+    .basicsize = sizeof(fws_websocket_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = websocket_slots,
+};

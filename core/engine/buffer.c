@@ -1,0 +1,41 @@
+#include "buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+fws_buffer *fws_buffer_new(size_t size)
+{
+    if (size > SIZE_MAX - sizeof(fws_buffer))
+        return NULL;
+    fws_buffer *buffer = malloc(sizeof *buffer + size);
+    if (buffer == NULL)
+        return NULL;
+    atomic_init(&buffer->references, 1);
+    buffer->size = size;
+    buffer->published = false;
+    return buffer;
+}
+
+fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size)
+{
+    fws_buffer *buffer = fws_buffer_new(head_size + body_size);
+    if (buffer == NULL)
+        return NULL;
+    if (head_size > 0)
+        memcpy(buffer->data, head, head_size);
+    if (body_size > 0)
+        memcpy(buffer->data + head_size, body, body_size);
+    return buffer;
+}
+
+fws_buffer *fws_buffer_keep(fws_buffer *buffer)
+{
+    atomic_fetch_add_explicit(&buffer->references, 1, memory_order_relaxed);
+    return buffer;
+}
+
+void fws_buffer_drop(fws_buffer *buffer)
+{
+    if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) == 1)
+        free(buffer);
+}

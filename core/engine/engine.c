@@ -1,0 +1,424 @@
+#include "engine.h"
+
+#include "websocket_internal.h"
+
+#include "transport.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define READY_BATCH 256
+
+#define WEBSOCKET_OF(timer_)                                                                       \
+    ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
+
+void fws_engine_entropy(uint8_t out[4])
+{
+    while (getrandom(out, 4, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void init_lock(fws_engine *engine)
+{
+    pthread_mutex_init(&engine->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&engine->empty, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+fws_engine *fws_engine_new(const fws_engine_config *config)
+{
+    fws_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL)
+        return NULL;
+    engine->config = *config;
+    fws_hub_init(&engine->hub);
+    fws_pool_init(&engine->pool);
+    fws_timers_init(&engine->timers);
+    init_lock(engine);
+    return engine;
+}
+
+void fws_engine_free(fws_engine *engine)
+{
+    fws_engine_stop(engine);
+    fws_timers_clear(&engine->timers);
+    fws_hub_clear(&engine->hub);
+    fws_pool_clear(&engine->pool);
+    pthread_cond_destroy(&engine->empty);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine);
+}
+
+/* ---- called by websockets ---- */
+
+/* With the engine's lock: calls the loop thread out of its sleep, once. */
+static void rouse(fws_engine *engine)
+{
+    if (!engine->sleeping)
+        return;
+    engine->sleeping = false;
+    fws_loop_wake(engine->loop);
+}
+
+void fws_engine_arm(fws_engine *engine, fws_timer *timer, fws_ns deadline)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_timers_arm(&engine->timers, timer, deadline);
+    if (engine->sleep_until == FWS_FOREVER || deadline < engine->sleep_until)
+        rouse(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void fws_engine_queue_flush(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_websocket_keep(websocket);
+    pthread_mutex_lock(&engine->lock);
+    websocket->next_flush = engine->flush;
+    engine->flush = websocket;
+    rouse(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void fws_engine_retire(fws_engine *engine, fws_websocket *websocket)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_timers_cancel(&engine->timers, &websocket->timer);
+    if (websocket->previous)
+        websocket->previous->next = websocket->next;
+    else
+        engine->all = websocket->next;
+    if (websocket->next)
+        websocket->next->previous = websocket->previous;
+    websocket->next_retired = engine->retired;
+    engine->retired = websocket;
+    if (--engine->count == 0)
+        pthread_cond_broadcast(&engine->empty);
+    rouse(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+bool fws_engine_watch(fws_engine *engine, int fd, uint8_t old_events, uint8_t new_events,
+                      fws_websocket *websocket)
+{
+    /* The loop exists as long as a websocket is attached: fws_engine_stop finishes them first. */
+    return fws_loop_watch(engine->loop, fd, old_events, new_events, websocket);
+}
+
+/* ---- the loop thread ---- */
+
+static void flush_all(fws_websocket *list)
+{
+    while (list) {
+        fws_websocket *next = list->next_flush; /* on_flush may have it queued again */
+        fws_websocket_on_flush(list);
+        fws_websocket_drop(list);
+        list = next;
+    }
+}
+
+static void drop_retired(fws_websocket *list)
+{
+    while (list) {
+        fws_websocket *next = list->next_retired;
+        fws_websocket_drop(list);
+        list = next;
+    }
+}
+
+static void fire_timers(fws_engine *engine)
+{
+    fws_ns now = fws_clock_now();
+    for (;;) {
+        pthread_mutex_lock(&engine->lock);
+        fws_timer *timer = fws_timers_expired(&engine->timers, now);
+        pthread_mutex_unlock(&engine->lock);
+        if (timer == NULL)
+            return;
+        fws_websocket_on_timer(WEBSOCKET_OF(timer));
+    }
+}
+
+/* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
+static bool prepare_sleep(fws_engine *engine, fws_websocket **flush, fws_websocket **retired,
+                          fws_ns *timeout)
+{
+    pthread_mutex_lock(&engine->lock);
+    *flush = engine->flush;
+    *retired = engine->retired;
+    engine->flush = engine->retired = NULL;
+    *timeout = 0;
+    if (*flush == NULL && *retired == NULL) {
+        engine->sleep_until = fws_timers_next(&engine->timers);
+        engine->sleeping = true;
+        *timeout = FWS_FOREVER;
+        if (engine->sleep_until != FWS_FOREVER) {
+            fws_ns now = fws_clock_now();
+            *timeout = engine->sleep_until > now ? engine->sleep_until - now : 0;
+        }
+    }
+    bool go_on = !engine->stopping;
+    pthread_mutex_unlock(&engine->lock);
+    return go_on;
+}
+
+static void *run_loop(void *argument)
+{
+    fws_engine *engine = argument;
+    fws_readiness ready[READY_BATCH];
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), "fws-engine");
+#endif
+    fws_websocket *flush, *retired;
+    fws_ns timeout;
+    while (prepare_sleep(engine, &flush, &retired, &timeout)) {
+        /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
+        flush_all(flush);
+        drop_retired(retired);
+        int count = fws_loop_wait(engine->loop, ready, READY_BATCH, timeout);
+        atomic_fetch_add_explicit(&engine->counters.loop_wakeups, 1, memory_order_relaxed);
+        pthread_mutex_lock(&engine->lock);
+        engine->sleeping = false;
+        pthread_mutex_unlock(&engine->lock);
+        for (int i = 0; i < count; i++)
+            fws_websocket_on_ready(ready[i].owner, ready[i].ready);
+        fire_timers(engine);
+    }
+    flush_all(flush);
+    drop_retired(retired);
+    return NULL;
+}
+
+/* With the engine's lock. */
+static bool start(fws_engine *engine)
+{
+    if (engine->running)
+        return true;
+    engine->loop = fws_loop_new();
+    if (engine->loop == NULL)
+        return false;
+    engine->stopping = false;
+    engine->sleeping = false;
+    /* Signals are for the threads of the application. */
+    sigset_t every, before;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    int error = pthread_create(&engine->thread, NULL, run_loop, engine);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        fws_loop_free(engine->loop);
+        engine->loop = NULL;
+        errno = error;
+        return false;
+    }
+    engine->running = true;
+    return true;
+}
+
+void fws_engine_stop(fws_engine *engine)
+{
+    fws_websocket *websocket;
+    for (;;) { /* cut off what is left, while the loop still exists */
+        pthread_mutex_lock(&engine->lock);
+        websocket = engine->all;
+        if (websocket)
+            fws_websocket_keep(websocket);
+        pthread_mutex_unlock(&engine->lock);
+        if (websocket == NULL)
+            break;
+        fws_websocket_lock(websocket);
+        fws_websocket_finish(websocket);
+        fws_websocket_unlock(websocket);
+        fws_websocket_drop(websocket);
+    }
+    pthread_mutex_lock(&engine->lock);
+    bool running = engine->running;
+    engine->stopping = true;
+    if (running)
+        fws_loop_wake(engine->loop);
+    pthread_mutex_unlock(&engine->lock);
+    if (!running)
+        return;
+    pthread_join(engine->thread, NULL);
+    fws_loop_free(engine->loop);
+    engine->loop = NULL;
+    engine->running = false;
+    flush_all(engine->flush); /* what was queued after the thread looked for the last time */
+    drop_retired(engine->retired);
+    engine->flush = engine->retired = NULL;
+}
+
+/* ---- attaching ---- */
+
+/* With the engine's lock. */
+static bool enlist(fws_engine *engine, fws_websocket *websocket)
+{
+    if (!start(engine))
+        return false;
+    if (!fws_timers_reserve(&engine->timers, engine->count + 1)) {
+        errno = ENOMEM;
+        return false;
+    }
+    websocket->next = engine->all;
+    if (engine->all)
+        engine->all->previous = websocket;
+    engine->all = websocket;
+    engine->count++;
+    return true;
+}
+
+static bool prepare(fws_websocket *websocket, const void *reply, size_t reply_size,
+                    const void *received, size_t received_size)
+{
+    errno = ENOMEM;
+    if (reply_size > 0 && !fws_websocket_push(websocket, reply, reply_size))
+        return false;
+    if (received_size > 0) {
+        websocket->rest = malloc(received_size);
+        if (websocket->rest == NULL)
+            return false;
+        memcpy(websocket->rest, received, received_size);
+        websocket->rest_end = received_size;
+    }
+    return true;
+}
+
+fws_websocket *fws_engine_attach(fws_engine *engine, int fd, fws_role role, const void *reply,
+                                 size_t reply_size, const void *received, size_t received_size)
+{
+    fws_websocket *websocket = fws_websocket_new(engine, fd, role);
+    if (websocket == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    bool done = prepare(websocket, reply, reply_size, received, received_size);
+    if (done) {
+        pthread_mutex_lock(&engine->lock);
+        done = enlist(engine, websocket);
+        pthread_mutex_unlock(&engine->lock);
+    }
+    if (!done) {
+        int error = errno;
+        fws_websocket_drop(websocket);
+        errno = error;
+        return NULL;
+    }
+    fws_websocket_keep(websocket); /* the engine's */
+    fws_transport_prepare(fd);
+    fws_ns now = fws_clock_now();
+    fws_websocket_lock(websocket);
+    websocket->adopt_at = now + FWS_ADOPT_AFTER;
+    if (engine->config.ping_interval > 0)
+        websocket->ping_at = now + engine->config.ping_interval;
+    fws_websocket_flush(websocket);
+    if (websocket->state == FWS_STATE_OPEN) {
+        fws_websocket_update_watch(websocket);
+        fws_websocket_schedule(websocket);
+    }
+    fws_websocket_unlock(websocket);
+    return websocket;
+}
+
+/* ---- all of them ---- */
+
+/* The attached websockets, each with a reference taken; NULL when there are none, or no memory. */
+static fws_websocket **snapshot(fws_engine *engine, size_t *count)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_websocket **list =
+        engine->count > 0 ? malloc(engine->count * sizeof(fws_websocket *)) : NULL;
+    *count = 0;
+    for (fws_websocket *w = engine->all; list && w; w = w->next)
+        list[(*count)++] = fws_websocket_keep(w);
+    pthread_mutex_unlock(&engine->lock);
+    return list;
+}
+
+size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason)
+{
+    size_t count, closed = 0;
+    fws_websocket **list = snapshot(engine, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (fws_websocket_close(list[i], code, reason, strlen(reason)) == FWS_OK)
+            closed++;
+        fws_websocket_drop(list[i]);
+    }
+    free(list);
+    return closed;
+}
+
+bool fws_engine_wait_empty(fws_engine *engine, fws_ns timeout)
+{
+    struct timespec until = fws_clock_timespec(fws_clock_now() + timeout);
+    int error = 0;
+    pthread_mutex_lock(&engine->lock);
+    while (engine->count > 0 && error != ETIMEDOUT)
+        error = pthread_cond_timedwait(&engine->empty, &engine->lock, &until);
+    bool empty = engine->count == 0;
+    pthread_mutex_unlock(&engine->lock);
+    return empty;
+}
+
+size_t fws_engine_count(fws_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    size_t count = engine->count;
+    pthread_mutex_unlock(&engine->lock);
+    return count;
+}
+
+/* ---- fork ---- */
+
+/* Threads of the parent may have been anywhere inside this websocket, so its queues are left behind
+ * unfreed; only what the kernel holds is given back. */
+static void abandon(fws_websocket *websocket)
+{
+    fws_websocket_init_lock(websocket);
+    if (websocket->fd >= 0)
+        close(websocket->fd); /* no shutdown: the connection goes on, in the parent */
+    websocket->fd = -1;
+    fws_wakeup_close(&websocket->wakeup);
+    websocket->state = FWS_STATE_CLOSED;
+    if (websocket->close_code == 0)
+        websocket->close_code = FWS_CLOSE_ABNORMAL;
+    websocket->close_reason = NULL;
+    websocket->close_reason_size = 0;
+    websocket->sleepers = websocket->pollers = 0;
+    websocket->watched = 0;
+    websocket->adopted = websocket->flush_queued = false;
+    websocket->rest = NULL;
+    websocket->pings = NULL;
+    memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);
+    websocket->subscriptions.ended = true;
+    fws_connection_init(&websocket->protocol, websocket->protocol.role, 0, fws_engine_entropy);
+    fws_inbox_init(&websocket->inbox);
+    fws_outbox_init(&websocket->outbox);
+    fws_timer_init(&websocket->timer);
+}
+
+void fws_engine_after_fork(fws_engine *engine)
+{
+    fws_hub_after_fork(&engine->hub);
+    fws_pool_init(&engine->pool);
+    init_lock(engine);
+    fws_timers_init(&engine->timers);
+    fws_websocket *websocket = engine->all;
+    while (websocket) {
+        fws_websocket *next = websocket->next;
+        abandon(websocket);
+        websocket->previous = websocket->next = NULL;
+        websocket = next; /* its memory stays: the parent's threads held references to it */
+    }
+    if (engine->loop)
+        fws_loop_free(engine->loop);
+    engine->loop = NULL;
+    engine->all = engine->flush = engine->retired = NULL;
+    engine->count = 0;
+    engine->running = engine->stopping = engine->sleeping = false;
+}

@@ -1,0 +1,115 @@
+/* The I/O engine of one process: a loop thread, the websockets attached to it, their timers, and
+ * the hub that publishes to them.
+ *
+ * The loop thread starts with the first websocket and not before, so that a process which forks
+ * first (gunicorn --preload) forks without a thread. It sleeps until a descriptor that it watches
+ * is ready, a deadline is due, or another thread has queued a websocket to be flushed.
+ *
+ * Threads: every function from any thread, but for fws_engine_free (no other call may run) and
+ * fws_engine_after_fork (in the child, before any other call). No function waits, except
+ * fws_engine_stop and fws_engine_wait_empty.
+ *
+ * Locks, in the order in which they may be taken: a websocket's lock, then one of {the hub's lock,
+ * the engine's lock, the pool's lock}; the last three are never held together, and none is ever
+ * held while a system call waits.
+ */
+#ifndef FWS_ENGINE_ENGINE_H
+#define FWS_ENGINE_ENGINE_H
+
+#include "clock.h"
+#include "hub.h"
+#include "loop.h"
+#include "pool.h"
+#include "timers.h"
+
+#include "../protocol/connection.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct fws_websocket fws_websocket;
+
+/* What happens to a published message when a subscriber's outbox is over its limit. */
+typedef enum {
+    FWS_SLOW_CLOSE,       /* the subscriber is closed with 1013 */
+    FWS_SLOW_DROP_OLDEST, /* it loses the oldest published messages */
+    FWS_SLOW_DROP_NEWEST, /* it loses this one */
+} fws_slow_consumer;
+
+typedef struct {
+    fws_ns ping_interval;      /* 0: no pings */
+    fws_ns ping_timeout;       /* 0: a missing pong is not punished */
+    fws_ns close_timeout;      /* for the peer's answer to a close, and for its end of the stream */
+    uint64_t max_message_size; /* bytes; 0: no limit */
+    uint32_t receive_queue;    /* messages kept for a handler that is away; at least 1 */
+    size_t send_buffer;        /* bytes queued above which senders wait and publishers do not */
+    fws_slow_consumer slow_consumer;
+} fws_engine_config;
+
+typedef struct {
+    atomic_uint_least64_t messages_in, messages_out, bytes_in, bytes_out;
+    atomic_uint_least64_t slow_consumers; /* websockets closed, or messages dropped, for slowness */
+    atomic_uint_least64_t loop_wakeups;
+} fws_engine_counters;
+
+typedef struct {
+    fws_engine_config config; /* read-only once the first websocket is attached */
+    fws_engine_counters counters;
+    fws_hub hub;
+    fws_pool pool;
+
+    pthread_mutex_t lock; /* protects all that follows */
+    pthread_cond_t empty; /* `count` became 0 */
+    fws_loop *loop;       /* NULL until the thread starts */
+    pthread_t thread;
+    bool running;
+    bool stopping;
+    bool sleeping;      /* the loop waits and nobody has woken it yet */
+    fws_ns sleep_until; /* meaningful while sleeping; FWS_FOREVER: until woken */
+    fws_timers timers;
+    fws_websocket *all;     /* attached and not finished, doubly linked */
+    fws_websocket *flush;   /* queued to be flushed by the loop thread */
+    fws_websocket *retired; /* finished; the loop thread drops the engine's reference */
+    size_t count;           /* length of `all` */
+} fws_engine;
+
+/* NULL when there is no memory. */
+fws_engine *fws_engine_new(const fws_engine_config *config);
+void fws_engine_free(fws_engine *engine);
+
+/* Takes over the descriptor of a stream whose opening handshake is decided. `reply` (the 101
+ * answer; may be empty) is sent first; `received` holds bytes that were read past the request.
+ * Returns a websocket with one reference, the caller's; or NULL with errno, and then the descriptor
+ * stays the caller's. */
+fws_websocket *fws_engine_attach(fws_engine *engine, int fd, fws_role role, const void *reply,
+                                 size_t reply_size, const void *received, size_t received_size);
+
+/* Starts the closing handshake of every websocket; returns of how many. */
+size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason);
+
+/* Waits until every websocket is finished; false after `timeout` ns. */
+bool fws_engine_wait_empty(fws_engine *engine, fws_ns timeout);
+
+/* Ends the loop thread; websockets that are left are cut off. No attach may run meanwhile; a later
+ * one starts the thread again. */
+void fws_engine_stop(fws_engine *engine);
+
+/* In a forked child: the parent's sockets are the parent's. Closes this process's copies, marks
+ * their websockets as closed, and leaves an engine that has not been started. */
+void fws_engine_after_fork(fws_engine *engine);
+
+size_t fws_engine_count(fws_engine *engine);
+
+/* Bytes for a masking key, from the kernel's generator (RFC 6455 section 10.3). */
+void fws_engine_entropy(uint8_t out[4]);
+
+/* ---- for websocket*.c, with that websocket's lock held ---- */
+
+void fws_engine_arm(fws_engine *engine, fws_timer *timer, fws_ns deadline);
+void fws_engine_queue_flush(fws_engine *engine, fws_websocket *websocket);
+/* The websocket is finished: forgets it and has the loop thread drop the engine's reference. */
+void fws_engine_retire(fws_engine *engine, fws_websocket *websocket);
+bool fws_engine_watch(fws_engine *engine, int fd, uint8_t old_events, uint8_t new_events,
+                      fws_websocket *websocket);
+
+#endif

@@ -1,0 +1,347 @@
+#include "hub.h"
+
+#include "websocket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define FIRST_BUCKETS 16
+#define FIRST_MEMBERS 4
+
+struct fws_channel {
+    fws_channel *next; /* in the bucket */
+    uint64_t hash;
+    struct fws_websocket **members;
+    size_t count;
+    size_t capacity;
+    size_t name_size;
+    char name[];
+};
+
+/* ---- the table of names ---- */
+
+static uint64_t rotate(uint64_t value, int bits)
+{
+    return value << bits | value >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson and Bernstein): names come from clients, who must not choose collisions. */
+static uint64_t hash_name(const fws_hub *hub, const char *data, size_t size)
+{
+    uint64_t v[4] = {hub->hash_key[0] ^ UINT64_C(0x736f6d6570736575),
+                     hub->hash_key[1] ^ UINT64_C(0x646f72616e646f6d),
+                     hub->hash_key[0] ^ UINT64_C(0x6c7967656e657261),
+                     hub->hash_key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t last = (uint64_t)size << 56;
+    size_t whole = size / 8 * 8;
+    for (size_t i = 0; i < whole; i += 8) {
+        uint64_t word;
+        memcpy(&word, data + i, 8);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    for (size_t i = whole; i < size; i++)
+        last |= (uint64_t)(uint8_t)data[i] << (8 * (i - whole));
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static fws_channel *find(const fws_hub *hub, fws_channel_name name)
+{
+    if (hub->bucket_count == 0)
+        return NULL;
+    uint64_t hash = hash_name(hub, name.data, name.size);
+    fws_channel *channel = hub->buckets[hash & (hub->bucket_count - 1)];
+    while (channel && !(channel->hash == hash && channel->name_size == name.size &&
+                        memcmp(channel->name, name.data, name.size) == 0))
+        channel = channel->next;
+    return channel;
+}
+
+static bool grow_table(fws_hub *hub)
+{
+    if (hub->channel_count < hub->bucket_count)
+        return true;
+    size_t bucket_count = hub->bucket_count ? hub->bucket_count * 2 : FIRST_BUCKETS;
+    fws_channel **buckets = calloc(bucket_count, sizeof(fws_channel *));
+    if (buckets == NULL)
+        return false;
+    for (size_t i = 0; i < hub->bucket_count; i++) {
+        while (hub->buckets[i]) {
+            fws_channel *channel = hub->buckets[i];
+            hub->buckets[i] = channel->next;
+            size_t bucket = channel->hash & (bucket_count - 1);
+            channel->next = buckets[bucket];
+            buckets[bucket] = channel;
+        }
+    }
+    free(hub->buckets);
+    hub->buckets = buckets;
+    hub->bucket_count = bucket_count;
+    return true;
+}
+
+static fws_channel *find_or_add(fws_hub *hub, fws_channel_name name)
+{
+    fws_channel *channel = find(hub, name);
+    if (channel || !grow_table(hub))
+        return channel;
+    channel = calloc(1, sizeof *channel + name.size);
+    if (channel == NULL)
+        return NULL;
+    memcpy(channel->name, name.data, name.size);
+    channel->name_size = name.size;
+    channel->hash = hash_name(hub, name.data, name.size);
+    size_t bucket = channel->hash & (hub->bucket_count - 1);
+    channel->next = hub->buckets[bucket];
+    hub->buckets[bucket] = channel;
+    hub->channel_count++;
+    return channel;
+}
+
+static void remove_if_empty(fws_hub *hub, fws_channel *channel)
+{
+    if (channel->count > 0)
+        return;
+    fws_channel **link = &hub->buckets[channel->hash & (hub->bucket_count - 1)];
+    while (*link != channel)
+        link = &(*link)->next;
+    *link = channel->next;
+    hub->channel_count--;
+    free(channel->members);
+    free(channel);
+}
+
+/* ---- membership ---- */
+
+static size_t entry_of(const fws_subscriptions *subscriptions, const fws_channel *channel)
+{
+    size_t i = 0;
+    while (i < subscriptions->count && subscriptions->entries[i].channel != channel)
+        i++;
+    return i; /* linear: a websocket is in a few channels, and the list is contiguous */
+}
+
+static bool make_room(fws_subscriptions *subscriptions, fws_channel *channel)
+{
+    if (subscriptions->count == subscriptions->capacity) {
+        size_t capacity = subscriptions->capacity ? subscriptions->capacity * 2 : 1;
+        void *entries = realloc(subscriptions->entries, capacity * sizeof *subscriptions->entries);
+        if (entries == NULL)
+            return false;
+        subscriptions->entries = entries;
+        subscriptions->capacity = capacity;
+    }
+    if (channel->count == channel->capacity) {
+        size_t capacity = channel->capacity ? channel->capacity * 2 : FIRST_MEMBERS;
+        void *members = realloc(channel->members, capacity * sizeof *channel->members);
+        if (members == NULL)
+            return false;
+        channel->members = members;
+        channel->capacity = capacity;
+    }
+    return true;
+}
+
+static void remove_entry(fws_hub *hub, fws_subscriptions *subscriptions, size_t index)
+{
+    fws_channel *channel = subscriptions->entries[index].channel;
+    size_t place = subscriptions->entries[index].place;
+    subscriptions->entries[index] = subscriptions->entries[--subscriptions->count];
+
+    /* The channel's last member takes the free place and is told so. */
+    struct fws_websocket *moved = channel->members[--channel->count];
+    if (place != channel->count) {
+        channel->members[place] = moved;
+        moved->subscriptions.entries[entry_of(&moved->subscriptions, channel)].place = place;
+    }
+    remove_if_empty(hub, channel);
+}
+
+static fws_hub_status subscribe_all(fws_hub *hub, struct fws_websocket *websocket,
+                                    const fws_channel_name *names, size_t count)
+{
+    fws_subscriptions *subscriptions = &websocket->subscriptions;
+    if (subscriptions->ended)
+        return FWS_HUB_ENDED;
+    size_t before = subscriptions->count;
+    for (size_t i = 0; i < count; i++) {
+        fws_channel *channel = find_or_add(hub, names[i]);
+        if (channel && entry_of(subscriptions, channel) < subscriptions->count)
+            continue;
+        if (channel == NULL || !make_room(subscriptions, channel)) {
+            if (channel)
+                remove_if_empty(hub, channel);
+            while (subscriptions->count > before)
+                remove_entry(hub, subscriptions, subscriptions->count - 1);
+            return FWS_HUB_NO_MEMORY;
+        }
+        subscriptions->entries[subscriptions->count].channel = channel;
+        subscriptions->entries[subscriptions->count++].place = channel->count;
+        channel->members[channel->count++] = websocket;
+    }
+    return FWS_HUB_OK;
+}
+
+fws_hub_status fws_hub_subscribe(fws_hub *hub, struct fws_websocket *websocket,
+                                 const fws_channel_name *names, size_t count)
+{
+    pthread_mutex_lock(&hub->lock);
+    fws_hub_status status = subscribe_all(hub, websocket, names, count);
+    pthread_mutex_unlock(&hub->lock);
+    return status;
+}
+
+static void unsubscribe_all(fws_hub *hub, fws_subscriptions *subscriptions)
+{
+    while (subscriptions->count > 0)
+        remove_entry(hub, subscriptions, subscriptions->count - 1);
+}
+
+void fws_hub_unsubscribe(fws_hub *hub, struct fws_websocket *websocket,
+                         const fws_channel_name *names, size_t count)
+{
+    fws_subscriptions *subscriptions = &websocket->subscriptions;
+    pthread_mutex_lock(&hub->lock);
+    if (names == NULL)
+        unsubscribe_all(hub, subscriptions);
+    for (size_t i = 0; names != NULL && i < count; i++) {
+        fws_channel *channel = find(hub, names[i]);
+        size_t index = channel ? entry_of(subscriptions, channel) : subscriptions->count;
+        if (index < subscriptions->count)
+            remove_entry(hub, subscriptions, index);
+    }
+    pthread_mutex_unlock(&hub->lock);
+}
+
+void fws_hub_forget(fws_hub *hub, struct fws_websocket *websocket)
+{
+    pthread_mutex_lock(&hub->lock);
+    websocket->subscriptions.ended = true;
+    unsubscribe_all(hub, &websocket->subscriptions);
+    pthread_mutex_unlock(&hub->lock);
+}
+
+void fws_hub_visit(fws_hub *hub, struct fws_websocket *websocket,
+                   void (*visit)(void *context, const char *name, size_t size), void *context)
+{
+    const fws_subscriptions *subscriptions = &websocket->subscriptions;
+    pthread_mutex_lock(&hub->lock);
+    for (size_t i = 0; i < subscriptions->count; i++) {
+        const fws_channel *channel = subscriptions->entries[i].channel;
+        visit(context, channel->name, channel->name_size);
+    }
+    pthread_mutex_unlock(&hub->lock);
+}
+
+/* ---- publishing ---- */
+
+/* The subscribers, each once and with a reference taken. The stamp tells who was collected already;
+ * for that, and so that a websocket cannot go away, the lock is held. */
+static size_t collect(fws_hub *hub, const fws_channel_name *names, size_t count,
+                      struct fws_websocket *const *excluded, size_t excluded_count,
+                      struct fws_websocket **targets)
+{
+    uint64_t stamp = ++hub->stamp;
+    size_t used = 0;
+    for (size_t i = 0; i < excluded_count; i++)
+        excluded[i]->subscriptions.stamp = stamp;
+    for (size_t i = 0; i < count; i++) {
+        const fws_channel *channel = find(hub, names[i]);
+        for (size_t k = 0; channel && k < channel->count; k++) {
+            struct fws_websocket *member = channel->members[k];
+            if (member->subscriptions.stamp == stamp)
+                continue;
+            member->subscriptions.stamp = stamp;
+            targets[used++] = fws_websocket_keep(member);
+        }
+    }
+    return used;
+}
+
+static size_t members_at_most(const fws_hub *hub, const fws_channel_name *names, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        const fws_channel *channel = find(hub, names[i]);
+        total += channel ? channel->count : 0;
+    }
+    return total;
+}
+
+long fws_hub_publish(fws_hub *hub, fws_buffer *frame, const fws_channel_name *names, size_t count,
+                     struct fws_websocket *const *excluded, size_t excluded_count)
+{
+    frame->published = true;
+    pthread_mutex_lock(&hub->lock);
+    size_t most = members_at_most(hub, names, count);
+    struct fws_websocket **targets = most ? malloc(most * sizeof(struct fws_websocket *)) : NULL;
+    size_t used = 0;
+    if (targets)
+        used = collect(hub, names, count, excluded, excluded_count, targets);
+    pthread_mutex_unlock(&hub->lock);
+    if (most > 0 && targets == NULL)
+        return -1;
+
+    long delivered = 0;
+    for (size_t i = 0; i < used; i++) {
+        if (fws_websocket_enqueue(targets[i], frame))
+            delivered++;
+        fws_websocket_drop(targets[i]);
+    }
+    free(targets);
+    return delivered;
+}
+
+/* ---- life ---- */
+
+void fws_hub_init(fws_hub *hub)
+{
+    memset(hub, 0, sizeof *hub);
+    pthread_mutex_init(&hub->lock, NULL);
+    while (getrandom(hub->hash_key, sizeof hub->hash_key, 0) < 0 && errno == EINTR)
+        ;
+}
+
+void fws_hub_clear(fws_hub *hub)
+{
+    for (size_t i = 0; i < hub->bucket_count; i++) {
+        while (hub->buckets[i]) {
+            fws_channel *channel = hub->buckets[i];
+            hub->buckets[i] = channel->next;
+            free(channel->members);
+            free(channel);
+        }
+    }
+    free(hub->buckets);
+    pthread_mutex_destroy(&hub->lock);
+}
+
+void fws_hub_after_fork(fws_hub *hub)
+{
+    /* The table is left behind as it was: a thread that is not in this process may have been in the
+     * middle of a change. */
+    fws_hub_init(hub);
+}

@@ -1,0 +1,105 @@
+#include "outbox.h"
+
+#include <stdlib.h>
+
+#define FIRST_CAPACITY 4u
+#define KEPT_CAPACITY 16u /* a larger ring is given back as soon as it is empty */
+
+void fws_outbox_init(fws_outbox *outbox)
+{
+    *outbox = (fws_outbox){0};
+}
+
+static fws_buffer **slot(const fws_outbox *outbox, uint32_t index)
+{
+    return &outbox->ring[(outbox->first + index) & (outbox->capacity - 1)];
+}
+
+void fws_outbox_clear(fws_outbox *outbox)
+{
+    for (uint32_t i = 0; i < outbox->count; i++)
+        fws_buffer_drop(*slot(outbox, i));
+    free(outbox->ring);
+    fws_outbox_init(outbox);
+}
+
+static bool grow(fws_outbox *outbox)
+{
+    uint32_t capacity = outbox->capacity ? outbox->capacity * 2 : FIRST_CAPACITY;
+    fws_buffer **ring = malloc(capacity * sizeof *ring);
+    if (ring == NULL)
+        return false;
+    for (uint32_t i = 0; i < outbox->count; i++)
+        ring[i] = *slot(outbox, i);
+    free(outbox->ring);
+    outbox->ring = ring;
+    outbox->capacity = capacity;
+    outbox->first = 0;
+    return true;
+}
+
+bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
+{
+    if (outbox->count == outbox->capacity && !grow(outbox))
+        return false;
+    *slot(outbox, outbox->count) = buffer;
+    outbox->count++;
+    outbox->bytes += buffer->size;
+    return true;
+}
+
+int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum)
+{
+    int used = 0;
+    for (uint32_t i = 0; i < outbox->count && used < maximum; i++) {
+        fws_buffer *buffer = *slot(outbox, i);
+        size_t skip = i == 0 ? outbox->sent : 0;
+        vector[used].iov_base = buffer->data + skip;
+        vector[used].iov_len = buffer->size - skip;
+        used++;
+    }
+    return used;
+}
+
+void fws_outbox_consume(fws_outbox *outbox, size_t size)
+{
+    outbox->bytes -= size;
+    outbox->sent += size;
+    while (outbox->count > 0 && outbox->sent >= (*slot(outbox, 0))->size) {
+        fws_buffer *buffer = *slot(outbox, 0);
+        outbox->sent -= buffer->size;
+        outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
+        outbox->count--;
+        fws_buffer_drop(buffer);
+    }
+    if (outbox->count == 0 && outbox->capacity > KEPT_CAPACITY)
+        fws_outbox_clear(outbox);
+}
+
+static void remove_at(fws_outbox *outbox, uint32_t index)
+{
+    fws_buffer *buffer = *slot(outbox, index);
+    for (uint32_t i = index; i + 1 < outbox->count; i++)
+        *slot(outbox, i) = *slot(outbox, i + 1);
+    outbox->count--;
+    outbox->bytes -= buffer->size;
+    fws_buffer_drop(buffer);
+}
+
+bool fws_outbox_drop_oldest(fws_outbox *outbox)
+{
+    for (uint32_t i = outbox->sent > 0 ? 1 : 0; i < outbox->count; i++) {
+        if ((*slot(outbox, i))->published) {
+            remove_at(outbox, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void fws_outbox_drop_unsent(fws_outbox *outbox)
+{
+    uint32_t kept = outbox->sent > 0 ? 1 : 0;
+    while (outbox->count > kept)
+        remove_at(outbox, outbox->count - 1);
+}

@@ -1,0 +1,42 @@
+/* What one connection still has to send: a queue of shared buffers, the first perhaps sent in part.
+ *
+ * Threads: no lock of its own; the websocket that owns it protects it with its own lock.
+ * Memory: an empty outbox holds none.
+ */
+#ifndef FWS_ENGINE_OUTBOX_H
+#define FWS_ENGINE_OUTBOX_H
+
+#include "buffer.h"
+
+#include <sys/uio.h>
+
+typedef struct {
+    fws_buffer **ring;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint32_t first;
+    uint32_t count;
+    size_t sent;  /* bytes of the first buffer that are gone */
+    size_t bytes; /* still to send, over all buffers */
+} fws_outbox;
+
+void fws_outbox_init(fws_outbox *outbox);
+void fws_outbox_clear(fws_outbox *outbox);
+
+/* Takes over one reference of the buffer; false, and the reference stays the caller's, when there
+ * is no memory. */
+bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer);
+
+/* Describes up to `maximum` pieces for one writev; returns how many. */
+int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum);
+
+/* `size` bytes from the front are gone. */
+void fws_outbox_consume(fws_outbox *outbox, size_t size);
+
+/* Drops the oldest published buffer of which nothing is sent yet; false when there is none. */
+bool fws_outbox_drop_oldest(fws_outbox *outbox);
+
+/* Drops all that has not begun to be sent: a close frame is to overtake it. A frame that has begun
+ * must be finished, or the peer could not read what follows. */
+void fws_outbox_drop_unsent(fws_outbox *outbox);
+
+#endif

@@ -1,0 +1,30 @@
+/* Bytes over a stream socket, never waiting: the system calls and what their errors mean.
+ *
+ * Threads: any; the websocket that owns the descriptor keeps it open for the length of a call.
+ */
+#ifndef FWS_ENGINE_TRANSPORT_H
+#define FWS_ENGINE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+typedef enum {
+    FWS_TRANSPORT_OK,    /* *moved bytes went */
+    FWS_TRANSPORT_AGAIN, /* nothing to read, or no room to write, just now */
+    FWS_TRANSPORT_END,   /* the peer has ended its side */
+    FWS_TRANSPORT_BROKEN,
+} fws_transport_status;
+
+fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved);
+fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, size_t *moved);
+
+/* No delay for small frames: each message is written as a whole, so there is nothing to wait for.
+ */
+void fws_transport_prepare(int fd);
+
+/* Ends our side of the stream; the peer reads end-of-file after what was sent. */
+void fws_transport_end(int fd);
+
+#endif

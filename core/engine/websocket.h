@@ -1,0 +1,124 @@
+/* One WebSocket over one descriptor: the protocol's state machine joined to a socket, an inbox, an
+ * outbox, timers and the hub.
+ *
+ * Who reads. A handler inside fws_websocket_receive_wait polls and reads the socket itself: no
+ * other thread is on the way of its messages. When it has been away for FWS_ADOPT_AFTER, the loop
+ * thread adopts the reading: pings are answered, a close is seen, messages go to the inbox; when
+ * the inbox is full nobody reads and TCP holds the peer back. The next receive takes the reading
+ * back.
+ *
+ * Who writes. Whoever sends writes at once when nothing waits before it; what the socket does not
+ * take, and all that is published, lies in the outbox for the loop thread.
+ *
+ * Threads: every function from any thread; the fields are protected by `lock` unless they say
+ * otherwise. No function waits, except fws_websocket_receive_wait, fws_websocket_ping and
+ * fws_websocket_send with `wait`.
+ *
+ * Memory: reference-counted. The engine holds one reference until the websocket is finished, each
+ * owner one more. The descriptor is closed only when no thread is inside a system call on it.
+ */
+#ifndef FWS_ENGINE_WEBSOCKET_H
+#define FWS_ENGINE_WEBSOCKET_H
+
+#include "engine.h"
+#include "inbox.h"
+#include "outbox.h"
+#include "wakeup.h"
+
+#define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
+
+typedef enum {
+    FWS_OK,
+    FWS_CLOSED,      /* closing or closed; after a receive: and the inbox is drained */
+    FWS_WOULD_BLOCK, /* nothing yet: call the waiting variant */
+    FWS_TIMEOUT,
+    FWS_INTERRUPTED, /* by a signal: call again */
+    FWS_NO_MEMORY,
+    FWS_NO_DESCRIPTOR, /* errno says why */
+} fws_status;
+
+typedef enum {
+    FWS_STATE_OPEN,
+    FWS_STATE_CLOSING, /* our close frame is queued; the peer's has not come */
+    FWS_STATE_ENDING,  /* both have, or the connection failed: flush, then wait for end-of-file */
+    FWS_STATE_CLOSED,  /* finished; the descriptor is closed or about to be */
+} fws_state;
+
+typedef struct fws_ping fws_ping;
+
+struct fws_websocket {
+    atomic_size_t references;
+    fws_engine *engine;              /* constant */
+    fws_subscriptions subscriptions; /* the hub's lock */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
+    uint32_t sleepers;      /* threads waiting for `changed` */
+    uint32_t pollers;       /* threads inside poll on the descriptor: 0 or 1 */
+    int fd;                 /* -1 once closed */
+    fws_state state;
+    bool adopted;      /* the loop thread reads */
+    bool ended_output; /* our side of the stream is shut */
+    uint8_t watched;   /* what the loop watches */
+    bool flush_queued; /* in the engine's flush list */
+    bool pong_due;     /* the engine's own ping is unanswered */
+    uint16_t close_code;
+    uint8_t close_reason_size;
+    char *close_reason; /* malloc'd; not NUL-terminated */
+    fws_wakeup wakeup;  /* rung when it leaves the open state; opened at the first wait */
+    fws_connection protocol;
+    fws_inbox inbox;
+    fws_outbox outbox;
+    uint8_t *rest; /* received and not yet decoded, because the inbox was full; malloc'd */
+    size_t rest_start, rest_end;
+    fws_ping *pings; /* fws_websocket_ping calls that wait, oldest first */
+    fws_ns heard_at; /* when bytes last came; 0: not since the engine's own ping */
+    fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
+    fws_ns ping_at;
+    fws_ns end_at;
+    fws_ns timer_at;                          /* when `timer` is armed for; 0: not armed */
+    fws_timer timer;                          /* the engine's lock */
+    fws_websocket *previous, *next;           /* in engine->all: the engine's lock */
+    fws_websocket *next_flush, *next_retired; /* the engine's lock */
+};
+
+fws_websocket *fws_websocket_keep(fws_websocket *websocket);
+void fws_websocket_drop(fws_websocket *websocket);
+
+/* Takes a message that is there already, reading from the socket without waiting if need be. The
+ * caller owns message->data. FWS_WOULD_BLOCK: call fws_websocket_receive_wait. */
+fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message);
+
+/* Waits for a message until `deadline` (a fws_clock_now time, or FWS_FOREVER). FWS_OK, FWS_CLOSED,
+ * FWS_TIMEOUT, FWS_INTERRUPTED, FWS_NO_DESCRIPTOR. */
+fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
+                                      fws_message *message);
+
+/* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
+ * `wait`, returns FWS_WOULD_BLOCK with nothing queued. */
+fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, bool wait);
+
+/* Queues a published frame; true when it was queued. Never waits: see fws_slow_consumer. */
+bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
+
+/* Starts the closing handshake, after what is queued. FWS_CLOSED when it has begun already. */
+fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,
+                               size_t reason_size);
+
+/* Sends a ping (length at most FWS_FRAME_CONTROL_MAX) and waits for its pong, or for one that
+ * answers a later ping (RFC 6455 section 5.5.3); *round_trip in ns. FWS_OK, FWS_CLOSED,
+ * FWS_TIMEOUT, FWS_INTERRUPTED (the ping is given up), FWS_NO_MEMORY, FWS_NO_DESCRIPTOR. */
+fws_status fws_websocket_ping(fws_websocket *websocket, const void *data, size_t length,
+                              fws_ns deadline, fws_ns *round_trip);
+
+typedef struct {
+    fws_state state;
+    uint16_t close_code; /* 0 while it is open */
+    size_t close_reason_size;
+    char close_reason[FWS_CLOSE_REASON_MAX];
+    size_t buffered; /* bytes queued to be sent */
+} fws_websocket_status;
+
+void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status);
+
+#endif

@@ -1,0 +1,79 @@
+/* What the files websocket*.c and engine.c share. Every function expects the websocket's lock to be
+ * held, unless it says otherwise. */
+#ifndef FWS_ENGINE_WEBSOCKET_INTERNAL_H
+#define FWS_ENGINE_WEBSOCKET_INTERNAL_H
+
+#include "websocket.h"
+
+static inline void fws_websocket_lock(fws_websocket *websocket)
+{
+    pthread_mutex_lock(&websocket->lock);
+}
+
+static inline void fws_websocket_unlock(fws_websocket *websocket)
+{
+    pthread_mutex_unlock(&websocket->lock);
+}
+
+/* ---- websocket.c: life and states ---- */
+
+/* With one reference; not attached. Takes no lock. */
+fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role);
+
+/* Initialises the lock and the condition, also anew in a forked child. */
+void fws_websocket_init_lock(fws_websocket *websocket);
+
+/* Wakes the threads that wait for `changed`. */
+void fws_websocket_notify(fws_websocket *websocket);
+
+/* Notes how it ended; the first note stands. */
+void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const void *reason,
+                              size_t reason_size);
+
+/* From OPEN to CLOSING or ENDING: no more publishes, waiting threads wake, the loop reads. */
+void fws_websocket_leave_open(fws_websocket *websocket, fws_state state);
+
+/* Both close frames are out, or the connection failed: flush, end the output, wait for the peer. */
+void fws_websocket_begin_ending(fws_websocket *websocket);
+
+/* Fails the connection from our side (ping time-out, slow consumer, no memory): what has not begun
+ * to be sent is dropped, so that the close frame is the next thing the peer can read. */
+void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *reason);
+
+/* The end: descriptor, timers, subscriptions. */
+void fws_websocket_finish(fws_websocket *websocket);
+
+/* Closes the descriptor of a finished websocket once no thread polls it. */
+void fws_websocket_release_fd(fws_websocket *websocket);
+
+/* Brings the loop's interest in line with what is wanted. */
+void fws_websocket_update_watch(fws_websocket *websocket);
+
+/* ---- websocket_receive.c ---- */
+
+/* Decodes what is left over, as far as the inbox has room. */
+void fws_websocket_decode_rest(fws_websocket *websocket);
+
+/* The loop thread reads from now on, if the inbox has room. */
+void fws_websocket_adopt(fws_websocket *websocket);
+
+/* ---- websocket_send.c ---- */
+
+/* Queues bytes for the wire; takes over nothing. False when there is no memory. */
+bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
+
+/* Writes what the socket takes. */
+void fws_websocket_flush(fws_websocket *websocket);
+
+/* ---- websocket_time.c ---- */
+
+/* Arms the timer for the earliest of the websocket's deadlines. */
+void fws_websocket_schedule(fws_websocket *websocket);
+
+/* ---- called by the loop thread, without the lock ---- */
+
+void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready);
+void fws_websocket_on_timer(fws_websocket *websocket);
+void fws_websocket_on_flush(fws_websocket *websocket);
+
+#endif

@@ -1,0 +1,427 @@
+#include "websocket_internal.h"
+
+#include "transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Reads of one websocket in one turn of the loop, so that a busy one does not starve the others. */
+#define READS_PER_TURN 4
+
+struct fws_ping {
+    fws_ping *next;
+    const void *data;
+    size_t length;
+    bool done;
+};
+
+typedef enum {
+    PUMP_PROGRESS, /* something was read or decoded */
+    PUMP_EMPTY,    /* the socket has nothing just now */
+    PUMP_FULL,     /* the inbox has no room */
+    PUMP_ENDED,    /* finished */
+} pump_result;
+
+static bool inbox_has_room(const fws_websocket *websocket)
+{
+    return websocket->inbox.count < websocket->engine->config.receive_queue;
+}
+
+/* ---- what arrives ---- */
+
+static void accept_message(fws_websocket *websocket, const fws_event *event)
+{
+    fws_message message = {.opcode = event->opcode, .length = event->length};
+    if (event->assembled) {
+        message.data = fws_connection_take(&websocket->protocol);
+    } else if (event->length > 0) {
+        message.data = malloc(event->length);
+        if (message.data)
+            memcpy(message.data, event->data, event->length);
+    }
+    if ((event->length > 0 && message.data == NULL) ||
+        !fws_inbox_push(&websocket->inbox, &message)) {
+        fws_message_free(&message);
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return;
+    }
+    atomic_fetch_add_explicit(&websocket->engine->counters.messages_in, 1, memory_order_relaxed);
+}
+
+/* A peer that floods us with pings and reads nothing gets no further pongs: section 5.5.3 allows to
+ * answer only the latest ping. */
+static void answer_ping(fws_websocket *websocket, const fws_event *event)
+{
+    if (websocket->outbox.bytes > websocket->engine->config.send_buffer)
+        return;
+    if (!fws_websocket_push(websocket, event->reply, event->reply_size)) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return;
+    }
+    fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+}
+
+/* A pong answers the ping with the same payload and all that were sent before that one. */
+static void accept_pong(fws_websocket *websocket, const fws_event *event)
+{
+    fws_ping *answered = websocket->pings;
+    while (answered && (answered->length != event->length ||
+                        memcmp(answered->data, event->data, event->length) != 0))
+        answered = answered->next;
+    if (answered == NULL)
+        return; /* unsolicited, or the engine's own keep-alive: that it came is enough */
+    fws_ping *ping = websocket->pings;
+    websocket->pings = answered->next;
+    for (;; ping = ping->next) {
+        ping->done = true;
+        if (ping == answered)
+            break;
+    }
+    fws_websocket_notify(websocket);
+}
+
+static void accept_close(fws_websocket *websocket, const fws_event *event)
+{
+    fws_websocket_note_close(websocket, event->code, event->data, event->length);
+    if (event->reply_size > 0 && !fws_websocket_push(websocket, event->reply, event->reply_size)) {
+        fws_websocket_finish(websocket);
+        return;
+    }
+    fws_websocket_begin_ending(websocket);
+}
+
+static void accept_failure(fws_websocket *websocket, const fws_event *event)
+{
+    fws_websocket_note_close(websocket, event->code, event->data, event->length);
+    if (event->reply_size > 0) {
+        fws_outbox_drop_unsent(&websocket->outbox);
+        if (!fws_websocket_push(websocket, event->reply, event->reply_size)) {
+            fws_websocket_finish(websocket);
+            return;
+        }
+    }
+    fws_websocket_begin_ending(websocket);
+}
+
+/* Decodes until the bytes are used up or the inbox is full; returns how many bytes are left. */
+static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size)
+{
+    uint8_t *cursor = data, *end = data + size;
+    fws_event event;
+    while ((websocket->state == FWS_STATE_OPEN && inbox_has_room(websocket)) ||
+           websocket->state == FWS_STATE_CLOSING) {
+        switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
+        case FWS_EVENT_NONE:
+            return 0;
+        case FWS_EVENT_MESSAGE:
+            accept_message(websocket, &event);
+            break;
+        case FWS_EVENT_PING:
+            answer_ping(websocket, &event);
+            break;
+        case FWS_EVENT_PONG:
+            accept_pong(websocket, &event);
+            break;
+        case FWS_EVENT_CLOSE:
+            accept_close(websocket, &event);
+            break;
+        case FWS_EVENT_FAILED:
+            accept_failure(websocket, &event);
+            break;
+        }
+    }
+    return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
+}
+
+/* ---- reading ---- */
+
+void fws_websocket_decode_rest(fws_websocket *websocket)
+{
+    if (websocket->rest == NULL)
+        return;
+    /* decode() may end the websocket, and that would free `rest` under its feet. */
+    uint8_t *rest = websocket->rest;
+    size_t end = websocket->rest_end;
+    websocket->rest = NULL;
+    size_t left = decode(websocket, rest + websocket->rest_start, end - websocket->rest_start);
+    if (left == 0) {
+        free(rest);
+        websocket->rest_start = websocket->rest_end = 0;
+    } else {
+        websocket->rest = rest;
+        websocket->rest_start = end - left;
+    }
+}
+
+static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size)
+{
+    websocket->rest = malloc(size);
+    if (websocket->rest == NULL) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return;
+    }
+    memcpy(websocket->rest, data, size);
+    websocket->rest_start = 0;
+    websocket->rest_end = size;
+}
+
+/* One step of reading: what was left over first, else one recv. */
+static pump_result pump(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED)
+        return PUMP_ENDED;
+    if (websocket->state == FWS_STATE_OPEN && !inbox_has_room(websocket))
+        return PUMP_FULL;
+    if (websocket->rest) {
+        fws_websocket_decode_rest(websocket);
+        return PUMP_PROGRESS;
+    }
+    uint8_t *buffer = fws_pool_borrow(&websocket->engine->pool);
+    if (buffer == NULL) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return PUMP_PROGRESS;
+    }
+    size_t received;
+    pump_result result = PUMP_PROGRESS;
+    switch (fws_transport_receive(websocket->fd, buffer, FWS_POOL_BUFFER_SIZE, &received)) {
+    case FWS_TRANSPORT_OK:
+        websocket->heard_at = fws_clock_now();
+        atomic_fetch_add_explicit(&websocket->engine->counters.bytes_in, received,
+                                  memory_order_relaxed);
+        if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
+            size_t left = decode(websocket, buffer, received);
+            if (left > 0)
+                keep_rest(websocket, buffer + received - left, left);
+        }
+        break;
+    case FWS_TRANSPORT_AGAIN:
+        result = PUMP_EMPTY;
+        break;
+    case FWS_TRANSPORT_END:
+    case FWS_TRANSPORT_BROKEN:
+        fws_websocket_finish(websocket);
+        result = PUMP_ENDED;
+        break;
+    }
+    fws_pool_return(&websocket->engine->pool, buffer);
+    return result;
+}
+
+/* ---- the loop thread reads ---- */
+
+/* Stops watching when there is no room, until the handler comes back. */
+static void read_for_handler(fws_websocket *websocket)
+{
+    pump_result result = PUMP_PROGRESS;
+    for (int i = 0; i < READS_PER_TURN && result == PUMP_PROGRESS; i++)
+        result = pump(websocket);
+    if (websocket->inbox.count > 0)
+        fws_websocket_notify(websocket);
+    if (websocket->state == FWS_STATE_OPEN)
+        websocket->adopted = inbox_has_room(websocket);
+}
+
+void fws_websocket_adopt(fws_websocket *websocket)
+{
+    read_for_handler(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+}
+
+void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
+{
+    fws_websocket_lock(websocket);
+    if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
+        fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_READABLE) && websocket->adopted)
+        read_for_handler(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+    fws_websocket_unlock(websocket);
+}
+
+/* ---- a handler reads ---- */
+
+static void take_reading_back(fws_websocket *websocket)
+{
+    websocket->adopt_at = 0;
+    if (!websocket->adopted)
+        return;
+    websocket->adopted = false;
+    fws_websocket_update_watch(websocket);
+}
+
+/* The handler goes away: if it stays away, the loop thread is to adopt the reading. */
+static void leave(fws_websocket *websocket)
+{
+    fws_websocket_notify(websocket); /* the role of the reader is free, and so may be the inbox */
+    if (websocket->state != FWS_STATE_OPEN || websocket->adopted || websocket->pollers > 0)
+        return;
+    websocket->adopt_at = fws_clock_now() + FWS_ADOPT_AFTER;
+    fws_websocket_schedule(websocket);
+}
+
+fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message)
+{
+    fws_status status;
+    fws_websocket_lock(websocket);
+    for (;;) {
+        if (fws_inbox_pop(&websocket->inbox, message)) {
+            leave(websocket);
+            status = FWS_OK;
+            break;
+        }
+        if (websocket->state != FWS_STATE_OPEN) {
+            status = FWS_CLOSED;
+            break;
+        }
+        if (websocket->pollers > 0) { /* another thread is reading */
+            status = FWS_WOULD_BLOCK;
+            break;
+        }
+        take_reading_back(websocket);
+        if (pump(websocket) == PUMP_EMPTY) {
+            status = FWS_WOULD_BLOCK;
+            break;
+        }
+    }
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+/* Sleeps on the condition: another thread reads, or nobody can. */
+static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
+{
+    int error = 0;
+    websocket->sleepers++;
+    if (deadline == FWS_FOREVER) {
+        pthread_cond_wait(&websocket->changed, &websocket->lock);
+    } else {
+        struct timespec until = fws_clock_timespec(deadline);
+        error = pthread_cond_timedwait(&websocket->changed, &websocket->lock, &until);
+    }
+    websocket->sleepers--;
+    return error == ETIMEDOUT ? FWS_TIMEOUT : FWS_OK;
+}
+
+/* Polls the socket and the wake-up, without the lock. */
+static fws_status poll_once(fws_websocket *websocket, fws_ns deadline)
+{
+    if (websocket->wakeup.read_fd < 0 && !fws_wakeup_open(&websocket->wakeup))
+        return FWS_NO_DESCRIPTOR;
+    struct pollfd polled[2] = {{.fd = websocket->fd, .events = POLLIN},
+                               {.fd = websocket->wakeup.read_fd, .events = POLLIN}};
+    struct timespec left = {0};
+    if (deadline != FWS_FOREVER) {
+        fws_ns now = fws_clock_now();
+        left = fws_clock_timespec(deadline > now ? deadline - now : 0);
+    }
+    websocket->pollers++;
+    fws_websocket_unlock(websocket);
+    int count = ppoll(polled, 2, deadline == FWS_FOREVER ? NULL : &left, NULL);
+    int error = errno;
+    fws_websocket_lock(websocket);
+    websocket->pollers--;
+    fws_websocket_release_fd(websocket);
+    if (count < 0)
+        return error == EINTR ? FWS_INTERRUPTED : FWS_NO_MEMORY;
+    if (count == 0)
+        return FWS_TIMEOUT;
+    if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
+        pump(websocket);
+    /* Others may wait for what was just read, or for the role of the reader. */
+    fws_websocket_notify(websocket);
+    return FWS_OK;
+}
+
+/* One round of waiting for anything to change; reads if nobody else does. */
+static fws_status wait_once(fws_websocket *websocket, fws_ns deadline)
+{
+    if (websocket->pollers > 0 || !inbox_has_room(websocket))
+        return sleep_once(websocket, deadline);
+    take_reading_back(websocket);
+    if (websocket->state != FWS_STATE_OPEN)
+        return FWS_OK;
+    if (websocket->rest) {
+        pump(websocket);
+        return FWS_OK;
+    }
+    return poll_once(websocket, deadline);
+}
+
+fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
+                                      fws_message *message)
+{
+    fws_status status = FWS_OK;
+    fws_websocket_lock(websocket);
+    for (;;) {
+        if (fws_inbox_pop(&websocket->inbox, message)) {
+            status = FWS_OK;
+            break;
+        }
+        if (websocket->state != FWS_STATE_OPEN) {
+            status = FWS_CLOSED;
+            break;
+        }
+        if (status != FWS_OK)
+            break; /* timed out or interrupted, and nothing came meanwhile */
+        status = wait_once(websocket, deadline);
+    }
+    leave(websocket);
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+static void forget_ping(fws_websocket *websocket, const fws_ping *ping)
+{
+    for (fws_ping **link = &websocket->pings; *link; link = &(*link)->next) {
+        if (*link == ping) {
+            *link = ping->next;
+            return;
+        }
+    }
+}
+
+fws_status fws_websocket_ping(fws_websocket *websocket, const void *data, size_t length,
+                              fws_ns deadline, fws_ns *round_trip)
+{
+    fws_ping ping = {.data = data, .length = length};
+    uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
+    fws_status status = FWS_OK;
+    fws_websocket_lock(websocket);
+    if (websocket->state != FWS_STATE_OPEN) {
+        fws_websocket_unlock(websocket);
+        return FWS_CLOSED;
+    }
+    size_t size =
+        fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING, data, length);
+    if (!fws_websocket_push(websocket, frame, size)) {
+        fws_websocket_unlock(websocket);
+        return FWS_NO_MEMORY;
+    }
+    fws_ping **last = &websocket->pings;
+    while (*last)
+        last = &(*last)->next;
+    *last = &ping;
+    fws_ns sent_at = fws_clock_now();
+    fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+    while (!ping.done && websocket->state == FWS_STATE_OPEN && status == FWS_OK)
+        status = wait_once(websocket, deadline);
+    if (ping.done) {
+        status = FWS_OK;
+        *round_trip = fws_clock_now() - sent_at;
+    } else {
+        forget_ping(websocket, &ping);
+        if (status == FWS_OK)
+            status = FWS_CLOSED;
+    }
+    leave(websocket);
+    fws_websocket_unlock(websocket);
+    return status;
+}

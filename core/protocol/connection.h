@@ -1,0 +1,107 @@
+/* One WebSocket connection as a state machine: bytes in, events out (RFC 6455), for either role.
+ *
+ * It knows no socket, no clock and no thread ("sans-I/O"). The caller hands in bytes as they
+ * arrived, however cut, and pulls events until the bytes are used up:
+ *
+ *     uint8_t *cursor = buffer, *end = buffer + received;
+ *     while (fws_connection_receive(connection, &cursor, end, &event) != FWS_EVENT_NONE) { ... }
+ *
+ * Payloads are unmasked in place, in the caller's buffer; a message that arrived whole is given out
+ * from there without a copy, one that arrived in parts is assembled in memory of the connection.
+ * What the protocol requires as an answer (a pong, a close frame) comes with the event, ready to be
+ * sent.
+ *
+ * Threads: none of this locks; one thread at a time, as its owner arranges.
+ */
+#ifndef FWS_PROTOCOL_CONNECTION_H
+#define FWS_PROTOCOL_CONNECTION_H
+
+#include "close.h"
+#include "frame.h"
+#include "utf8.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    FWS_ROLE_SERVER, /* expects masked frames, sends unmasked ones */
+    FWS_ROLE_CLIENT, /* the other way round */
+} fws_role;
+
+/* Fills in four bytes that a peer cannot predict (section 10.3). Only the client role calls it. */
+typedef void (*fws_entropy)(uint8_t out[4]);
+
+typedef enum {
+    FWS_EVENT_NONE,    /* the bytes are used up */
+    FWS_EVENT_MESSAGE, /* opcode, data, length: text is valid UTF-8 */
+    FWS_EVENT_PING,    /* data, length; the reply is the pong */
+    FWS_EVENT_PONG,    /* data, length */
+    FWS_EVENT_CLOSE,  /* code, and the reason in data, length; the reply, if any, is our close frame
+                       */
+    FWS_EVENT_FAILED, /* the peer broke the protocol or a limit: code, reason; the reply says so */
+} fws_event_type;
+
+typedef struct {
+    fws_event_type type;
+    uint8_t opcode; /* of a message: FWS_OPCODE_TEXT or FWS_OPCODE_BINARY */
+    uint16_t code;
+    bool assembled;      /* a message in the connection's memory, see fws_connection_take */
+    const uint8_t *data; /* valid until the next call, and as long as the caller's buffer is */
+    size_t length;
+    size_t reply_size; /* bytes to send now; 0 when there is nothing to answer */
+    uint8_t reply[FWS_FRAME_CONTROL_SIZE_MAX];
+} fws_event;
+
+typedef struct {
+    fws_role role;
+    bool in_frame;     /* the header is read, the payload is not complete */
+    bool ended;        /* a close frame came, or the connection failed: nothing more is read */
+    bool close_sent;   /* our close frame is out: nothing more may be sent */
+    bool given_out;    /* the assembled message was an event; drop it at the next call */
+    uint8_t opcode;    /* of the message being received; CONTINUATION between messages */
+    uint8_t head_size; /* bytes in `head` */
+    uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
+    uint8_t control[FWS_FRAME_CONTROL_MAX];
+    fws_utf8 utf8;
+    fws_frame_header frame;
+    uint64_t frame_received; /* bytes of the current payload */
+    uint64_t max_message_size;
+    fws_entropy entropy;
+    uint8_t *message; /* assembled so far; malloc'd */
+    size_t message_size;
+    size_t message_capacity;
+} fws_connection;
+
+/* `max_message_size` in bytes; 0 means no limit. `entropy` may be NULL for a server. */
+void fws_connection_init(fws_connection *connection, fws_role role, uint64_t max_message_size,
+                         fws_entropy entropy);
+void fws_connection_clear(fws_connection *connection);
+
+/* The next event in *cursor..end; moves *cursor. Returns event->type. After FWS_EVENT_CLOSE or
+ * FWS_EVENT_FAILED all further bytes are skipped. Memory that cannot be had is FWS_EVENT_FAILED
+ * with code 1011. Once our own close frame is out, messages and pings are read but not given out
+ * (section 1.4). */
+fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
+                                      fws_event *event);
+
+/* After a message event with `assembled` set: hands its memory to the caller, who frees it. */
+uint8_t *fws_connection_take(fws_connection *connection);
+
+/* Writes the header of a data frame; the client role puts its masking key in `key` and the caller
+ * masks the payload with it. `out` holds FWS_FRAME_HEADER_MAX bytes. */
+size_t fws_connection_encode_header(fws_connection *connection, uint8_t *out, bool final,
+                                    fws_opcode opcode, uint64_t length, uint8_t key[4]);
+
+/* Writes a whole control frame; `length` is at most FWS_FRAME_CONTROL_MAX and `out` holds
+ * FWS_FRAME_CONTROL_SIZE_MAX bytes. Returns its size. */
+size_t fws_connection_encode_control(fws_connection *connection, uint8_t *out, fws_opcode opcode,
+                                     const uint8_t *payload, size_t length);
+
+/* Writes our close frame and marks it as sent; 0 when one was sent before. The reason is cut to
+ * FWS_CLOSE_REASON_MAX bytes, never inside a character. FWS_CLOSE_NO_STATUS gives an empty frame.
+ */
+size_t fws_connection_close(fws_connection *connection, uint8_t *out, uint16_t code,
+                            const char *reason, size_t reason_size);
+
+#endif

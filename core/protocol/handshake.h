@@ -1,0 +1,31 @@
+/* The header values of the opening handshake, RFC 6455 sections 4.1 and 4.2.
+ *
+ * The HTTP request itself is parsed by the WSGI server, and the digest of Sec-WebSocket-Accept
+ * comes from Python's hashlib; what stands here is the grammar of the values, which must hold
+ * whatever a hostile client puts into them. Values are byte strings with a length, not
+ * NUL-terminated.
+ *
+ * Nothing here allocates, waits or keeps state. Threads: any.
+ */
+#ifndef FWS_PROTOCOL_HANDSHAKE_H
+#define FWS_PROTOCOL_HANDSHAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Sec-WebSocket-Key: the base64 form of 16 bytes, so 22 characters and "==". Section 4.2.1 item 5.
+ */
+bool fws_handshake_key_valid(const char *key, size_t length);
+
+/* A token of RFC 7230 section 3.2.6: what a subprotocol must be. */
+bool fws_handshake_is_token(const char *text, size_t length);
+
+/* Does the comma-separated list hold this token, whatever its case? For Connection and Upgrade. */
+bool fws_handshake_list_contains(const char *list, size_t length, const char *token);
+
+/* Walks a comma-separated list: from *position, finds the next element without the white space
+ * around it and without empty elements. False at the end of the list. */
+bool fws_handshake_list_next(const char *list, size_t length, size_t *position,
+                             const char **element, size_t *element_length);
+
+#endif

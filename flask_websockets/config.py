@@ -1,0 +1,201 @@
+"""The ``WEBSOCKETS_`` keys of ``app.config``: their meaning, units, defaults and errors."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ._core import is_token
+from .errors import ConfigurationError
+
+__all__ = ("PREFIX", "Config")
+
+PREFIX = "WEBSOCKETS_"
+
+#: Options of flask-sock and flask-websockets 0.1.2 in ``SOCK_SERVER_OPTIONS``, and what they are here.
+OLDER_OPTIONS = {
+    "ping_interval": "PING_INTERVAL",
+    "max_message_size": "MAX_MESSAGE_SIZE",
+    "subprotocols": "SUBPROTOCOLS",
+}
+#: Options that chose between implementations; there is one here, so they have nothing to choose.
+OLDER_OPTIONS_WITHOUT_MEANING = ("receive_bytes", "thread_class", "event_class", "selector_class")
+
+SLOW_CONSUMER_POLICIES = ("close", "drop_oldest", "drop_newest")
+
+OriginCheck = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What an application has configured, checked.
+
+    Each field is the key ``WEBSOCKETS_`` + its name in capitals. Times are in seconds, sizes in bytes.
+    """
+
+    #: Between pings, seconds; 0 or None: no pings.
+    ping_interval: float = 25.0
+    #: For the pong to come, seconds; 0 or None: its absence is not punished. Beyond it: 1011.
+    ping_timeout: float = 20.0
+    #: Of one message, bytes; 0 or None: no limit. Beyond it: 1009.
+    max_message_size: int = 1024 * 1024
+    #: Messages kept for a handler that is away; then TCP holds the peer back. At least 1.
+    receive_queue: int = 16
+    #: Bytes queued for one peer, above which send() waits and publish() applies the next key.
+    send_buffer: int = 1024 * 1024
+    #: What publish() does about a subscriber whose queue is full: "close" (1013), "drop_oldest" or
+    #: "drop_newest" message.
+    slow_consumer: str = "close"
+    #: Origins that may connect: None (those of the page's own host), "*", a list of origins such as
+    #: "https://example.com", or a callable that is given the origin (str) and returns a bool.
+    allowed_origins: tuple[str, ...] | OriginCheck | None = None
+    #: Subprotocols that the application speaks; the first of the client's that is here is taken.
+    subprotocols: tuple[str, ...] = ()
+    #: Open websockets in one process; beyond it the handshake is answered with 503.
+    max_connections: int = 100_000
+    #: For the peer to answer a close, and for handlers to end when the server stops, seconds.
+    close_timeout: float = 5.0
+    #: Handlers running at once in one process; beyond it the handshake is answered with 503.
+    handler_threads: int = 10_000
+    #: After this long in a handler that has decided nothing, the handshake is accepted, seconds.
+    accept_delay: float = 1.0
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Config:
+        """Read the keys from ``app.config``.
+
+        :param mapping: the configuration, keys in capitals.
+        :raises ConfigurationError: for an unknown ``WEBSOCKETS_`` key (named with the nearest known
+            one) and for a value of the wrong type or out of range.
+        """
+        known = {PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for option, value in older_options(mapping).items():
+            values[option] = (f"SOCK_SERVER_OPTIONS[{option!r}]", value)
+        for key, value in mapping.items():
+            if not key.startswith(PREFIX):
+                continue
+            if key not in known:
+                raise ConfigurationError(unknown_key(key, known))
+            values[known[key]] = (key, value)
+        checked = {name: CHECKS[name](key, value) for name, (key, value) in values.items()}
+        return cls(**checked)
+
+
+def older_options(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    options = mapping.get("SOCK_SERVER_OPTIONS") or {}
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"SOCK_SERVER_OPTIONS must be a dict, not {type(options).__name__}"
+        )
+    found = {}
+    for option, value in options.items():
+        if option in OLDER_OPTIONS:
+            found[OLDER_OPTIONS[option].lower()] = value
+        elif option in OLDER_OPTIONS_WITHOUT_MEANING:
+            warnings.warn(
+                f"SOCK_SERVER_OPTIONS[{option!r}] has no meaning in flask-websockets any more",
+                stacklevel=2,
+            )
+        else:
+            raise ConfigurationError(
+                f"SOCK_SERVER_OPTIONS[{option!r}] is unknown; known are "
+                + ", ".join(sorted([*OLDER_OPTIONS, *OLDER_OPTIONS_WITHOUT_MEANING]))
+            )
+    return found
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"unknown configuration key {key}{hint}"
+
+
+# ---- one check per kind of value: (key, value as given) -> value as kept ----
+
+
+def seconds(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigurationError(f"{key} must be a number of seconds, not {value!r}")
+    if not 0 <= value <= 1e9:
+        raise ConfigurationError(f"{key} must be between 0 and 1e9 seconds, not {value!r}")
+    return float(value)
+
+
+def seconds_or_off(key: str, value: Any) -> float:
+    return 0.0 if value is None else seconds(key, value)
+
+
+def whole(minimum: int, maximum: int, unit: str) -> Callable[[str, Any], int]:
+    def check(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigurationError(f"{key} must be an int ({unit}), not {value!r}")
+        if not minimum <= value <= maximum:
+            raise ConfigurationError(
+                f"{key} must be between {minimum} and {maximum} {unit}, not {value}"
+            )
+        return value
+
+    return check
+
+
+def size_or_unlimited(key: str, value: Any) -> int:
+    return 0 if value is None else whole(0, 2**62, "bytes")(key, value)
+
+
+def policy(key: str, value: Any) -> str:
+    if value not in SLOW_CONSUMER_POLICIES:
+        raise ConfigurationError(
+            f"{key} must be one of {', '.join(SLOW_CONSUMER_POLICIES)}, not {value!r}"
+        )
+    return str(value)
+
+
+def origins(key: str, value: Any) -> tuple[str, ...] | OriginCheck | None:
+    if value is None:
+        return None
+    if callable(value):
+        check: OriginCheck = value
+        return check
+    listed = (value,) if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple, set, frozenset)):
+        raise ConfigurationError(
+            f'{key} must be None, "*", a list of origins or a callable, not {value!r}'
+        )
+    for origin in listed:
+        if not isinstance(origin, str) or not (origin in ("*", "null") or "://" in origin):
+            raise ConfigurationError(
+                f'{key} takes origins such as "https://example.com", not {origin!r}'
+            )
+    return tuple(origin.rstrip("/").lower() for origin in listed)
+
+
+def subprotocol_names(key: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    listed = (value,) if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)):
+        raise ConfigurationError(f"{key} must be a list of str, not {value!r}")
+    for name in listed:
+        if not isinstance(name, str) or not is_token(name):
+            raise ConfigurationError(f"{key}: {name!r} is not a subprotocol name (a token)")
+    return tuple(listed)
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "ping_interval": seconds_or_off,
+    "ping_timeout": seconds_or_off,
+    "max_message_size": size_or_unlimited,
+    "receive_queue": whole(1, 2**31 - 1, "messages"),
+    "send_buffer": whole(0, 2**62, "bytes"),
+    "slow_consumer": policy,
+    "allowed_origins": origins,
+    "subprotocols": subprotocol_names,
+    "max_connections": whole(1, 2**31 - 1, "websockets"),
+    "close_timeout": seconds,
+    "handler_threads": whole(1, 2**31 - 1, "threads"),
+    "accept_delay": seconds,
+}

@@ -1,0 +1,216 @@
+"""The extension object: routes, channels, and what is connected."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, current_app, has_app_context
+from werkzeug.routing import WebsocketMismatch
+
+from . import msgpack, routing
+from ._core import Engine
+from .config import Config
+from .errors import ConnectionClosed
+from .middleware import Middleware
+from .runtime import EXTENSION_KEY, Runtime
+from .websocket import WebSocket
+
+__all__ = ("Subscription", "WebSockets")
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+class WebSockets:
+    """The Flask-WebSockets extension.
+
+    :param app: the application; or None, and :meth:`init_app` later.
+    :ivar app: the application, once bound.
+    :ivar bp: the blueprint that holds the routes made before ``init_app``; None if there are none.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self.app: Flask | None = None
+        self.bp: Blueprint | None = None
+        #: One view per handler, so that one handler may have several routes, as in Flask.
+        self._views: dict[Any, Callable[..., Any]] = {}
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Bind the extension to an application.
+
+        :param app: the application. Routes made so far are registered on it.
+        :raises RuntimeError: when the application has a WebSockets extension already.
+        :raises ConfigurationError: for a ``WEBSOCKETS_`` key that is unknown or has a bad value.
+        """
+        if EXTENSION_KEY in app.extensions:
+            raise RuntimeError(
+                "this application has a WebSockets extension already; make all routes with one"
+            )
+        Config.from_mapping(app.config)  # mistakes that are there already show at the start
+        runtime = Runtime(app)
+        app.extensions[EXTENSION_KEY] = runtime
+        app.register_error_handler(WebsocketMismatch, routing.answer_mismatch)
+        app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
+        if self.bp is not None:
+            app.register_blueprint(self.bp)
+        self.app = app
+
+    # ---- routes ----
+
+    def route(
+        self, path: str, bp: Blueprint | None = None, **rule_options: Any
+    ) -> Callable[[H], H]:
+        """Decorate a function to handle the websockets of a URL.
+
+        The function is called with the :class:`WebSocket` and the values of the URL, within the
+        request context of the handshake. Returning closes with 1000, an exception with 1011.
+
+        :param path: the URL rule, as for ``app.route``.
+        :param bp: a blueprint to register the route on, instead of the application.
+        :param rule_options: further options of ``app.route``; ``websocket=True`` is set.
+        :raises TypeError: when what is decorated is not an ordinary function.
+        :raises ValueError: for ``methods`` other than GET.
+        """
+        routing.check_rule_options(rule_options)
+        rule_options["websocket"] = True
+
+        def decorate(handler: H) -> H:
+            routing.check_handler(handler)
+            view = self._views.setdefault(handler, routing.make_view(handler))
+            self._scaffold(bp).route(path, **rule_options)(view)
+            return handler
+
+        return decorate
+
+    def _scaffold(self, bp: Blueprint | None) -> Flask | Blueprint:
+        if bp is not None:
+            return bp
+        if self.app is not None:
+            return self.app
+        if self.bp is None:
+            self.bp = Blueprint("__flask_websockets", __name__)
+        return self.bp
+
+    # ---- channels ----
+
+    def subscribe(self, ws: WebSocket, channels: str | Iterable[str]) -> Subscription:
+        """Subscribe a websocket to channels, at once.
+
+        :param ws: the websocket; its handshake is answered if that has not happened.
+        :param channels: names, each ``str`` of 1 to 255 bytes in UTF-8; a bare ``str`` is one name.
+        :returns: what can be used in a ``with`` statement, to unsubscribe at its end.
+        :raises ConnectionClosed: when the websocket is closing or closed.
+        :raises TypeError, ValueError: for other arguments; nothing is subscribed then.
+        """
+        names = [channels] if isinstance(channels, str) else list(channels)
+        if not self._engine_of(ws).subscribe(ws, names):
+            raise ConnectionClosed(ws.close_code or 1006, ws.close_reason or "")
+        return Subscription(self, ws, names)
+
+    def unsubscribe(self, ws: WebSocket, channels: str | Iterable[str] | None = None) -> None:
+        """End subscriptions. A closed websocket has none.
+
+        :param ws: the websocket.
+        :param channels: names, as for :meth:`subscribe`; None ends all of them.
+        """
+        self._engine_of(ws).unsubscribe(ws, channels)
+
+    def publish(
+        self,
+        data: Any,
+        channels: str | Iterable[str],
+        *,
+        encode_json: bool = False,
+        encode_msgpack: bool = False,
+        exclude: WebSocket | Iterable[WebSocket] | None = None,
+    ) -> int:
+        """Send one message to every websocket that is subscribed to any of the channels, once to
+        each. Never waits: a slow subscriber meets ``WEBSOCKETS_SLOW_CONSUMER``.
+
+        May be called from anywhere in the process. Once the interpreter is shutting down, it ends a
+        thread that calls it (by SystemExit), so that the process can leave.
+
+        :param data: ``str`` for a text message, bytes-like for a binary one; any value with one of
+            the two encodings.
+        :param channels: names, as for :meth:`subscribe`.
+        :param encode_json: encode with the app's JSON provider, and send as text.
+        :param encode_msgpack: encode with msgspec, and send as binary.
+        :param exclude: websockets that do not get it.
+        :returns: for how many websockets it was queued.
+        :raises TypeError, ValueError: for other arguments; nothing is sent then.
+        """
+        runtime = self._runtime()
+        if encode_json and encode_msgpack:
+            raise ValueError("encode_json and encode_msgpack exclude each other")
+        if encode_json:
+            data = runtime.app.json.dumps(data)
+        elif encode_msgpack:
+            data = msgpack.encode(data)
+        if runtime.shutting_down and threading.current_thread() is not threading.main_thread():
+            raise SystemExit
+        return runtime.engine.publish(data, channels, exclude)
+
+    # ---- what is connected ----
+
+    @property
+    def connections(self) -> frozenset[WebSocket]:
+        """The open websockets of this process."""
+        return self._runtime().connections()
+
+    def stats(self) -> dict[str, int]:
+        """What this process has counted since its start: ``connections`` (not finished now),
+        ``messages_in``, ``messages_out``, ``bytes_in``, ``bytes_out``, ``slow_consumers`` (closed, or
+        messages dropped, for slowness), ``loop_wakeups``."""
+        return self._runtime().engine.counters()
+
+    def close_all(self, code: int = 1001, reason: str = "") -> int:
+        """Start the closing handshake of every websocket of this process.
+
+        :param code: the close code, as for :meth:`WebSocket.close`.
+        :param reason: the close reason, at most 123 bytes in UTF-8.
+        :returns: of how many.
+        :raises ValueError: for a code that may not be sent.
+        """
+        return self._runtime().engine.close_all(code, reason)
+
+    # ---- which application ----
+
+    def _runtime(self) -> Runtime:
+        """Of the application at work, or else of the one that was bound last."""
+        app = current_app if has_app_context() else self.app
+        runtime: Runtime | None = app.extensions.get(EXTENSION_KEY) if app else None
+        if runtime is None:
+            raise RuntimeError("WebSockets is not bound to an application: call init_app() first")
+        return runtime
+
+    def _engine_of(self, ws: WebSocket) -> Engine:
+        if not isinstance(ws, WebSocket):
+            raise TypeError(f"ws must be a WebSocket, not {type(ws).__name__}")
+        return ws._upgrade.engine
+
+
+class Subscription:
+    """Subscriptions of one websocket; as a context manager, ends them when the block is left, however
+    it is left.
+
+    :ivar ws: the websocket.
+    :ivar channels: the names, a tuple of ``str``.
+    """
+
+    def __init__(self, websockets: WebSockets, ws: WebSocket, channels: Iterable[str]) -> None:
+        self._websockets = websockets
+        self.ws = ws
+        self.channels = tuple(channels)
+
+    def unsubscribe(self) -> None:
+        """End these subscriptions."""
+        self._websockets.unsubscribe(self.ws, self.channels)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.unsubscribe()

@@ -1,0 +1,139 @@
+"""The server's side of the opening handshake, :rfc:`6455#section-4.2`: what the request must be, and
+what the answer is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from flask import Request, Response
+
+from ._core import is_token, key_valid, list_contains, split_list
+from .config import Config
+from .origin import is_allowed
+
+__all__ = ("accept_key", "accept_response", "choose_subprotocol", "refusal", "requested_subprotocols")
+
+#: :rfc:`6455#section-1.3`.
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+#: What only the server may put into the answer.
+RESERVED_HEADERS = frozenset(
+    ("upgrade", "connection", "content-length", "transfer-encoding")
+)
+
+HINT = (
+    "Connect with a WebSocket client: in JavaScript, new WebSocket("
+    '"ws://" + location.host + "/...").\n'
+)
+
+
+def answer(status: int, text: str, **headers: str) -> Response:
+    response = Response(text, status=status, mimetype="text/plain")
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def needs_upgrade(text: str) -> Response:
+    """426, which must say what to upgrade to (:rfc:`9110#section-15.5.22`)."""
+    return answer(
+        426, text, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13"
+    )
+
+
+def plain_request() -> Response:
+    """The answer to an ordinary HTTP request of a WebSocket URL."""
+    return needs_upgrade("This URL is a WebSocket, and this was a plain HTTP request.\n" + HINT)
+
+
+def refusal(request: Request, config: Config) -> Response | None:
+    """The HTTP answer to a handshake that is not in order, or None.
+
+    :param request: the Flask request of the handshake.
+    :param config: the checked configuration.
+    """
+    headers = request.headers
+    if request.method != "GET":
+        return answer(405, "A WebSocket handshake is a GET request.\n", Allow="GET")
+    if not list_contains(headers.get("Upgrade", ""), "websocket"):
+        return plain_request()
+    if request.environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+        return answer(
+            400,
+            "A WebSocket handshake needs HTTP/1.1; this came as HTTP/1.0. A proxy in between has "
+            'to speak 1.1 to the server (nginx: "proxy_http_version 1.1").\n',
+        )
+    if not list_contains(headers.get("Connection", ""), "upgrade"):
+        return answer(
+            400,
+            'The Connection header of a WebSocket handshake must hold "Upgrade". A proxy in '
+            "between has to pass it on.\n",
+        )
+    if headers.get("Sec-WebSocket-Version", "").strip() != "13":
+        return needs_upgrade("Only version 13 of the WebSocket protocol is spoken here.\n")
+    key = headers.get("Sec-WebSocket-Key", "").strip()
+    if not key:
+        return answer(400, "The Sec-WebSocket-Key header is missing.\n")
+    if not key_valid(key):
+        return answer(400, "The Sec-WebSocket-Key header is not the base64 form of 16 bytes.\n")
+    if not all(is_token(name) for name in requested_subprotocols(request)):
+        return answer(400, "The Sec-WebSocket-Protocol header is not a list of tokens.\n")
+    if not is_allowed(headers.get("Origin"), request.host, config):
+        return answer(
+            403,
+            f"Pages of the origin {headers.get('Origin')} may not connect here. The operator "
+            "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",
+        )
+    return None
+
+
+def requested_subprotocols(request: Request) -> list[str]:
+    """What the client offers, in its order of preference."""
+    return split_list(request.headers.get("Sec-WebSocket-Protocol", ""))
+
+
+def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None:
+    """The first subprotocol of the client's that is supported, or None (section 4.2.2, item 5)."""
+    supported = set(supported)
+    return next((name for name in requested_subprotocols(request) if name in supported), None)
+
+
+def accept_key(key: str) -> str:
+    """The value of ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (section 4.2.2, item 5)."""
+    digest = hashlib.sha1((key.strip() + GUID).encode("ascii"), usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode("ascii")
+
+
+def accept_response(
+    request: Request,
+    subprotocol: str | None,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> bytes:
+    """The bytes of the 101 answer.
+
+    :param request: the Flask request of the handshake.
+    :param subprotocol: what was agreed on, or None.
+    :param headers: further header fields, names and values ``str``.
+    :raises ValueError: for a header that only the server may set, or with characters that would
+        break the answer.
+    """
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_key(request.headers['Sec-WebSocket-Key'])}",
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    for name, value in pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"header names and values are str, not {name!r}: {value!r}")
+        if not is_token(name) or any(c in value for c in "\r\n\0"):
+            raise ValueError(f"{name!r}: {value!r} is not a valid header field")
+        if name.lower() in RESERVED_HEADERS or name.lower().startswith("sec-websocket-"):
+            raise ValueError(f"the header {name} is set by flask-websockets itself")
+        lines.append(f"{name}: {value}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -1,0 +1,134 @@
+"""From a handler function to a Flask view: handshake, handler, end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, current_app, got_request_exception, request
+from werkzeug.routing import WebsocketMismatch
+
+from . import handshake, servers
+from ._core import list_contains
+from .errors import ConnectionClosed
+from .runtime import EXTENSION_KEY, Runtime
+from .upgrade import ENVIRON_KEY, Upgrade
+from .websocket import WebSocket
+
+__all__ = ("answer_mismatch", "check_handler", "check_rule_options", "make_view")
+
+Handler = Callable[..., Any]
+
+
+def check_handler(handler: Handler) -> None:
+    """Refuse at decoration what could not work at the first connection."""
+    if not callable(handler):
+        raise TypeError(f"route() decorates a function, not {type(handler).__name__}")
+    if inspect.isclass(handler):
+        raise TypeError("route() decorates a function, not a class")
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        raise TypeError(
+            f"{handler.__name__}() is an async function; route() takes ordinary functions"
+        )
+
+
+def check_rule_options(options: dict[str, Any]) -> None:
+    methods = options.get("methods")
+    if methods is not None and {str(method).upper() for method in methods} != {"GET"}:
+        raise ValueError("a WebSocket route has no methods: its handshake is always a GET")
+
+
+def make_view(handler: Handler) -> Callable[..., Any]:
+    """The Flask view function of a handler.
+
+    :param handler: called with the :class:`WebSocket` and the values of the URL.
+    """
+
+    @functools.wraps(handler)
+    def view(*args: Any, **values: Any) -> Any:
+        runtime: Runtime = current_app.extensions[EXTENSION_KEY]
+        refused = handshake.refusal(request, runtime.config)
+        if refused is not None:
+            return refused
+        upgrade: Upgrade | None = request.environ.get(ENVIRON_KEY)
+        if upgrade is None:
+            return no_socket()
+        if runtime.is_full:
+            return too_many()
+        ws = WebSocket(upgrade, uuid.uuid4().hex, request.remote_addr, current_app.json)
+        runtime.add(ws)
+        try:
+            return run_handler(handler, ws, upgrade, args, values)
+        finally:
+            runtime.discard(ws)
+
+    return view
+
+
+def run_handler(
+    handler: Handler, ws: WebSocket, upgrade: Upgrade, args: tuple[Any, ...], values: dict[str, Any]
+) -> Any:
+    upgrade.enter(ws, request._get_current_object())  # type: ignore[attr-defined]
+    try:
+        result = handler(ws, *args, **values)
+    except ConnectionClosed:
+        upgrade.leave()
+    except Exception as error:
+        if not upgrade.leave():
+            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+        app.log_exception(sys.exc_info())
+        ws.close(1011, "internal error")
+    except BaseException:
+        if upgrade.leave():
+            ws.close(1011, "internal error")
+        raise
+    else:
+        if not upgrade.leave() and result is not None:
+            return result
+        ws.close(1000)
+    return Response(status=101)
+
+
+def no_socket() -> Response:
+    """501, when the connection cannot be taken over from the server."""
+    if servers.find(request.environ) is not None:
+        text = (
+            "WebSockets over TLS that this server ends itself are not supported; end TLS in a "
+            "proxy in front of it.\n"
+        )
+    else:
+        software = request.environ.get("SERVER_SOFTWARE", "this server")
+        text = (
+            f"WebSockets need the connection itself, and {software} does not give it out. Servers "
+            f"that do: {servers.NAMES}.\n"
+        )
+    current_app.logger.error(text.rstrip())
+    return Response(text, status=501, mimetype="text/plain")
+
+
+def too_many() -> Response:
+    response = Response(
+        "Too many WebSocket connections; try again later.\n", status=503, mimetype="text/plain"
+    )
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def answer_mismatch(error: WebsocketMismatch) -> Any:
+    """Instead of Werkzeug's bare 400: what to do about a plain request of a WebSocket URL, or a
+    handshake on an ordinary page."""
+    runtime: Runtime = current_app.extensions[EXTENSION_KEY]
+    headers = request.headers
+    if list_contains(headers.get("Upgrade", ""), "websocket") and list_contains(
+        headers.get("Connection", ""), "upgrade"
+    ):
+        return Response(
+            "This URL is an ordinary page, not a WebSocket.\n", status=400, mimetype="text/plain"
+        )
+    return handshake.refusal(request, runtime.config) or error

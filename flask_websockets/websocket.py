@@ -1,0 +1,133 @@
+"""One WebSocket as a handler sees it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import _core, msgpack
+
+if TYPE_CHECKING:
+    from flask.json.provider import JSONProvider
+
+    from .upgrade import Upgrade
+
+__all__ = ("WebSocket", "WebSocketState")
+
+
+class WebSocketState(enum.IntEnum):
+    """The states of :rfc:`6455#section-4.1`, as in the browser's ``WebSocket.readyState``."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+    #: The names of flask-websockets 0.1.
+    CONNECTED = 1
+    DISCONNECTED = 3
+
+
+class WebSocket(_core.WebSocket):
+    """A WebSocket connection, given to the handler of a route.
+
+    The handshake is answered at the first send, receive, subscribe or :meth:`accept`, so that a
+    handler may still refuse it with ``abort`` or by returning a response. Every method may be called
+    from any thread.
+
+    :ivar id: a name for this connection, unique in the world, ``str``.
+    :ivar subprotocol: the subprotocol agreed on, ``str``, or None.
+    :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
+    :ivar data: a ``dict`` for the application's own use.
+    """
+
+    __slots__ = ("_json", "_upgrade", "data", "id", "remote_addr", "subprotocol")
+
+    def __init__(
+        self, upgrade: Upgrade, id: str, remote_addr: str | None, json: JSONProvider
+    ) -> None:
+        self._upgrade = upgrade
+        self._json = json
+        self.id = id
+        self.remote_addr = remote_addr
+        self.subprotocol: str | None = None
+        self.data: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<WebSocket {self.id} {self.remote_addr} {self.state.name}>"
+
+    # ---- the handshake ----
+
+    def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """Answer the handshake, :rfc:`6455#section-4.2.2`. Happens by itself at the first use.
+
+        :param subprotocol: one of those that the client offered; None takes the first of the
+            client's that is in ``WEBSOCKETS_SUBPROTOCOLS``, or none.
+        :param headers: further header fields of the answer, names and values ``str``.
+        :raises ValueError: for a subprotocol that the client did not offer, or a bad header; the
+            handshake is not answered then.
+        :raises RuntimeError: when it is answered already.
+        """
+        if not self._upgrade.accept(self, subprotocol, headers):
+            raise RuntimeError("the handshake is answered already")
+
+    def _open(self) -> None:
+        """Called by the core when a method needs the connection and the handshake is not answered."""
+        self._upgrade.accept(self, None, None)
+
+    @property
+    def state(self) -> WebSocketState:
+        """Where the connection stands."""
+        return WebSocketState(self._state)
+
+    @property
+    def channels(self) -> list[str]:
+        """The names of the channels that it is subscribed to."""
+        return self._upgrade.engine.channels(self)
+
+    # ---- JSON and MessagePack ----
+
+    def send_json(self, data: Any) -> None:
+        """Send a value as JSON in a text message, encoded by the app's JSON provider.
+
+        :param data: what the provider can encode; its TypeError otherwise, and nothing is sent.
+        :raises ConnectionClosed: when the connection is closing or closed.
+        """
+        self.send_text(self._json.dumps(data))
+
+    def receive_json(self, timeout: float | None = None) -> Any:
+        """Receive a message and decode it as JSON by the app's JSON provider.
+
+        :param timeout: seconds, as for :meth:`receive`; None is returned when it is over.
+        :raises ValueError: when the message is not JSON.
+        :raises ConnectionClosed: once the connection is closed and drained.
+        """
+        data = self.receive(timeout)
+        return None if data is None else self._load_json(data)
+
+    def _load_json(self, data: str | bytes) -> Any:
+        return self._json.loads(data)
+
+    def send_msgpack(self, data: Any) -> None:
+        """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``.
+
+        :param data: what msgspec can encode; its TypeError otherwise, and nothing is sent.
+        :raises ConnectionClosed: when the connection is closing or closed.
+        """
+        self.send_bytes(msgpack.encode(data))
+
+    def receive_msgpack(self, timeout: float | None = None) -> Any:
+        """Receive a message and decode it as MessagePack; needs ``flask-websockets[msgpack]``.
+
+        :param timeout: seconds, as for :meth:`receive`; None is returned when it is over.
+        :raises ValueError: when the message is not MessagePack.
+        :raises ConnectionClosed: once the connection is closed and drained.
+        """
+        data = self.receive(timeout)
+        if data is None:
+            return None
+        return msgpack.decode(data.encode() if isinstance(data, str) else data)
