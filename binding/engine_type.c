@@ -370,7 +370,9 @@ PyDoc_STRVAR(after_fork_doc, "after_fork($self)\n--\n\n"
 
 static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    fws_engine_after_fork(((engine_object *)object)->core);
+    engine_object *self = (engine_object *)object;
+    pthread_mutex_init(&self->state->gate, NULL); /* a thread of the parent may have held it */
+    fws_engine_after_fork(self->core);
     Py_RETURN_NONE;
 }
 

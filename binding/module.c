@@ -20,6 +20,13 @@ fws_module_state *fws_module_state_of(PyTypeObject *type)
     return NULL;
 }
 
+void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread)
+{
+    pthread_mutex_lock(&state->gate);
+    PyEval_RestoreThread(thread);
+    pthread_mutex_unlock(&state->gate);
+}
+
 /* ---- handshake ---- */
 
 PyDoc_STRVAR(key_valid_doc, "key_valid(key, /)\n--\n\n"
@@ -104,6 +111,7 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
+    pthread_mutex_init(&state->gate, NULL);
     PyObject *errors = PyImport_ImportModule("flask_websockets.errors");
     if (errors == NULL)
         return -1;

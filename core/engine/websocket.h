@@ -60,6 +60,7 @@ struct fws_websocket {
     bool ended_output; /* our side of the stream is shut */
     uint8_t watched;   /* what the loop watches */
     bool flush_queued; /* in the engine's flush list */
+    bool more_expected; /* the last recv filled its buffer */
     bool pong_due;     /* the engine's own ping is unanswered */
     uint16_t close_code;
     uint8_t close_reason_size;
@@ -84,8 +85,8 @@ struct fws_websocket {
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
 void fws_websocket_drop(fws_websocket *websocket);
 
-/* Takes a message that is there already, reading from the socket without waiting if need be. The
- * caller owns message->data. FWS_WOULD_BLOCK: call fws_websocket_receive_wait. */
+/* Takes a message that has been read already. The caller owns message->data. FWS_WOULD_BLOCK: call
+ * fws_websocket_receive_wait. */
 fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message);
 
 /* Waits for a message until `deadline` (a fws_clock_now time, or FWS_FOREVER). FWS_OK, FWS_CLOSED,

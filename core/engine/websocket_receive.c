@@ -190,6 +190,7 @@ static pump_result pump(fws_websocket *websocket)
     switch (fws_transport_receive(websocket->fd, buffer, FWS_POOL_BUFFER_SIZE, &received)) {
     case FWS_TRANSPORT_OK:
         websocket->heard_at = fws_clock_now();
+        websocket->more_expected = received == FWS_POOL_BUFFER_SIZE;
         atomic_fetch_add_explicit(&websocket->engine->counters.bytes_in, received,
                                   memory_order_relaxed);
         if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
@@ -199,6 +200,7 @@ static pump_result pump(fws_websocket *websocket)
         }
         break;
     case FWS_TRANSPORT_AGAIN:
+        websocket->more_expected = false;
         result = PUMP_EMPTY;
         break;
     case FWS_TRANSPORT_END:
@@ -284,7 +286,9 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
             break;
         }
         take_reading_back(websocket);
-        if (pump(websocket) == PUMP_EMPTY) {
+        /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
+         * answered: to look again would nearly always be a system call for nothing. */
+        if ((!websocket->rest && !websocket->more_expected) || pump(websocket) == PUMP_EMPTY) {
             status = FWS_WOULD_BLOCK;
             break;
         }

@@ -1,0 +1,309 @@
+/* The load generator: echo over many WebSocket connections from one thread, measured.
+ *
+ *     loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS [SERVER_PID]
+ *
+ * Every connection keeps IN_FLIGHT binary messages of SIZE bytes on the way and sends the next as
+ * soon as one comes back. Prints one line of JSON: messages per second, round-trip percentiles, the
+ * server's CPU time per message, and how busy this program was itself. Exits with 1, and says so,
+ * when a peer answers anything else than the echo.
+ *
+ * The masking key is constant, so that each frame is made once: what is measured is the server.
+ */
+#include "protocol/connection.h"
+#include "protocol/mask.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READ_SIZE (256 * 1024)
+#define BATCH 512
+/* Round trips are counted in buckets of 1/64 of a power of two, in ns: 1.6 % apart. */
+#define SUB_BUCKETS 64
+#define BUCKETS (64 * SUB_BUCKETS)
+/* Section 1.3 of RFC 6455 gives this pair, which saves this program a SHA-1. */
+#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
+#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+typedef struct {
+    int fd;
+    fws_connection protocol;
+    uint64_t *sent_at; /* a ring: echoes come back in order */
+    unsigned first, in_flight;
+    size_t unsent; /* bytes of frames that the socket has not taken */
+} peer;
+
+static struct {
+    unsigned port, connections, in_flight;
+    const char *path;
+    size_t size;
+    double warm_up, seconds;
+    int server_pid;
+} options;
+
+static uint8_t *frames; /* in_flight copies of the frame, one after the other */
+static size_t frame_size;
+static uint8_t *payload;
+static uint64_t histogram[BUCKETS];
+static uint64_t messages;
+static bool measuring;
+
+static _Noreturn void fail(const char *what)
+{
+    fprintf(stderr, "loadgen: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
+    exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static unsigned bucket_of(uint64_t ns)
+{
+    if (ns < SUB_BUCKETS)
+        return (unsigned)ns;
+    unsigned power = 63u - (unsigned)__builtin_clzll(ns);
+    return (power - 5) * SUB_BUCKETS + (unsigned)(ns >> (power - 6)) % SUB_BUCKETS;
+}
+
+static double percentile_us(double part)
+{
+    uint64_t wanted = (uint64_t)((double)messages * part), seen = 0;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        seen += histogram[i];
+        if (seen > wanted) {
+            if (i < SUB_BUCKETS)
+                return i / 1e3;
+            unsigned power = i / SUB_BUCKETS + 5;
+            return (double)((uint64_t)(SUB_BUCKETS + i % SUB_BUCKETS) << (power - 6)) / 1e3;
+        }
+    }
+    return 0;
+}
+
+/* CPU time of the server process, all threads, in seconds. */
+static double server_cpu(void)
+{
+    if (options.server_pid == 0)
+        return 0;
+    char name[64], text[1024];
+    snprintf(name, sizeof name, "/proc/%d/stat", options.server_pid);
+    FILE *file = fopen(name, "r");
+    if (file == NULL)
+        fail("the server is gone");
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = '\0';
+    char *rest = strrchr(text, ')');
+    unsigned long user = 0, system = 0;
+    if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                               &user, &system) != 2)
+        fail("cannot read the server's CPU time");
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double own_cpu(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void connect_peer(peer *p)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)options.port),
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    p->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&address, sizeof address) < 0)
+        fail("connect");
+    int yes = 1;
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    char text[4096];
+    int size = snprintf(text, sizeof text,
+                        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY
+                        "\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                        options.path, options.port);
+    if (send(p->fd, text, (size_t)size, 0) != size)
+        fail("handshake");
+    size_t have = 0;
+    for (;;) { /* no server speaks before the first message, so nothing follows the headers */
+        ssize_t got = recv(p->fd, text + have, sizeof text - 1 - have, 0);
+        if (got <= 0)
+            fail("handshake was not answered");
+        have += (size_t)got;
+        text[have] = '\0';
+        if (strstr(text, "\r\n\r\n"))
+            break;
+    }
+    errno = 0;
+    if (strncmp(text, "HTTP/1.1 101", 12) != 0 || strstr(text, ACCEPT) == NULL)
+        fail("handshake was refused");
+    fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, 0, NULL);
+    p->sent_at = calloc(options.in_flight, sizeof *p->sent_at);
+}
+
+/* Writes what is owed; frames are all alike, so only the number of bytes is kept. */
+static void flush(peer *p)
+{
+    while (p->unsent > 0) {
+        size_t total = frame_size * options.in_flight;
+        size_t at = (frame_size - p->unsent % frame_size) % frame_size;
+        size_t size = p->unsent < total - at ? p->unsent : total - at;
+        ssize_t sent = send(p->fd, frames + at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno == EAGAIN)
+            return;
+        if (sent <= 0)
+            fail("send");
+        p->unsent -= (size_t)sent;
+    }
+}
+
+static void send_frames(peer *p, unsigned count)
+{
+    uint64_t now = now_ns();
+    for (unsigned i = 0; i < count; i++)
+        p->sent_at[(p->first + p->in_flight++) % options.in_flight] = now;
+    p->unsent += count * frame_size;
+    flush(p);
+}
+
+static void count_echo(peer *p, const fws_event *event, uint64_t now)
+{
+    errno = 0;
+    if (event->type != FWS_EVENT_MESSAGE || event->length != options.size ||
+        memcmp(event->data, payload, options.size) != 0)
+        fail("a peer answered something else than the echo");
+    uint64_t sent_at = p->sent_at[p->first];
+    p->first = (p->first + 1) % options.in_flight;
+    p->in_flight--;
+    if (measuring) {
+        messages++;
+        histogram[bucket_of(now - sent_at)]++;
+    }
+}
+
+/* One read; true when there may be more (the events are edges, so all has to be read). */
+static bool receive(peer *p, uint8_t *buffer)
+{
+    ssize_t got = recv(p->fd, buffer, READ_SIZE, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN)
+        return false;
+    if (got <= 0)
+        fail("a connection was lost");
+    uint64_t now = now_ns();
+    uint8_t *cursor = buffer;
+    fws_event event;
+    unsigned echoes = 0;
+    while (fws_connection_receive(&p->protocol, &cursor, buffer + got, &event) != FWS_EVENT_NONE) {
+        if (event.type == FWS_EVENT_PING)
+            continue; /* the measurement is shorter than any ping timeout */
+        count_echo(p, &event, now);
+        echoes++;
+    }
+    if (echoes > 0)
+        send_frames(p, echoes);
+    return got == READ_SIZE;
+}
+
+static void run_until(int epoll_fd, uint64_t deadline, uint8_t *buffer)
+{
+    struct epoll_event events[BATCH];
+    while (now_ns() < deadline) {
+        int count = epoll_wait(epoll_fd, events, BATCH, 100);
+        for (int i = 0; i < count; i++) {
+            peer *p = events[i].data.ptr;
+            if (p->unsent > 0)
+                flush(p);
+            while (receive(p, buffer))
+                ;
+        }
+    }
+}
+
+static void read_options(int count, char **values)
+{
+    if (count < 8)
+        fail("usage: loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS [SERVER_PID]");
+    options.port = (unsigned)atoi(values[1]);
+    options.path = values[2];
+    options.connections = (unsigned)atoi(values[3]);
+    options.in_flight = (unsigned)atoi(values[4]);
+    options.size = (size_t)atol(values[5]);
+    options.warm_up = atof(values[6]);
+    options.seconds = atof(values[7]);
+    options.server_pid = count > 8 ? atoi(values[8]) : 0;
+    if (options.connections == 0 || options.in_flight == 0)
+        fail("CONNECTIONS and IN_FLIGHT are at least 1");
+}
+
+static void make_frames(void)
+{
+    const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
+    uint8_t header[FWS_FRAME_HEADER_MAX];
+    size_t header_size = fws_frame_encode(header, true, FWS_OPCODE_BINARY, options.size, key);
+    frame_size = header_size + options.size;
+    payload = malloc(options.size + 1);
+    frames = malloc(frame_size * options.in_flight);
+    for (size_t i = 0; i < options.size; i++)
+        payload[i] = (uint8_t)('a' + i % 26);
+    for (unsigned i = 0; i < options.in_flight; i++) {
+        uint8_t *frame = frames + i * frame_size;
+        memcpy(frame, header, header_size);
+        memcpy(frame + header_size, payload, options.size);
+        fws_mask_apply(frame + header_size, options.size, key, 0);
+    }
+}
+
+int main(int count, char **values)
+{
+    errno = 0;
+    read_options(count, values);
+    make_frames();
+    int epoll_fd = epoll_create1(0);
+    peer *peers = calloc(options.connections, sizeof *peers);
+    uint8_t *buffer = malloc(READ_SIZE);
+    uint64_t begun = now_ns();
+    for (unsigned i = 0; i < options.connections; i++) {
+        connect_peer(&peers[i]);
+        /* Edge-triggered, so that watching for writability costs nothing. */
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET,
+                                    .data = {.ptr = &peers[i]}};
+        if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, peers[i].fd, &event) < 0)
+            fail("epoll_ctl");
+    }
+    double connecting = (double)(now_ns() - begun) / 1e9;
+    for (unsigned i = 0; i < options.connections; i++)
+        send_frames(&peers[i], options.in_flight);
+    run_until(epoll_fd, now_ns() + (uint64_t)(options.warm_up * 1e9), buffer);
+
+    measuring = true;
+    double server_before = server_cpu(), own_before = own_cpu();
+    uint64_t start = now_ns();
+    run_until(epoll_fd, start + (uint64_t)(options.seconds * 1e9), buffer);
+    double elapsed = (double)(now_ns() - start) / 1e9;
+    double server_used = server_cpu() - server_before, own_used = own_cpu() - own_before;
+    errno = 0;
+    if (messages == 0)
+        fail("not one message came back");
+    printf("{\"rate\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"cpu_us\": %.2f, "
+           "\"server_cpu\": %.3f, \"load_cpu\": %.3f, \"connect_rate\": %.1f}\n",
+           (double)messages / elapsed, percentile_us(0.50), percentile_us(0.99),
+           server_used * 1e6 / (double)messages, server_used / elapsed, own_used / elapsed,
+           options.connections / connecting);
+    return 0;
+}
