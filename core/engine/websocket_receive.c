@@ -24,9 +24,14 @@ typedef enum {
     PUMP_ENDED,    /* finished */
 } pump_result;
 
-static bool inbox_has_room(const fws_websocket *websocket)
+/* How many messages reading may put into the inbox. A handler that waits for a message wants one:
+ * what came after it is decoded when it asks for the next, so that it can still answer a message
+ * that the peer's close frame follows at once. */
+#define ONE_MESSAGE 1
+
+static uint32_t whole_queue(const fws_websocket *websocket)
 {
-    return websocket->inbox.count < websocket->engine->config.receive_queue;
+    return websocket->engine->config.receive_queue;
 }
 
 /* ---- what arrives ---- */
@@ -107,12 +112,13 @@ static void accept_failure(fws_websocket *websocket, const fws_event *event)
     fws_websocket_begin_ending(websocket);
 }
 
-/* Decodes until the bytes are used up or the inbox is full; returns how many bytes are left. */
-static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size)
+/* Decodes until the bytes are used up or the inbox holds `limit` messages; returns how many bytes
+ * are left. */
+static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint32_t limit)
 {
     uint8_t *cursor = data, *end = data + size;
     fws_event event;
-    while ((websocket->state == FWS_STATE_OPEN && inbox_has_room(websocket)) ||
+    while ((websocket->state == FWS_STATE_OPEN && websocket->inbox.count < limit) ||
            websocket->state == FWS_STATE_CLOSING) {
         switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
         case FWS_EVENT_NONE:
@@ -139,7 +145,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size)
 
 /* ---- reading ---- */
 
-void fws_websocket_decode_rest(fws_websocket *websocket)
+static void decode_rest(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->rest == NULL)
         return;
@@ -147,7 +153,8 @@ void fws_websocket_decode_rest(fws_websocket *websocket)
     uint8_t *rest = websocket->rest;
     size_t end = websocket->rest_end;
     websocket->rest = NULL;
-    size_t left = decode(websocket, rest + websocket->rest_start, end - websocket->rest_start);
+    size_t left =
+        decode(websocket, rest + websocket->rest_start, end - websocket->rest_start, limit);
     if (left == 0) {
         free(rest);
         websocket->rest_start = websocket->rest_end = 0;
@@ -155,6 +162,11 @@ void fws_websocket_decode_rest(fws_websocket *websocket)
         websocket->rest = rest;
         websocket->rest_start = end - left;
     }
+}
+
+void fws_websocket_decode_rest(fws_websocket *websocket)
+{
+    decode_rest(websocket, whole_queue(websocket));
 }
 
 static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size)
@@ -170,14 +182,14 @@ static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size
 }
 
 /* One step of reading: what was left over first, else one recv. */
-static pump_result pump(fws_websocket *websocket)
+static pump_result pump(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return PUMP_ENDED;
-    if (websocket->state == FWS_STATE_OPEN && !inbox_has_room(websocket))
+    if (websocket->state == FWS_STATE_OPEN && websocket->inbox.count >= limit)
         return PUMP_FULL;
     if (websocket->rest) {
-        fws_websocket_decode_rest(websocket);
+        decode_rest(websocket, limit);
         return PUMP_PROGRESS;
     }
     uint8_t *buffer = fws_pool_borrow(&websocket->engine->pool);
@@ -194,7 +206,7 @@ static pump_result pump(fws_websocket *websocket)
         atomic_fetch_add_explicit(&websocket->engine->counters.bytes_in, received,
                                   memory_order_relaxed);
         if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
-            size_t left = decode(websocket, buffer, received);
+            size_t left = decode(websocket, buffer, received, limit);
             if (left > 0)
                 keep_rest(websocket, buffer + received - left, left);
         }
@@ -220,11 +232,11 @@ static void read_for_handler(fws_websocket *websocket)
 {
     pump_result result = PUMP_PROGRESS;
     for (int i = 0; i < READS_PER_TURN && result == PUMP_PROGRESS; i++)
-        result = pump(websocket);
+        result = pump(websocket, whole_queue(websocket));
     if (websocket->inbox.count > 0)
         fws_websocket_notify(websocket);
     if (websocket->state == FWS_STATE_OPEN)
-        websocket->adopted = inbox_has_room(websocket);
+        websocket->adopted = websocket->inbox.count < whole_queue(websocket);
 }
 
 void fws_websocket_adopt(fws_websocket *websocket)
@@ -288,7 +300,8 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
         take_reading_back(websocket);
         /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
          * answered: to look again would nearly always be a system call for nothing. */
-        if ((!websocket->rest && !websocket->more_expected) || pump(websocket) == PUMP_EMPTY) {
+        if ((!websocket->rest && !websocket->more_expected) ||
+            pump(websocket, ONE_MESSAGE) == PUMP_EMPTY) {
             status = FWS_WOULD_BLOCK;
             break;
         }
@@ -313,7 +326,7 @@ static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
 }
 
 /* Polls the socket and the wake-up, without the lock. */
-static fws_status poll_once(fws_websocket *websocket, fws_ns deadline)
+static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
     if (websocket->wakeup.read_fd < 0 && !fws_wakeup_open(&websocket->wakeup))
         return FWS_NO_DESCRIPTOR;
@@ -336,25 +349,25 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline)
     if (count == 0)
         return FWS_TIMEOUT;
     if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
-        pump(websocket);
+        pump(websocket, limit);
     /* Others may wait for what was just read, or for the role of the reader. */
     fws_websocket_notify(websocket);
     return FWS_OK;
 }
 
 /* One round of waiting for anything to change; reads if nobody else does. */
-static fws_status wait_once(fws_websocket *websocket, fws_ns deadline)
+static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
-    if (websocket->pollers > 0 || !inbox_has_room(websocket))
+    if (websocket->pollers > 0 || websocket->inbox.count >= limit)
         return sleep_once(websocket, deadline);
     take_reading_back(websocket);
     if (websocket->state != FWS_STATE_OPEN)
         return FWS_OK;
     if (websocket->rest) {
-        pump(websocket);
+        pump(websocket, limit);
         return FWS_OK;
     }
-    return poll_once(websocket, deadline);
+    return poll_once(websocket, deadline, limit);
 }
 
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
@@ -373,7 +386,7 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
         }
         if (status != FWS_OK)
             break; /* timed out or interrupted, and nothing came meanwhile */
-        status = wait_once(websocket, deadline);
+        status = wait_once(websocket, deadline, ONE_MESSAGE);
     }
     leave(websocket);
     fws_websocket_unlock(websocket);
@@ -416,7 +429,7 @@ fws_status fws_websocket_ping(fws_websocket *websocket, const void *data, size_t
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
     while (!ping.done && websocket->state == FWS_STATE_OPEN && status == FWS_OK)
-        status = wait_once(websocket, deadline);
+        status = wait_once(websocket, deadline, whole_queue(websocket));
     if (ping.done) {
         status = FWS_OK;
         *round_trip = fws_clock_now() - sent_at;
