@@ -1,15 +1,15 @@
 """WebSockets for Flask, with protocol, I/O engine and channel hub in C.
 
-    from flask import Flask
-    from flask_websockets import WebSocket, WebSockets
+from flask import Flask
+from flask_websockets import WebSocket, WebSockets
 
-    app = Flask(__name__)
-    websockets = WebSockets(app)
+app = Flask(__name__)
+websockets = WebSockets(app)
 
-    @websockets.route("/echo")
-    def echo(ws: WebSocket) -> None:
-        for data in ws.iter_data():
-            ws.send(data)
+@websockets.route("/echo")
+def echo(ws: WebSocket) -> None:
+    for data in ws.iter_data():
+        ws.send(data)
 """
 
 from .errors import ConfigurationError, ConnectionClosed

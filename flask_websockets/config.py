@@ -88,9 +88,7 @@ class Config:
 def older_options(mapping: Mapping[str, Any]) -> dict[str, Any]:
     options = mapping.get("SOCK_SERVER_OPTIONS") or {}
     if not isinstance(options, Mapping):
-        raise ConfigurationError(
-            f"SOCK_SERVER_OPTIONS must be a dict, not {type(options).__name__}"
-        )
+        raise ConfigurationError(f"SOCK_SERVER_OPTIONS must be a dict, not {type(options).__name__}")
     found = {}
     for option, value in options.items():
         if option in OLDER_OPTIONS:

@@ -60,9 +60,7 @@ class WebSockets:
 
     # ---- routes ----
 
-    def route(
-        self, path: str, bp: Blueprint | None = None, **rule_options: Any
-    ) -> Callable[[H], H]:
+    def route(self, path: str, bp: Blueprint | None = None, **rule_options: Any) -> Callable[[H], H]:
         """Decorate a function to handle the websockets of a URL.
 
         The function is called with the :class:`WebSocket` and the values of the URL, within the

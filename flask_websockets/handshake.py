@@ -19,13 +19,10 @@ __all__ = ("accept_key", "accept_response", "choose_subprotocol", "refusal", "re
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 #: What only the server may put into the answer.
-RESERVED_HEADERS = frozenset(
-    ("upgrade", "connection", "content-length", "transfer-encoding")
-)
+RESERVED_HEADERS = frozenset(("upgrade", "connection", "content-length", "transfer-encoding"))
 
 HINT = (
-    "Connect with a WebSocket client: in JavaScript, new WebSocket("
-    '"ws://" + location.host + "/...").\n'
+    'Connect with a WebSocket client: in JavaScript, new WebSocket("ws://" + location.host + "/...").\n'
 )
 
 
@@ -38,9 +35,7 @@ def answer(status: int, text: str, **headers: str) -> Response:
 
 def needs_upgrade(text: str) -> Response:
     """426, which must say what to upgrade to (:rfc:`9110#section-15.5.22`)."""
-    return answer(
-        426, text, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13"
-    )
+    return answer(426, text, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13")
 
 
 def plain_request() -> Response:

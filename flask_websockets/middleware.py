@@ -48,9 +48,7 @@ class Middleware:
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
             # A daemon: the interpreter's end does not wait for handlers beyond close_timeout.
-            threading.Thread(
-                target=self.run, args=(environ, upgrade), name=name, daemon=True
-            ).start()
+            threading.Thread(target=self.run, args=(environ, upgrade), name=name, daemon=True).start()
         except BaseException:
             self.runtime.leave_handler()
             raise

@@ -31,9 +31,7 @@ def check_handler(handler: Handler) -> None:
     if inspect.isclass(handler):
         raise TypeError("route() decorates a function, not a class")
     if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
-        raise TypeError(
-            f"{handler.__name__}() is an async function; route() takes ordinary functions"
-        )
+        raise TypeError(f"{handler.__name__}() is an async function; route() takes ordinary functions")
 
 
 def check_rule_options(options: dict[str, Any]) -> None:

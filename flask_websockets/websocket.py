@@ -43,9 +43,7 @@ class WebSocket(_core.WebSocket):
 
     __slots__ = ("_json", "_upgrade", "data", "id", "remote_addr", "subprotocol")
 
-    def __init__(
-        self, upgrade: Upgrade, id: str, remote_addr: str | None, json: JSONProvider
-    ) -> None:
+    def __init__(self, upgrade: Upgrade, id: str, remote_addr: str | None, json: JSONProvider) -> None:
         self._upgrade = upgrade
         self._json = json
         self.id = id

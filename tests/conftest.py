@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -56,6 +57,7 @@ class Program:
         self, folder: pathlib.Path, source: str | None, port: int, command: list[str] | None, env: dict
     ):
         self.port = port
+        self.clients: list[websocket.WebSocket] = []
         self.log_path = folder / "log.txt"
         self.path = folder / "app.py"
         if source is not None:
@@ -82,7 +84,8 @@ class Program:
         return f"ws://127.0.0.1:{self.port}{path}"
 
     def connect(self, path: str, **options: Any) -> websocket.WebSocket:
-        return websocket.create_connection(self.url(path), timeout=10, **options)
+        self.clients.append(websocket.create_connection(self.url(path), timeout=10, **options))
+        return self.clients[-1]
 
     def interrupt(self) -> None:
         """Ctrl-C."""
@@ -92,10 +95,10 @@ class Program:
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        try:
+        for client in self.clients:
+            client.shutdown()
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
 

@@ -4,6 +4,7 @@ import logging
 import sys
 
 from flask import Flask
+
 from flask_websockets import WebSockets
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)

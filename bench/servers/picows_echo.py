@@ -1,6 +1,5 @@
 """Echo by picows on uvloop: event-driven, no Flask, the fastest WebSocket library in Python."""
 
-import asyncio
 import sys
 
 import uvloop

@@ -60,7 +60,7 @@ def split(answer: bytes) -> tuple[int, dict[str, str], str]:
 
 
 def test_the_example_of_the_rfc(server):
-    status, headers, rest = split(server.request(handshake()))
+    status, headers, _rest = split(server.request(handshake()))
     assert status == 101
     assert headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     assert headers["upgrade"] == "websocket" and headers["connection"] == "Upgrade"
@@ -169,9 +169,7 @@ def test_before_request_runs_first_and_may_refuse(application):
     server = application.serve()
     assert split(server.request(handshake("GET /ws/7 HTTP/1.1")))[0] == 403
     assert reached == []
-    assert server.connect("/ws/7?token=t").recv() == (
-        f"7 t ws://127.0.0.1:{server.port}/ws/9"
-    )
+    assert server.connect("/ws/7?token=t").recv() == (f"7 t ws://127.0.0.1:{server.port}/ws/9")
 
 
 def test_a_handler_that_decides_nothing_is_accepted_after_the_delay(application):

@@ -1,0 +1,119 @@
+"""The configuration keys, and the origin check that one of them steers."""
+
+from __future__ import annotations
+
+import flask
+import pytest
+
+from flask_websockets import ConfigurationError, WebSockets
+from flask_websockets.config import Config
+from flask_websockets.origin import is_allowed
+
+
+def test_the_defaults():
+    config = Config.from_mapping({"SECRET_KEY": "x"})
+    assert config == Config()
+    assert (config.ping_interval, config.ping_timeout, config.close_timeout) == (25, 20, 5)
+    assert (config.max_message_size, config.send_buffer, config.receive_queue) == (1 << 20, 1 << 20, 16)
+
+
+def test_an_unknown_key_names_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean WEBSOCKETS_PING_INTERVAL"):
+        Config.from_mapping({"WEBSOCKETS_PING_INTERVALL": 5})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PING_INTERVAL", "25"),
+        ("PING_INTERVAL", -1),
+        ("PING_TIMEOUT", True),
+        ("CLOSE_TIMEOUT", None),
+        ("CLOSE_TIMEOUT", float("nan")),
+        ("MAX_MESSAGE_SIZE", 1.5),
+        ("MAX_MESSAGE_SIZE", -1),
+        ("RECEIVE_QUEUE", 0),
+        ("SEND_BUFFER", "1M"),
+        ("SLOW_CONSUMER", "drop"),
+        ("ALLOWED_ORIGINS", "example.com"),
+        ("ALLOWED_ORIGINS", [5]),
+        ("ALLOWED_ORIGINS", 5),
+        ("SUBPROTOCOLS", ["a b"]),
+        ("SUBPROTOCOLS", 5),
+        ("MAX_CONNECTIONS", 0),
+        ("HANDLER_THREADS", 0),
+        ("ACCEPT_DELAY", "soon"),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_the_key(key, value):
+    app = flask.Flask("x")
+    app.config["WEBSOCKETS_" + key] = value
+    with pytest.raises(ConfigurationError, match="WEBSOCKETS_" + key):
+        WebSockets(app)
+
+
+def test_none_turns_a_limit_off():
+    config = Config.from_mapping(
+        {"WEBSOCKETS_PING_INTERVAL": None, "WEBSOCKETS_MAX_MESSAGE_SIZE": None}
+    )
+    assert (config.ping_interval, config.max_message_size) == (0, 0)
+
+
+def test_keys_set_after_init_app_count(application):
+    application.app.config["WEBSOCKETS_SUBPROTOCOLS"] = "late"
+
+    @application.route("/ws")
+    def ws_(ws):
+        pass
+
+    assert application.serve().connect("/ws", subprotocols=["late"]).subprotocol == "late"
+
+
+def test_the_older_options_are_honoured():
+    options = {"ping_interval": 7, "max_message_size": 99, "subprotocols": ["a"]}
+    config = Config.from_mapping({"SOCK_SERVER_OPTIONS": options})
+    assert (config.ping_interval, config.max_message_size, config.subprotocols) == (7, 99, ("a",))
+    config = Config.from_mapping({"SOCK_SERVER_OPTIONS": options, "WEBSOCKETS_PING_INTERVAL": 8})
+    assert config.ping_interval == 8
+    with pytest.warns(UserWarning, match="receive_bytes"):
+        Config.from_mapping({"SOCK_SERVER_OPTIONS": {"receive_bytes": 4096}})
+    with pytest.raises(ConfigurationError, match="is unknown"):
+        Config.from_mapping({"SOCK_SERVER_OPTIONS": {"pings": 4096}})
+
+
+SAME = Config()
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        (None, "example.com", True),
+        ("https://example.com", "example.com", True),
+        ("https://example.com", "example.com:443", True),
+        ("http://example.com:80", "example.com", True),
+        ("http://localhost:6969", "localhost:6969", True),
+        ("http://[::1]:6969", "[::1]:6969", True),
+        ("http://localhost:6969", "localhost:6970", False),
+        ("https://example.com", "example.com.evil.org", False),
+        ("https://example.com.evil.org", "example.com", False),
+        ("https://sub.example.com", "example.com", False),
+        ("null", "example.com", False),
+        ("", "example.com", False),
+        ("https://example.com:port", "example.com", False),
+        ("https://[::1", "[::1", False),
+    ],
+)
+def test_the_same_origin_rule(origin, host, allowed):
+    assert is_allowed(origin, host, SAME) is allowed
+
+
+def test_listed_origins_and_callables():
+    listed = Config.from_mapping({"WEBSOCKETS_ALLOWED_ORIGINS": ["https://A.example/", "null"]})
+    assert is_allowed("https://a.example", "b.example", listed)
+    assert is_allowed("null", "b.example", listed)
+    assert not is_allowed("https://b.example", "b.example", listed)
+    every = Config.from_mapping({"WEBSOCKETS_ALLOWED_ORIGINS": "*"})
+    assert is_allowed("https://any.example", "b.example", every)
+    chosen = Config.from_mapping({"WEBSOCKETS_ALLOWED_ORIGINS": lambda origin: origin.endswith(".ok")})
+    assert is_allowed("https://a.ok", "b.example", chosen)
+    assert not is_allowed("https://a.no", "b.example", chosen)
