@@ -36,10 +36,10 @@ extern struct PyModuleDef fws_module;
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
-/* module.c: PyEval_RestoreThread for a thread that has slept in the engine. Threads that wait for the
- * GIL itself wake every few milliseconds to ask for it; with hundreds of handlers that is all the
- * process would do. So at most one of ours waits for the GIL, and the others sleep at a gate before
- * it. Nobody waits at the gate with the GIL held. */
+/* module.c: PyEval_RestoreThread for a thread that has slept in the engine. Threads that wait for
+ * the GIL itself wake every few milliseconds to ask for it; with hundreds of handlers that is all
+ * the process would do. So at most one of ours waits for the GIL, and the others sleep at a gate
+ * before it. Nobody waits at the gate with the GIL held. */
 void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread);
 
 /* engine_type.c, websocket_type.c, iterator_type.c */

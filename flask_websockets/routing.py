@@ -55,10 +55,9 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         upgrade: Upgrade | None = request.environ.get(ENVIRON_KEY)
         if upgrade is None:
             return no_socket()
-        if runtime.is_full:
-            return too_many()
         ws = WebSocket(upgrade, uuid.uuid4().hex, request.remote_addr, current_app.json)
-        runtime.add(ws)
+        if not runtime.add(ws):
+            return too_many()
         try:
             return run_handler(handler, ws, upgrade, args, values)
         finally:

@@ -4,6 +4,7 @@ handler threads, and their end."""
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -65,9 +66,14 @@ class Runtime:
 
     # ---- websockets ----
 
-    def add(self, ws: WebSocket) -> None:
+    def add(self, ws: WebSocket) -> bool:
+        """Count a websocket in; False beyond ``WEBSOCKETS_MAX_CONNECTIONS``."""
+        limit = self.config.max_connections
         with self._lock:
+            if len(self._open) >= limit:
+                return False
             self._open.add(ws)
+            return True
 
     def discard(self, ws: WebSocket) -> None:
         with self._lock:
@@ -78,10 +84,6 @@ class Runtime:
         with self._lock:
             candidates = list(self._open)
         return frozenset(ws for ws in candidates if ws._state == 1)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._open) >= self.config.max_connections
 
     # ---- handlers ----
 
@@ -139,7 +141,8 @@ def register_atexit(runtime: Runtime) -> None:
     def shut_down() -> None:
         alive = reference()
         if alive is not None:
-            alive.shut_down()
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting
+                alive.shut_down()
 
     # What concurrent.futures uses; atexit itself runs after the threads are joined.
     register = getattr(threading, "_register_atexit", atexit.register)

@@ -46,7 +46,7 @@ class Upgrade:
 
     def __init__(self, socket: ServerSocket, engine: Engine, config: Config) -> None:
         self.engine = engine
-        self._socket = socket
+        self._socket: ServerSocket | None = socket
         self._config = config
         self._changed = threading.Condition()
         self._request: Request | None = None
@@ -79,18 +79,19 @@ class Upgrade:
         with self._changed:
             if self._accepted:
                 return False
-            if self._request is None or self._outcome is not None:
+            socket = self._socket
+            if self._request is None or self._outcome is not None or socket is None:
                 raise RuntimeError("the handshake was refused: there is no connection")
             if subprotocol is None:
                 subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
             elif subprotocol not in requested_subprotocols(self._request):
                 raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
             reply = accept_response(self._request, subprotocol, headers)
-            fd, received = self._socket.take()
+            fd, received = socket.take()
             try:
                 self.engine.attach(ws, fd, reply, received)
             except BaseException:
-                self._socket.give_back(fd)
+                socket.give_back(fd)
                 raise
             ws.subprotocol = subprotocol
             self._accepted = True
@@ -130,5 +131,7 @@ class Upgrade:
             return self._outcome
 
     def finished(self) -> None:
-        """The server has written the answer that nobody reads."""
-        self._socket.finished()
+        """The server has written the answer that nobody reads: its socket is of no more use."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.finished()

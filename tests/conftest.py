@@ -20,9 +20,18 @@ import pytest
 import websocket
 from werkzeug.serving import make_server
 
+import flask_websockets
 from flask_websockets import WebSockets
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    loaded = pathlib.Path(flask_websockets._core.__file__)
+    expected = os.environ.get("FWS_EXPECTED_CORE")
+    if expected is not None and not loaded.is_relative_to(expected):
+        pytest.exit(f"testing {loaded}, which is not the build in {expected}", 2)
+    return f"extension: {loaded}"
 
 
 def free_port() -> int:

@@ -56,12 +56,12 @@ struct fws_websocket {
     uint32_t pollers;       /* threads inside poll on the descriptor: 0 or 1 */
     int fd;                 /* -1 once closed */
     fws_state state;
-    bool adopted;      /* the loop thread reads */
-    bool ended_output; /* our side of the stream is shut */
-    uint8_t watched;   /* what the loop watches */
-    bool flush_queued; /* in the engine's flush list */
+    bool adopted;       /* the loop thread reads */
+    bool ended_output;  /* our side of the stream is shut */
+    uint8_t watched;    /* what the loop watches */
+    bool flush_queued;  /* in the engine's flush list */
     bool more_expected; /* the last recv filled its buffer */
-    bool pong_due;     /* the engine's own ping is unanswered */
+    bool pong_due;      /* the engine's own ping is unanswered */
     uint16_t close_code;
     uint8_t close_reason_size;
     char *close_reason; /* malloc'd; not NUL-terminated */

@@ -160,7 +160,7 @@ def test_two_people_chat_in_the_demo(program, browser):
         wait_for(lambda: page.find_element(By.ID, "members").text == "Ann\nBen", 20)  # noqa: B023
     say(ann, "Does this need a message broker?")
     wait_for(lambda: "broker" in log(ben))
-    say(ben, "No. One process, one thread for all the sockets, and channels in C.")
+    say(ben, "No. The channels live in the process, in C.")
     say(ben, "<b>And nobody injects HTML.</b>")
     wait_for(lambda: "HTML" in log(ann))
     say(ann, "Then let us ship it.")

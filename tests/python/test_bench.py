@@ -1,0 +1,55 @@
+"""The benchmark in its short form: that it runs, and that it does not flatter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores"),
+]
+
+
+def test_one_short_round_measures_every_server(tmp_path):
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(ROOT / "bench/run.py"), "--rounds", "1", "--seconds", "0.3"]
+    done = subprocess.run(
+        [*command, "--connections", "1,20", "--json", str(result)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads(result.read_text())
+    assert measured["failures"] == []
+    for runs in measured["results"].values():
+        assert len(runs) == 5
+        for (run,) in runs.values():
+            assert run["rate"] > 0 and run["p99_us"] >= run["p50_us"] > 0 and run["cpu_us"] > 0
+    assert "ours is" in done.stdout
+
+
+LIAR = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection = listener.accept()[0]
+    if connection.recv(4096):
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\\r\\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
+        connection.recv(4096)
+        connection.sendall(b"\\x82\\x20" + b"?" * 32)
+"""
+
+
+def test_a_server_that_does_not_echo_is_a_failure_and_no_figure(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import run
+
+    run.prepare()
+    with pytest.raises(run.Failed, match="something else than the echo"):
+        run.measure(lambda port: [sys.executable, "-c", LIAR, str(port)], 1, 0.2)

@@ -1,0 +1,250 @@
+"""Everything that CI runs, with a line of progress for each part, ending in "N passed, N failed".
+
+python tests/run_all.py [lint] [core] [python]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+
+C_FILES = ("core/*/*.[ch]", "binding/*.[ch]", "tests/core/*.[ch]", "bench/*.c")
+
+#: Builds of the C part, each run whole: name -> meson options.
+SANITIZED = {
+    "C, AddressSanitizer + UBSan": ["-Db_sanitize=address,undefined"],
+    "C, ThreadSanitizer": ["-Db_sanitize=thread"],
+    "C, poll(2), AddressSanitizer + UBSan": ["-Db_sanitize=address,undefined", "-Dloop=poll"],
+    "C, poll(2), ThreadSanitizer": ["-Db_sanitize=thread", "-Dloop=poll"],
+}
+
+
+class Result:
+    """Counts over all parts."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, passed: int, failed: int, skipped: int, begun: float) -> None:
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        text = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+        print(f"    {text} ({time.monotonic() - begun:.0f} s)", flush=True)
+
+
+def announce(title: str) -> float:
+    print(f"== {title}", flush=True)
+    return time.monotonic()
+
+
+# ---- lint ----
+
+
+def lint(result: Result) -> None:
+    begun = announce("clang-format, ruff, mypy --strict, stubtest")
+    files = [str(path) for pattern in C_FILES for path in sorted(ROOT.glob(pattern))]
+    commands = [
+        ["clang-format", "--dry-run", "--Werror", *files],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["stubtest", "flask_websockets._core"],
+    ]
+    failed = 0
+    for command in commands:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            failed += 1
+            print(f"{command[0]} {command[1] if len(command) > 1 else ''}:\n{done.stdout}{done.stderr}")
+    result.add(len(commands) - failed, failed, 0, begun)
+
+
+# ---- the C part ----
+
+
+def run_c(result: Result, title: str, options: list[str]) -> None:
+    begun = announce(title)
+    folder = BUILD / re.sub(r"\W+", "-", title.lower())
+    # AddressSanitizer's own library is found at run time only.
+    common = [
+        "-Dpython=disabled",
+        "-Dtests=enabled",
+        "-Doptimization=1",
+        "-Db_lundef=false",
+        "-Dwerror=true",
+    ]
+    if not (folder / "build.ninja").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run(
+            ["meson", "setup", str(folder), *common, *options],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    done = subprocess.run(["meson", "compile", "-C", str(folder)], capture_output=True, text=True)
+    if done.returncode != 0:
+        print(done.stdout + done.stderr)
+        result.add(0, 1, 0, begun)
+        return
+    listed = subprocess.run(
+        ["meson", "introspect", "--tests", str(folder)], capture_output=True, text=True, check=True
+    )
+    passed = failed = skipped = 0
+    for test in json.loads(listed.stdout):
+        counts = run_cmocka(folder, test["cmd"], float(test["timeout"]) * 3)
+        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    result.add(passed, failed, skipped, begun)
+
+
+def run_cmocka(folder: pathlib.Path, command: list[str], timeout: float) -> tuple[int, int, int]:
+    """One test program; its single tests are counted from its XML report, a crash as one failure."""
+    report = folder / (pathlib.Path(command[0]).name + ".xml")
+    report.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "CMOCKA_MESSAGE_OUTPUT": "xml",
+        "CMOCKA_XML_FILE": str(report),
+        "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "TSAN_OPTIONS": "halt_on_error=1",
+    }
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+        crashed = done.returncode != 0
+        output = done.stdout + done.stderr
+    except subprocess.TimeoutExpired as error:
+        crashed, output = True, f"{command[0]} did not end within {timeout:.0f} s: {error.stderr!r}"
+    if not report.exists():
+        print(output)
+        return 0, 1, 0
+    suite = xml.etree.ElementTree.parse(report).getroot()
+    cases = list(suite.iter("testcase"))
+    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    if crashed:
+        print(report.read_text() + output)
+    # A sanitizer's report at the end, with all cases passed, is a failure too.
+    extra = 1 if crashed and failed == 0 else 0
+    return len(cases) - failed - skipped, failed + extra, skipped
+
+
+def core(result: Result) -> None:
+    if not pathlib.Path("/usr/include/cmocka.h").exists():
+        print("== C part skipped: cmocka is missing (apt-get install libcmocka-dev)")
+        result.skipped += 1
+        return
+    for title, options in SANITIZED.items():
+        run_c(result, title, options)
+
+
+# ---- Python ----
+
+
+def run_pytest(result: Result, title: str, arguments: list[str], environment: dict[str, str]) -> None:
+    begun = announce(title)
+    report = BUILD / (re.sub(r"\W+", "-", title.lower()) + ".xml")
+    BUILD.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    # Not `python -m pytest`, which would put the sources before what is installed.
+    pytest = str(pathlib.Path(sys.executable).parent / "pytest")
+    command = [pytest, "-q", "--no-header", f"--junit-xml={report}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment})
+    if not report.exists():
+        result.add(0, 1, 0, begun)
+        return
+    (suite,) = xml.etree.ElementTree.parse(report).getroot()
+    failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
+    skipped = int(suite.attrib["skipped"])
+    passed = int(suite.attrib["tests"]) - failed - skipped
+    if done.returncode != 0 and failed == 0:
+        failed = 1  # it crashed, or a sanitizer reported after the last test
+    result.add(passed, failed, skipped, begun)
+
+
+#: Allocations of the interpreter and of the test tools that live until the end.
+LEAKS_OF_OTHERS = (
+    "libpython",
+    "python3",
+    "_PyObject",
+    "PyObject_",
+    "PyMem",
+    "pymalloc",
+    "ld-linux",
+    "dlopen",
+)
+
+
+def run_sanitized_pytest(result: Result) -> None:
+    """The Python suite with the extension built with AddressSanitizer and UBSan."""
+    title = "Python, extension with AddressSanitizer + UBSan"
+    folder = BUILD / "python-asan"
+    begun = announce(f"building for: {title}")
+    install = folder / "install"
+    if not (folder / "build.ninja").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        options = ["-Dtests=disabled", "-Db_sanitize=address,undefined", "-Doptimization=1"]
+        options += ["-Db_lundef=false", "-Dpython.platlibdir=lib", "-Dpython.purelibdir=lib"]
+        subprocess.run(
+            ["meson", "setup", str(folder), f"--prefix={install}", *options],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    subprocess.run(["meson", "install", "-C", str(folder)], check=True, capture_output=True)
+    print(f"    built ({time.monotonic() - begun:.0f} s)", flush=True)
+    compiler = os.environ.get("CC", "cc")
+    library = subprocess.run(
+        [compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    suppressions = folder / "leaks.txt"
+    suppressions.write_text("".join(f"leak:{name}\n" for name in LEAKS_OF_OTHERS))
+    environment = {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1",
+        "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": str(install / "lib"),
+        "FWS_EXPECTED_CORE": str(install / "lib"),
+    }
+    run_pytest(
+        result,
+        title,
+        ["tests/python", "tests/servers", "--deselect=tests/python/test_bench.py"],
+        environment,
+    )
+
+
+def python(result: Result) -> None:
+    run_pytest(result, "Python, real servers, browser, Autobahn, soak", [], {})
+    run_sanitized_pytest(result)
+
+
+PARTS = {"lint": lint, "core": core, "python": python}
+
+
+def main() -> int:
+    result = Result()
+    begun = time.monotonic()
+    for name in sys.argv[1:] or list(PARTS):
+        PARTS[name](result)
+    minutes = (time.monotonic() - begun) / 60
+    print(f"\nall parts, {minutes:.1f} minutes")
+    text = f"{result.passed} passed, {result.failed} failed"
+    print(text + (f", {result.skipped} skipped" if result.skipped else ""))
+    return 1 if result.failed or not result.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Install the system packages that the tests need, where that is allowed; else name the line to type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+#: A program that comes with the package, and the package, in Debian.
+PACKAGES = {
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
+    "pkg-config": "pkg-config",
+    "cc": "gcc",
+}
+HEADERS = {"/usr/include/cmocka.h": "libcmocka-dev"}
+
+
+def missing() -> list[str]:
+    packages = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    return packages + [package for header, package in HEADERS.items() if not os.path.exists(header)]
+
+
+def main() -> int:
+    packages = missing()
+    if not packages:
+        return 0
+    line = "apt-get install -y " + " ".join(packages)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"Some tests will be skipped. To run them all, type:\n\n    sudo {line}\n")
+        return 0
+    print(f"installing {' '.join(packages)} ...", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("apt-get update", line):
+        done = subprocess.run(command.split(), env=environment, stdout=subprocess.DEVNULL)
+        if done.returncode != 0:
+            print(f"'{command}' failed; what needs {' '.join(missing())} will be skipped")
+            break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
