@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
 CHANNEL_NAME_MAX: int
@@ -15,6 +15,7 @@ def is_token(text: str, /) -> bool: ...
 def list_contains(header: str, token: str, /) -> bool: ...
 def split_list(header: str, /) -> list[str]: ...
 
+@disjoint_base
 class WebSocket:
     @property
     def _state(self) -> int: ...

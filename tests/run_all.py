@@ -172,19 +172,6 @@ def run_pytest(result: Result, title: str, arguments: list[str], environment: di
     result.add(passed, failed, skipped, begun)
 
 
-#: Allocations of the interpreter and of the test tools that live until the end.
-LEAKS_OF_OTHERS = (
-    "libpython",
-    "python3",
-    "_PyObject",
-    "PyObject_",
-    "PyMem",
-    "pymalloc",
-    "ld-linux",
-    "dlopen",
-)
-
-
 def run_sanitized_pytest(result: Result) -> None:
     """The Python suite with the extension built with AddressSanitizer and UBSan."""
     title = "Python, extension with AddressSanitizer + UBSan"
@@ -207,12 +194,9 @@ def run_sanitized_pytest(result: Result) -> None:
     library = subprocess.run(
         [compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    suppressions = folder / "leaks.txt"
-    suppressions.write_text("".join(f"leak:{name}\n" for name in LEAKS_OF_OTHERS))
     environment = {
         "LD_PRELOAD": library,
         "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1",
-        "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "PYTHONMALLOC": "malloc",
         "PYTHONPATH": str(install / "lib"),

@@ -1,4 +1,4 @@
-"""Install the system packages that the tests need, where that is allowed; else name the line to type."""
+"""Install the system packages that the tests need, where that is allowed; else name the line."""
 
 from __future__ import annotations
 

@@ -100,14 +100,14 @@ def run(python: str, report: pathlib.Path, cases: tuple[str, ...]) -> dict[str, 
         try:
             wait_until_it_serves(server, port)
             command = [python, "-W", "ignore", "-c", START.format(str(CACHE))]
-            suite = subprocess.Popen(
+            with subprocess.Popen(
                 [*command, "-m", "fuzzingclient", "-s", str(spec)],
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-            )
-            show_progress(suite)
+            ) as suite:
+                show_progress(suite)
         finally:
             server.kill()
             server.wait()
