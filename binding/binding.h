@@ -47,6 +47,9 @@ extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
 
+/* websocket_attributes.c */
+extern PyGetSetDef fws_websocket_attributes[];
+
 /* websocket_type.c: receives one message with the GIL released while it waits. `timeout_ns` may be
  * FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with an exception set. */
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
