@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Found by meson and ninja too, which call each other by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-c test-python lint soak compliance bench format screenshot clean
+.PHONY: demo test test-c test-python lint soak compliance bench fuzz format screenshot clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python examples/chat/app.py
@@ -38,12 +38,15 @@ compliance: $(VENV)/tests-installed
 bench: $(VENV)/tests-installed
 	$(BIN)/python bench/run.py --json build/bench.json
 
+fuzz: $(VENV)/tests-installed
+	$(BIN)/python fuzz/run.py
+
 # ---- upkeep ----
 
 format: $(VENV)/tests-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.c
+	$(BIN)/clang-format -i core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.c fuzz/*.c
 
 screenshot: $(VENV)/tests-installed
 	rm -f docs/demo.png
