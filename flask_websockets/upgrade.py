@@ -122,8 +122,11 @@ class Upgrade:
                 left = deadline - time.monotonic()
                 if left > 0:
                     self._changed.wait(left)
-                else:
+                    continue
+                try:
                     self.accept(ws, None, None)
+                except Exception as error:
+                    self._outcome = error
             if self._accepted:
                 return None
             if isinstance(self._outcome, BaseException):

@@ -35,7 +35,8 @@ class ServerSocket:
         """Take the connection over.
 
         :returns: a descriptor that the caller owns, and the bytes that the server had read already.
-        :raises OSError: when descriptors are used up; the server then still has its socket.
+        :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
+            server then still has its socket.
         """
         ours = os.dup(self._server.fileno())
         try:
@@ -50,7 +51,11 @@ class ServerSocket:
         # Kept open for as long as the server may write, see finished().
         self._far_end = far
         # The reader gives what it has buffered, then the end-of-file of the socket pair.
-        received = self._reader.read() if self._reader is not None else b""
+        try:
+            received = self._reader.read() if self._reader is not None else b""
+        except Exception:  # a request body that is not what its headers promise
+            self.give_back(ours)
+            raise
         return ours, received
 
     def give_back(self, fd: int) -> None:
@@ -60,6 +65,7 @@ class ServerSocket:
         """
         os.dup2(fd, self._server.fileno(), inheritable=False)
         os.close(fd)
+        self.finished()
 
     def finished(self) -> None:
         """The server has written its answer: there is nothing more to be swallowed."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import logging
+import os
 import time
 
 import flask
@@ -303,7 +305,6 @@ def test_a_server_that_hides_its_socket_is_501_with_names(application, caplog):
 
 def test_a_random_key_gets_its_own_answer(server):
     import hashlib
-    import os
 
     key = base64.b64encode(os.urandom(16)).decode()
     headers = split(server.request(handshake(Sec_WebSocket_Key=key)))[1]
@@ -324,3 +325,33 @@ def test_a_refused_websocket_cannot_be_used_afterwards(application):
         application.serve().connect("/ws")
     with pytest.raises(RuntimeError, match="refused"):
         kept[0].send("x")
+
+
+def test_a_broken_body_behind_the_handshake_is_an_http_error_and_leaks_nothing(application, caplog):
+    @application.route("/ws")
+    def ws_(ws):
+        ws.send("hello")
+
+    server = application.serve()
+    text = handshake(Transfer_Encoding="chunked") + "no chunk\n"
+    server.request(text)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        assert split(server.request(text))[0] == 500
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_descriptors_used_up_is_an_http_error_and_the_server_goes_on(application, caplog, monkeypatch):
+    @application.route("/ws")
+    def ws_(ws):
+        ws.send("hello")
+
+    server = application.serve()
+
+    def no_descriptor(fd):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flask_websockets.servers.taking.os.dup", no_descriptor)
+        assert split(server.request(handshake()))[0] == 500
+    assert server.connect("/ws").recv() == "hello"
