@@ -174,8 +174,8 @@ def run_pytest(result: Result, title: str, arguments: list[str], environment: di
     result.add(passed, failed, skipped, begun)
 
 
-#: Python 3.13 leaks interned strings when it ends. Other versions are let off nothing.
-LEAKS_OF_PYTHON = "leak:PyUnicode_New\nleak:resize_compact\n" if sys.version_info >= (3, 13) else ""
+#: Since 3.12, Python leaks interned strings when it ends. Other versions are let off nothing.
+LEAKS_OF_PYTHON = "leak:PyUnicode_New\nleak:resize_compact\n" if sys.version_info >= (3, 12) else ""
 
 
 def run_sanitized_pytest(result: Result) -> None:
