@@ -59,6 +59,18 @@ def echo(ws: WebSocket) -> None:
         ws.send(data)
 
 
+@websockets.route("/empty")
+def empty(ws: WebSocket) -> None:
+    pass
+
+
+@websockets.route("/once")
+def once(ws: WebSocket) -> None:
+    for data in ws.iter_data():
+        ws.send_bytes(data)
+        break
+
+
 def publish_server_time() -> None:
     while True:
         websockets.publish(str(time.time()), ["server_time"])
@@ -131,6 +143,25 @@ def test_text_and_binary_echo_in_the_browser(program, browser):
         ]);
     """)
     assert result == [True, 200000, True, 4242, True, ""]
+
+
+def test_an_empty_route_and_an_early_end_close_with_1000(program, browser):
+    server = program(CLOCK)
+    page = browser()
+    page.get(f"http://localhost:{server.port}/")
+    result = page.execute_async_script("""
+        const done = arguments[0], seen = [];
+        const empty = new WebSocket("ws://" + location.host + "/empty");
+        empty.onopen = () => seen.push("open");
+        empty.onclose = (event) => {
+            seen.push(event.code, event.wasClean);
+            const once = new WebSocket("ws://" + location.host + "/once");
+            once.onopen = () => once.send("one");
+            once.onmessage = async (event) => seen.push(await event.data.text());
+            once.onclose = (event) => setTimeout(() => done([...seen, event.code, event.wasClean]), 50);
+        };
+    """)
+    assert result == ["open", 1000, True, "one", 1000, True]
 
 
 def say(page, text):
