@@ -128,9 +128,7 @@ static int module_exec(PyObject *module)
     state->iterator_type = add_type(module, &fws_iterator_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type)
         return -1;
-    if (PyModule_AddStringConstant(module, "LOOP", fws_loop_name()) < 0)
-        return -1;
-    return PyModule_AddIntConstant(module, "CHANNEL_NAME_MAX", FWS_CHANNEL_NAME_MAX);
+    return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

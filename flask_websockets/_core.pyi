@@ -8,7 +8,6 @@ from typing import Any, final
 from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
-CHANNEL_NAME_MAX: int
 
 def key_valid(key: str, /) -> bool: ...
 def is_token(text: str, /) -> bool: ...

@@ -85,8 +85,9 @@ struct fws_websocket {
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
 void fws_websocket_drop(fws_websocket *websocket);
 
-/* Takes a message that has been read already. The caller owns message->data. FWS_WOULD_BLOCK: call
- * fws_websocket_receive_wait. */
+/* Takes a message that has been read already, or, when the last read filled its buffer, reads on
+ * without waiting. The caller owns message->data. FWS_WOULD_BLOCK: call fws_websocket_receive_wait.
+ */
 fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message);
 
 /* Waits for a message until `deadline` (a fws_clock_now time, or FWS_FOREVER). FWS_OK, FWS_CLOSED,
