@@ -9,18 +9,29 @@
  * never reserved before it arrives, or a header alone would cost the whole limit. */
 #define FIRST_CAPACITY 4096
 
-void fws_connection_init(fws_connection *connection, fws_role role, uint64_t max_message_size,
+void fws_connection_init(fws_connection *connection, fws_role role, const fws_limits *limits,
                          fws_entropy entropy)
 {
     memset(connection, 0, sizeof *connection);
     connection->role = role;
-    connection->max_message_size = max_message_size;
+    connection->limits = *limits;
     connection->entropy = entropy;
     fws_utf8_reset(&connection->utf8);
 }
 
+bool fws_connection_use_compression(fws_connection *connection, fws_deflate_pool *pool,
+                                    const fws_deflate_parameters *parameters)
+{
+    connection->compression =
+        fws_compression_new(pool, parameters, connection->role == FWS_ROLE_SERVER);
+    return connection->compression != NULL;
+}
+
 static void drop_message(fws_connection *connection)
 {
+    if (connection->compressed)
+        fws_compression_end_message(connection->compression);
+    connection->compressed = false;
     free(connection->message);
     connection->message = NULL;
     connection->message_size = 0;
@@ -28,61 +39,36 @@ static void drop_message(fws_connection *connection)
     connection->given_out = false;
 }
 
+void fws_connection_abandon(fws_connection *connection)
+{
+    connection->ended = true;
+    drop_message(connection);
+    if (connection->compression)
+        fws_compression_clear(connection->compression);
+}
+
 void fws_connection_clear(fws_connection *connection)
 {
     drop_message(connection);
+    fws_compression_free(connection->compression);
+    connection->compression = NULL;
 }
 
 uint8_t *fws_connection_take(fws_connection *connection)
 {
     uint8_t *message = connection->message;
+    size_t size = connection->message_size, spare = connection->message_capacity - size;
     connection->message = NULL;
-    return message;
-}
-
-/* ---- sending ---- */
-
-size_t fws_connection_encode_header(fws_connection *connection, uint8_t *out, bool final,
-                                    fws_opcode opcode, uint64_t length, uint8_t key[4])
-{
-    if (connection->role == FWS_ROLE_SERVER)
-        return fws_frame_encode(out, final, opcode, length, NULL);
-    connection->entropy(key);
-    return fws_frame_encode(out, final, opcode, length, key);
-}
-
-size_t fws_connection_encode_control(fws_connection *connection, uint8_t *out, fws_opcode opcode,
-                                     const uint8_t *payload, size_t length)
-{
-    uint8_t key[4];
-    size_t size = fws_connection_encode_header(connection, out, true, opcode, length, key);
-    if (length > 0)
-        memcpy(out + size, payload, length);
-    if (connection->role == FWS_ROLE_CLIENT)
-        fws_mask_apply(out + size, length, key, 0);
-    return size + length;
-}
-
-size_t fws_connection_close(fws_connection *connection, uint8_t *out, uint16_t code,
-                            const char *reason, size_t reason_size)
-{
-    if (connection->close_sent)
-        return 0;
-    connection->close_sent = true;
-    if (code == FWS_CLOSE_NO_STATUS)
-        return fws_connection_encode_control(connection, out, FWS_OPCODE_CLOSE, NULL, 0);
-    if (reason_size > FWS_CLOSE_REASON_MAX) {
-        reason_size = FWS_CLOSE_REASON_MAX;
-        while (reason_size > 0 && ((uint8_t)reason[reason_size] & 0xC0) == 0x80)
-            reason_size--;
+    if (size == 0) {
+        free(message);
+        return NULL;
     }
-    uint8_t payload[FWS_FRAME_CONTROL_MAX];
-    payload[0] = (uint8_t)(code >> 8);
-    payload[1] = (uint8_t)code;
-    if (reason_size > 0)
-        memcpy(payload + 2, reason, reason_size);
-    return fws_connection_encode_control(connection, out, FWS_OPCODE_CLOSE, payload,
-                                         2 + reason_size);
+    if (spare > size / 8) { /* it may wait in a queue for long */
+        uint8_t *shrunk = realloc(message, size);
+        if (shrunk)
+            message = shrunk;
+    }
+    return message;
 }
 
 /* ---- receiving ---- */
@@ -106,9 +92,10 @@ static fws_event_type fail(fws_connection *connection, fws_event *event, uint16_
 static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor, uint8_t *end)
 {
     fws_frame_status status;
+    bool compression = connection->compression != NULL;
     if (connection->head_size == 0) {
         size_t available = (size_t)(end - *cursor);
-        status = fws_frame_decode(*cursor, available, &connection->frame);
+        status = fws_frame_decode(*cursor, available, compression, &connection->frame);
         if (status == FWS_FRAME_OK) {
             *cursor += connection->frame.size;
         } else if (status == FWS_FRAME_INCOMPLETE) {
@@ -122,7 +109,8 @@ static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor
         if (*cursor == end)
             return FWS_FRAME_INCOMPLETE;
         connection->head[connection->head_size++] = *(*cursor)++;
-        status = fws_frame_decode(connection->head, connection->head_size, &connection->frame);
+        status = fws_frame_decode(connection->head, connection->head_size, compression,
+                                  &connection->frame);
     } while (status == FWS_FRAME_INCOMPLETE);
     connection->head_size = 0;
     return status;
@@ -146,38 +134,116 @@ static const char *check_header(const fws_connection *connection)
     return NULL;
 }
 
+/* From the header, before anything of the payload is kept. */
 static bool exceeds_limit(const fws_connection *connection)
 {
-    if (connection->max_message_size == 0)
-        return connection->frame.length > SIZE_MAX - connection->message_size;
+    uint64_t most = connection->limits.max_message_size;
+    uint64_t length = connection->frame.length;
+    if (connection->compressed) {
+        /* What does not compress grows a little: a message of the full size must get through. */
+        if (most == 0)
+            return false;
+        most += most / 64 + 1024;
+        return length > most || connection->compressed_size > most - length;
+    }
+    if (most == 0)
+        return length > SIZE_MAX - connection->message_size;
     /* message_size never passes the limit, so the difference does not wrap. */
-    return connection->frame.length > connection->max_message_size - connection->message_size;
+    return length > most - connection->message_size;
+}
+
+/* Makes room for `needed` bytes, at least twice what there was: a message in many pieces is copied
+ * a few times, not once for each. `most`: it will hold no more; at least `needed`. */
+static bool grow(fws_connection *connection, size_t needed, uint64_t most)
+{
+    if (needed <= connection->message_capacity)
+        return true;
+    size_t capacity = connection->message_capacity * 2;
+    if (capacity < FIRST_CAPACITY)
+        capacity = FIRST_CAPACITY;
+    if (capacity > most)
+        capacity = (size_t)most;
+    if (capacity < needed)
+        capacity = needed;
+    uint8_t *grown = realloc(connection->message, capacity);
+    if (grown == NULL)
+        return false;
+    connection->message = grown;
+    connection->message_capacity = capacity;
+    return true;
 }
 
 static bool append(fws_connection *connection, const uint8_t *data, size_t length)
 {
     size_t needed = connection->message_size + length;
-    if (needed > connection->message_capacity) {
-        /* What this message will hold if no further fragment comes. */
-        size_t promised =
-            needed + (size_t)(connection->frame.length - connection->frame_received - length);
-        size_t capacity = connection->message_capacity * 2;
-        if (capacity < FIRST_CAPACITY)
-            capacity = FIRST_CAPACITY;
-        if (capacity > promised)
-            capacity = promised;
-        if (capacity < needed)
-            capacity = needed;
-        uint8_t *grown = realloc(connection->message, capacity);
-        if (grown == NULL)
-            return false;
-        connection->message = grown;
-        connection->message_capacity = capacity;
-    }
+    uint64_t most =
+        connection->limits.max_message_size ? connection->limits.max_message_size : UINT64_MAX;
+    if (connection->frame.final) /* then the header says what will come */
+        most = needed + (connection->frame.length - connection->frame_received - length);
+    if (!grow(connection, needed, most))
+        return false;
     if (length > 0)
         memcpy(connection->message + connection->message_size, data, length);
     connection->message_size = needed;
     return true;
+}
+
+/* Decompresses what arrived of a message and appends it; checks every byte of it at once. Stops one
+ * byte beyond the limit. NULL, or what is wrong, with its code. */
+static const char *inflate_payload(fws_connection *connection, const uint8_t *data, size_t length,
+                                   uint16_t *code)
+{
+    uint64_t most =
+        connection->limits.max_message_size ? connection->limits.max_message_size + 1 : UINT64_MAX;
+    fws_inflate_status status;
+    do {
+        if (!grow(connection, connection->message_size + 1, most)) {
+            *code = FWS_CLOSE_INTERNAL_ERROR;
+            return "out of memory";
+        }
+        uint8_t *start = connection->message + connection->message_size, *out = start;
+        size_t room = connection->message_capacity - connection->message_size;
+        status = fws_compression_inflate(connection->compression, &data, &length, &out, &room);
+        size_t written = (size_t)(out - start);
+        connection->message_size += written;
+        if (status == FWS_INFLATE_NO_MEMORY) {
+            *code = FWS_CLOSE_INTERNAL_ERROR;
+            return "out of memory";
+        }
+        if (connection->opcode == FWS_OPCODE_TEXT &&
+            !fws_utf8_feed(&connection->utf8, start, written)) {
+            *code = FWS_CLOSE_INVALID_DATA;
+            return "text is not valid UTF-8";
+        }
+        if (connection->message_size >= most) {
+            *code = FWS_CLOSE_TOO_BIG;
+            return "message too big after decompression";
+        }
+        if (status == FWS_INFLATE_CORRUPT) {
+            *code = FWS_CLOSE_INVALID_DATA;
+            return "compressed message is not a DEFLATE stream";
+        }
+    } while (status == FWS_INFLATE_FULL);
+    return NULL;
+}
+
+/* The last frame is complete: section 7.2.2 of RFC 7692. */
+static const char *inflate_end(fws_connection *connection, uint16_t *code)
+{
+    static const uint8_t tail[] = {0x00, 0x00, 0xFF, 0xFF};
+    if (connection->compressed_size == 0)
+        return NULL; /* some peers send an empty message so, without the byte of section 7.2.3.6 */
+    const char *problem = inflate_payload(connection, tail, sizeof tail, code);
+    if (problem == NULL && !fws_inflater_at_boundary(connection->compression->inflater)) {
+        *code = FWS_CLOSE_INVALID_DATA;
+        problem = "compressed message ends within a block";
+    }
+    if (problem == NULL && connection->opcode == FWS_OPCODE_TEXT &&
+        !fws_utf8_complete(&connection->utf8)) {
+        *code = FWS_CLOSE_INVALID_DATA;
+        problem = "text is not valid UTF-8";
+    }
+    return problem;
 }
 
 static fws_event_type receive_control(fws_connection *connection, fws_event *event,
@@ -241,6 +307,30 @@ static fws_event_type read_control(fws_connection *connection, uint8_t **cursor,
     return receive_control(connection, event, connection->control);
 }
 
+/* Checks and keeps a piece of the payload. `whole`: it is all of the message, and stays where it
+ * is. NULL, or what is wrong, with its code. */
+static const char *read_payload(fws_connection *connection, uint8_t *data, size_t length, bool last,
+                                bool whole, uint16_t *code)
+{
+    if (connection->frame.masked)
+        fws_mask_apply(data, length, connection->frame.key, connection->frame_received);
+    if (connection->compressed) {
+        const char *problem = length > 0 ? inflate_payload(connection, data, length, code) : NULL;
+        return problem || !last ? problem : inflate_end(connection, code);
+    }
+    if (connection->opcode == FWS_OPCODE_TEXT &&
+        (!fws_utf8_feed(&connection->utf8, data, length) ||
+         (last && !fws_utf8_complete(&connection->utf8)))) {
+        *code = FWS_CLOSE_INVALID_DATA;
+        return "text is not valid UTF-8";
+    }
+    if (!whole && !append(connection, data, length)) {
+        *code = FWS_CLOSE_INTERNAL_ERROR;
+        return "out of memory";
+    }
+    return NULL;
+}
+
 static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                 fws_event *event)
 {
@@ -250,24 +340,19 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
     size_t length = available < wanted ? available : (size_t)wanted;
     uint8_t *data = *cursor;
     *cursor += length;
-    bool whole = frame->final && connection->message_size == 0 && connection->frame_received == 0 &&
+    bool whole = frame->final && connection->fragments == 1 && !connection->compressed &&
                  length == frame->length;
     bool finished = length == wanted;
     event->type = FWS_EVENT_NONE;
 
-    if (connection->close_sent) { /* section 1.4: read, to find the close frame, but not kept */
-        connection->frame_received += length;
-    } else {
-        if (frame->masked)
-            fws_mask_apply(data, length, frame->key, connection->frame_received);
-        bool text = connection->opcode == FWS_OPCODE_TEXT;
-        if (text && (!fws_utf8_feed(&connection->utf8, data, length) ||
-                     (finished && frame->final && !fws_utf8_complete(&connection->utf8))))
-            return fail(connection, event, FWS_CLOSE_INVALID_DATA, "text is not valid UTF-8");
-        if (!whole && !append(connection, data, length))
-            return fail(connection, event, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
-        connection->frame_received += length;
+    if (!connection->close_sent) { /* else: section 1.4, read to find the close frame, not kept */
+        uint16_t code = 0;
+        const char *problem =
+            read_payload(connection, data, length, finished && frame->final, whole, &code);
+        if (problem)
+            return fail(connection, event, code, problem);
     }
+    connection->frame_received += length;
     if (!finished)
         return FWS_EVENT_NONE;
     connection->in_frame = false;
@@ -280,12 +365,42 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
         drop_message(connection); /* what had come before our close frame went out */
         return FWS_EVENT_NONE;
     }
+    if (connection->compressed)
+        fws_compression_end_message(connection->compression);
+    connection->compressed = false;
     event->type = FWS_EVENT_MESSAGE;
     event->assembled = !whole;
     event->data = whole ? data : connection->message;
     event->length = whole ? length : connection->message_size;
     connection->given_out = !whole;
     return event->type;
+}
+
+/* What the header of a data frame means for its message; NULL, or what is wrong, with its code. */
+static const char *begin_data(fws_connection *connection, uint16_t *code)
+{
+    const fws_frame_header *frame = &connection->frame;
+    if (frame->opcode != FWS_OPCODE_CONTINUATION) {
+        connection->opcode = frame->opcode;
+        connection->compressed = frame->compressed;
+        connection->compressed_size = 0;
+        connection->fragments = 0;
+        fws_utf8_reset(&connection->utf8);
+    }
+    if (connection->close_sent)
+        return NULL;
+    if (exceeds_limit(connection)) {
+        *code = FWS_CLOSE_TOO_BIG;
+        return "message too big";
+    }
+    connection->compressed_size += frame->length;
+    connection->fragments++;
+    if (connection->limits.max_fragments > 0 &&
+        connection->fragments > connection->limits.max_fragments) {
+        *code = FWS_CLOSE_POLICY;
+        return "message in too many fragments";
+    }
+    return NULL;
 }
 
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
@@ -312,14 +427,11 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
             const char *problem = check_header(connection);
             if (problem)
                 return fail(connection, event, FWS_CLOSE_PROTOCOL_ERROR, problem);
-            if (!fws_frame_is_control(connection->frame.opcode)) {
-                if (!connection->close_sent && exceeds_limit(connection))
-                    return fail(connection, event, FWS_CLOSE_TOO_BIG, "message too big");
-                if (connection->frame.opcode != FWS_OPCODE_CONTINUATION) {
-                    connection->opcode = connection->frame.opcode;
-                    fws_utf8_reset(&connection->utf8);
-                }
-            }
+            uint16_t code = FWS_CLOSE_PROTOCOL_ERROR;
+            if (!fws_frame_is_control(connection->frame.opcode))
+                problem = begin_data(connection, &code);
+            if (problem)
+                return fail(connection, event, code, problem);
             connection->in_frame = true;
             connection->frame_received = 0;
         }

@@ -7,9 +7,9 @@
  *     while (fws_connection_receive(connection, &cursor, end, &event) != FWS_EVENT_NONE) { ... }
  *
  * Payloads are unmasked in place, in the caller's buffer; a message that arrived whole is given out
- * from there without a copy, one that arrived in parts is assembled in memory of the connection.
- * What the protocol requires as an answer (a pong, a close frame) comes with the event, ready to be
- * sent.
+ * from there without a copy, one that arrived in parts, or compressed, is assembled in memory of
+ * the connection. What the protocol requires as an answer (a pong, a close frame) comes with the
+ * event, ready to be sent.
  *
  * Threads: none of this locks; one thread at a time, as its owner arranges.
  */
@@ -17,6 +17,7 @@
 #define FWS_PROTOCOL_CONNECTION_H
 
 #include "close.h"
+#include "compression.h"
 #include "frame.h"
 #include "utf8.h"
 
@@ -31,6 +32,12 @@ typedef enum {
 
 /* Fills in four bytes that a peer cannot predict (section 10.3). Only the client role calls it. */
 typedef void (*fws_entropy)(uint8_t out[4]);
+
+/* What a message may cost; 0 means no limit. */
+typedef struct {
+    uint64_t max_message_size; /* bytes, after decompression: 1009 */
+    uint32_t max_fragments;    /* frames of one message: 1008 */
+} fws_limits;
 
 typedef enum {
     FWS_EVENT_NONE,    /* the bytes are used up */
@@ -64,19 +71,32 @@ typedef struct {
     uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
     uint8_t control[FWS_FRAME_CONTROL_MAX];
     fws_utf8 utf8;
+    bool compressed;    /* the message being received is */
+    uint32_t fragments; /* frames of the message being received */
     fws_frame_header frame;
-    uint64_t frame_received; /* bytes of the current payload */
-    uint64_t max_message_size;
+    uint64_t frame_received;  /* bytes of the current payload */
+    uint64_t compressed_size; /* bytes of the message before decompression, as far as announced */
+    fws_limits limits;
     fws_entropy entropy;
-    uint8_t *message; /* assembled so far; malloc'd */
+    fws_compression *compression; /* NULL: not agreed on */
+    uint8_t *message;             /* assembled so far; malloc'd */
     size_t message_size;
     size_t message_capacity;
 } fws_connection;
 
-/* `max_message_size` in bytes; 0 means no limit. `entropy` may be NULL for a server. */
-void fws_connection_init(fws_connection *connection, fws_role role, uint64_t max_message_size,
+/* `entropy` may be NULL for a server. */
+void fws_connection_init(fws_connection *connection, fws_role role, const fws_limits *limits,
                          fws_entropy entropy);
 void fws_connection_clear(fws_connection *connection);
+
+/* Nothing more will be received or sent: gives back the memory of both, but for what other threads
+ * may read (see compression.h) and fws_connection_clear frees. */
+void fws_connection_abandon(fws_connection *connection);
+
+/* permessage-deflate was agreed on; before the first byte. The pool must outlive the connection.
+ * False when there is no memory. */
+bool fws_connection_use_compression(fws_connection *connection, fws_deflate_pool *pool,
+                                    const fws_deflate_parameters *parameters);
 
 /* The next event in *cursor..end; moves *cursor. Returns event->type. After FWS_EVENT_CLOSE or
  * FWS_EVENT_FAILED all further bytes are skipped. Memory that cannot be had is FWS_EVENT_FAILED
@@ -85,11 +105,15 @@ void fws_connection_clear(fws_connection *connection);
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event);
 
-/* After a message event with `assembled` set: hands its memory to the caller, who frees it. */
+/* After a message event with `assembled` set: hands its memory to the caller, who frees it. NULL
+ * for an empty message. */
 uint8_t *fws_connection_take(fws_connection *connection);
 
+/* ---- sending: connection_send.c ---- */
+
 /* Writes the header of a data frame; the client role puts its masking key in `key` and the caller
- * masks the payload with it. `out` holds FWS_FRAME_HEADER_MAX bytes. */
+ * masks the payload with it. `out` holds FWS_FRAME_HEADER_MAX bytes. For a message that is
+ * compressed, the caller marks the header. */
 size_t fws_connection_encode_header(fws_connection *connection, uint8_t *out, bool final,
                                     fws_opcode opcode, uint64_t length, uint8_t key[4]);
 

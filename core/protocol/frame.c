@@ -4,6 +4,7 @@
 
 #define FINAL_BIT 0x80
 #define RESERVED_BITS 0x70
+#define COMPRESSED_BIT 0x40 /* RSV1 */
 #define OPCODE_BITS 0x0F
 #define MASK_BIT 0x80
 #define LENGTH_BITS 0x7F
@@ -24,13 +25,25 @@ static bool opcode_is_known(uint8_t opcode)
     return false;
 }
 
-fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, fws_frame_header *header)
+static bool reserved_bits_are_legal(uint8_t first, bool compression)
+{
+    uint8_t reserved = first & RESERVED_BITS;
+    if (reserved == 0)
+        return true;
+    uint8_t opcode = first & OPCODE_BITS;
+    return compression && reserved == COMPRESSED_BIT &&
+           (opcode == FWS_OPCODE_TEXT || opcode == FWS_OPCODE_BINARY);
+}
+
+fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, bool compression,
+                                  fws_frame_header *header)
 {
     if (available < 1)
         return FWS_FRAME_INCOMPLETE;
     header->final = (data[0] & FINAL_BIT) != 0;
     header->opcode = data[0] & OPCODE_BITS;
-    if (data[0] & RESERVED_BITS)
+    header->compressed = (data[0] & COMPRESSED_BIT) != 0;
+    if (!reserved_bits_are_legal(data[0], compression))
         return FWS_FRAME_RESERVED_BITS;
     if (!opcode_is_known(header->opcode))
         return FWS_FRAME_RESERVED_OPCODE;
@@ -79,7 +92,7 @@ const char *fws_frame_error(fws_frame_status status)
     case FWS_FRAME_INCOMPLETE:
         return "";
     case FWS_FRAME_RESERVED_BITS:
-        return "reserved bits set without an extension";
+        return "reserved bits that no extension gives a meaning";
     case FWS_FRAME_RESERVED_OPCODE:
         return "reserved opcode";
     case FWS_FRAME_FRAGMENTED_CONTROL:

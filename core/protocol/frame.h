@@ -24,6 +24,7 @@ typedef enum {
 
 typedef struct {
     bool final;
+    bool compressed; /* RSV1 as RFC 7692 section 6 uses it: on the first frame of a message */
     bool masked;
     uint8_t opcode;
     uint8_t size; /* of the header itself, bytes */
@@ -42,9 +43,11 @@ typedef enum {
     FWS_FRAME_LENGTH_TOO_BIG, /* the most significant bit of a 64-bit length must be 0 */
 } fws_frame_status;
 
-/* Reads a header from the first `available` bytes. An illegal header is named as soon as a byte
- * proves it, not when the header is complete. */
-fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, fws_frame_header *header);
+/* Reads a header from the first `available` bytes. `compression`: is permessage-deflate agreed on,
+ * so that RSV1 may be set? An illegal header is named as soon as a byte proves it, not when the
+ * header is complete. */
+fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, bool compression,
+                                  fws_frame_header *header);
 
 /* What is wrong, in words for a close reason. */
 const char *fws_frame_error(fws_frame_status status);
@@ -53,6 +56,12 @@ const char *fws_frame_error(fws_frame_status status);
  * unmasked frame. `out` holds FWS_FRAME_HEADER_MAX bytes. */
 size_t fws_frame_encode(uint8_t *out, bool final, fws_opcode opcode, uint64_t length,
                         const uint8_t *key);
+
+/* Sets RSV1 in a header that has been written: the message is compressed. */
+static inline void fws_frame_mark_compressed(uint8_t *header)
+{
+    header[0] |= 0x40;
+}
 
 static inline bool fws_frame_is_control(uint8_t opcode)
 {

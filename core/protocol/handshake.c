@@ -58,7 +58,7 @@ bool fws_handshake_list_next(const char *list, size_t length, size_t *position,
     return true;
 }
 
-static bool equals_ignoring_case(const char *text, size_t length, const char *token)
+bool fws_handshake_equals(const char *text, size_t length, const char *token)
 {
     if (strlen(token) != length)
         return false;
@@ -74,7 +74,7 @@ bool fws_handshake_list_contains(const char *list, size_t length, const char *to
     const char *element;
     size_t element_length;
     while (fws_handshake_list_next(list, length, &position, &element, &element_length))
-        if (equals_ignoring_case(element, element_length, token))
+        if (fws_handshake_equals(element, element_length, token))
             return true;
     return false;
 }

@@ -20,6 +20,9 @@ bool fws_handshake_key_valid(const char *key, size_t length);
 /* A token of RFC 7230 section 3.2.6: what a subprotocol must be. */
 bool fws_handshake_is_token(const char *text, size_t length);
 
+/* Is this the token, whatever its case? */
+bool fws_handshake_equals(const char *text, size_t length, const char *token);
+
 /* Does the comma-separated list hold this token, whatever its case? For Connection and Upgrade. */
 bool fws_handshake_list_contains(const char *list, size_t length, const char *token);
 

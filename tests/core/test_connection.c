@@ -67,12 +67,12 @@ static void feed(fws_connection *connection, const uint8_t *data, size_t size)
     free(copy);
 }
 
-static uint64_t limit;
+static fws_limits limits;
 
 static void run_in_pieces(fws_role role, size_t piece)
 {
     fws_connection connection;
-    fws_connection_init(&connection, role, limit, fixed_key);
+    fws_connection_init(&connection, role, &limits, fixed_key);
     said[0] = '\0';
     for (size_t at = 0; at < wire_size; at += piece)
         feed(&connection, wire + at, wire_size - at < piece ? wire_size - at : piece);
@@ -83,7 +83,7 @@ static int start(void **state)
 {
     (void)state;
     wire_size = 0;
-    limit = 1 << 20;
+    limits = (fws_limits){.max_message_size = 1 << 20};
     return 0;
 }
 
@@ -98,7 +98,7 @@ static void expect(fws_role role, const char *wanted)
     }
     for (size_t cut = 0; cut <= wire_size && wire_size < 1000; cut++) {
         fws_connection connection;
-        fws_connection_init(&connection, role, limit, fixed_key);
+        fws_connection_init(&connection, role, &limits, fixed_key);
         said[0] = '\0';
         feed(&connection, wire, cut);
         feed(&connection, wire + cut, wire_size - cut);
@@ -173,7 +173,7 @@ static void test_a_whole_message_is_not_copied(void **state)
     fws_connection connection;
     fws_event event;
     uint8_t *cursor = wire;
-    fws_connection_init(&connection, FWS_ROLE_SERVER, 0, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     assert_int_equal(fws_connection_receive(&connection, &cursor, wire + wire_size, &event),
                      FWS_EVENT_MESSAGE);
     assert_true(event.data >= wire && event.data < wire + wire_size);
@@ -190,7 +190,7 @@ static void test_an_assembled_message_can_be_taken(void **state)
     fws_connection connection;
     fws_event event;
     uint8_t *cursor = wire;
-    fws_connection_init(&connection, FWS_ROLE_SERVER, 0, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     fws_connection_receive(&connection, &cursor, wire + wire_size, &event);
     assert_true(event.assembled);
     uint8_t *taken = fws_connection_take(&connection);
@@ -243,7 +243,7 @@ static void test_after_our_own_close_only_the_peers_close_counts(void **state)
     (void)state;
     fws_connection connection;
     uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
-    fws_connection_init(&connection, FWS_ROLE_SERVER, 0, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     assert_int_equal(fws_connection_close(&connection, frame, 1000, "bye", 3), 7);
     assert_memory_equal(frame,
                         "\x88\x05\x03\xE8"
@@ -268,7 +268,7 @@ static void test_a_long_reason_is_cut_between_characters(void **state)
     char reason[130];
     for (size_t i = 0; i + 2 < sizeof reason; i += 2)
         memcpy(reason + i, "\xC3\xA9", 2);
-    fws_connection_init(&connection, FWS_ROLE_SERVER, 0, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     size_t size = fws_connection_close(&connection, frame, 1000, reason, 128);
     assert_int_equal(size, 2 + 2 + 122); /* 123 would end inside a character */
     uint16_t code;
@@ -335,7 +335,7 @@ static void test_bad_utf8_is_1007_at_the_first_bad_byte(void **state)
              "good \xCE\xBA then \xED\xA0\x80 and much more that is not read");
     size_t header = 6;
     fws_connection connection;
-    fws_connection_init(&connection, FWS_ROLE_SERVER, limit, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &limits, NULL);
     said[0] = '\0';
     feed(&connection, wire, header + 14); /* up to and with 0xED, which may begin a character */
     assert_string_equal(said, "");
@@ -362,25 +362,25 @@ static void test_bad_utf8_in_a_close_reason_is_1007(void **state)
 
 static void test_a_message_over_the_limit_is_1009_from_its_header(void **state)
 {
-    limit = 10;
+    limits.max_message_size = 10;
     add_text(true, FWS_OPCODE_TEXT, "just right"); /* 10 bytes */
     expect(FWS_ROLE_SERVER, "text message 6a757374207269676874\n");
 
     start(state);
-    limit = 10;
+    limits.max_message_size = 10;
     add_text(true, FWS_OPCODE_TEXT, "eleven byte");
     wire_size = 6; /* the header alone */
     expect_failure(FWS_ROLE_SERVER, 1009);
 
     start(state);
-    limit = 10;
+    limits.max_message_size = 10;
     add_text(false, FWS_OPCODE_TEXT, "six...");
     add_text(true, FWS_OPCODE_CONTINUATION, "five.");
     wire_size -= 5;
     expect_failure(FWS_ROLE_SERVER, 1009);
 
     start(state);
-    limit = 10;
+    limits.max_message_size = 10;
     memcpy(wire, "\x82\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0\0\0\0", 14);
     wire_size = 14;
     expect_failure(FWS_ROLE_SERVER, 1009);
@@ -390,7 +390,7 @@ static void test_a_header_alone_reserves_no_memory(void **state)
 {
     (void)state;
     fws_connection connection;
-    fws_connection_init(&connection, FWS_ROLE_SERVER, 0, NULL);
+    fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     memcpy(wire, "\x82\xFF\x00\x00\x00\x7F\xFF\xFF\xFF\xFF\0\0\0\0x", 15); /* half a TiB promised */
     feed(&connection, wire, 15);
     assert_in_range(connection.message_capacity, 1, 4096);

@@ -4,7 +4,7 @@
 
 static fws_frame_status decode(const char *bytes, size_t size, fws_frame_header *header)
 {
-    return fws_frame_decode((const uint8_t *)bytes, size, header);
+    return fws_frame_decode((const uint8_t *)bytes, size, false, header);
 }
 
 static void test_the_examples_of_the_rfc(void **state)
@@ -43,8 +43,9 @@ static void test_what_is_written_is_read_back(void **state)
             size_t size = fws_frame_encode(bytes, final, opcodes[variant / 4], lengths[i], used);
             fws_frame_header header;
             for (size_t cut = 0; cut < size; cut++)
-                assert_int_equal(fws_frame_decode(bytes, cut, &header), FWS_FRAME_INCOMPLETE);
-            assert_int_equal(fws_frame_decode(bytes, size, &header), FWS_FRAME_OK);
+                assert_int_equal(fws_frame_decode(bytes, cut, false, &header),
+                                 FWS_FRAME_INCOMPLETE);
+            assert_int_equal(fws_frame_decode(bytes, size, false, &header), FWS_FRAME_OK);
             assert_int_equal(header.size, size);
             assert_true(header.length == lengths[i]);
             assert_int_equal(header.final, final);
@@ -74,6 +75,30 @@ static void test_reserved_bits_and_opcodes(void **state)
     }
 }
 
+static void test_rsv1_where_compression_is_agreed_on(void **state)
+{
+    (void)state;
+    fws_frame_header header;
+    for (int first = 0; first < 256; first++) {
+        uint8_t byte = (uint8_t)first;
+        fws_frame_status with = fws_frame_decode(&byte, 1, true, &header);
+        fws_frame_status without = fws_frame_decode(&byte, 1, false, &header);
+        int opcode = first & 0xF;
+        if ((first & 0x70) == 0x40 && (opcode == 1 || opcode == 2)) {
+            assert_int_equal(with, FWS_FRAME_INCOMPLETE);
+            assert_true(header.compressed);
+            assert_int_equal(without, FWS_FRAME_RESERVED_BITS);
+        } else {
+            assert_int_equal(with, without);
+        }
+    }
+    uint8_t written[FWS_FRAME_HEADER_MAX];
+    size_t size = fws_frame_encode(written, true, FWS_OPCODE_TEXT, 7, NULL);
+    fws_frame_mark_compressed(written);
+    assert_int_equal(fws_frame_decode(written, size, true, &header), FWS_FRAME_OK);
+    assert_true(header.compressed && header.final && header.length == 7);
+}
+
 static void test_lengths_that_are_not_allowed(void **state)
 {
     (void)state;
@@ -101,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_the_examples_of_the_rfc),
         cmocka_unit_test(test_what_is_written_is_read_back),
         cmocka_unit_test(test_reserved_bits_and_opcodes),
+        cmocka_unit_test(test_rsv1_where_compression_is_agreed_on),
         cmocka_unit_test(test_lengths_that_are_not_allowed),
         cmocka_unit_test(test_every_error_has_words),
     };

@@ -1,0 +1,54 @@
+/* permessage-deflate on one connection (RFC 7692): which window, whose context is taken over, and
+ * the states that belong to it.
+ *
+ * Without context takeover in a direction, which is the default, nothing is kept between two of its
+ * messages: a state is borrowed from the pool for each.
+ *
+ * Threads: none of this locks; one thread at a time, as the owner of the connection arranges. Only
+ * `pool`, `send_bits` and `send_takeover` never change and may be read by any.
+ */
+#ifndef FWS_PROTOCOL_COMPRESSION_H
+#define FWS_PROTOCOL_COMPRESSION_H
+
+#include "deflate.h"
+#include "negotiation.h"
+
+typedef struct {
+    fws_deflate_pool *pool;
+    uint8_t send_bits; /* the window of the peer's inflater */
+    uint8_t receive_bits;
+    bool send_takeover;
+    bool receive_takeover;
+    bool stale;             /* the deflater's history is not what the peer has last seen */
+    fws_deflater *deflater; /* with send_takeover, from the first message on */
+    fws_inflater *inflater; /* with receive_takeover for good, else while a message arrives */
+} fws_compression;
+
+/* `is_server`: our role. The pool must outlive it. NULL: no memory. */
+fws_compression *fws_compression_new(fws_deflate_pool *pool,
+                                     const fws_deflate_parameters *parameters, bool is_server);
+void fws_compression_free(fws_compression *compression);
+
+/* Frees the states that belong to the connection. */
+void fws_compression_clear(fws_compression *compression);
+
+/* Compresses one message to be sent next. False when it does not fit into `capacity` bytes, or when
+ * there is no memory: then it is to be sent as it is. */
+bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, size_t length,
+                             uint8_t *out, size_t capacity, size_t *size);
+
+/* A message that this deflater has not seen went out compressed, or one that it has seen did not.
+ */
+static inline void fws_compression_forget(fws_compression *compression)
+{
+    compression->stale = true;
+}
+
+/* Decompresses a part of a message; as fws_inflater_feed. */
+fws_inflate_status fws_compression_inflate(fws_compression *compression, const uint8_t **data,
+                                           size_t *length, uint8_t **out, size_t *capacity);
+
+/* The message that was being decompressed is complete, or given up. */
+void fws_compression_end_message(fws_compression *compression);
+
+#endif

@@ -1,0 +1,304 @@
+#include "deflate.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#define TAIL_SIZE 4 /* 00 00 FF FF: what a sync flush ends with and section 7.2.1 removes */
+#define SMALL_WINDOW_BITS 12             /* enough for FWS_DEFLATE_SHORT_MAX bytes */
+#define SAMPLED_FROM ((size_t)32 * 1024) /* zlib spends milliseconds on what does not compress */
+#define SAMPLES 4
+#define SAMPLE_SIZE 2048
+#define ZLIB_CHUNK ((size_t)1 << 30) /* zlib counts in unsigned int */
+
+struct fws_deflater {
+    z_stream stream;
+    uint8_t window_bits;
+};
+
+struct fws_inflater {
+    z_stream stream;
+};
+
+/* Through the malloc of this program, so that tests can have it fail. */
+static voidpf allocate(voidpf opaque, uInt items, uInt size)
+{
+    (void)opaque;
+    return calloc(items, size);
+}
+
+static void release(voidpf opaque, voidpf address)
+{
+    (void)opaque;
+    free(address);
+}
+
+static uInt chunk(size_t size)
+{
+    return (uInt)(size < ZLIB_CHUNK ? size : ZLIB_CHUNK);
+}
+
+/* ---- compressing ---- */
+
+fws_deflater *fws_deflater_new(uint8_t window_bits, int level)
+{
+    fws_deflater *deflater = calloc(1, sizeof *deflater);
+    if (deflater == NULL)
+        return NULL;
+    deflater->window_bits = window_bits;
+    deflater->stream.zalloc = allocate;
+    deflater->stream.zfree = release;
+    /* zlib makes no raw stream for a window of 2^8; its stream for 2^9 never refers further back
+     * than 2^9 - 262 = 250 bytes, so a peer with a window of 2^8 can read that. */
+    int bits = window_bits == 8 ? 9 : window_bits;
+    /* The hash table is as large as the window. */
+    int memory_level = bits > SMALL_WINDOW_BITS ? 8 : bits - 7;
+    if (deflateInit2(&deflater->stream, level, Z_DEFLATED, -bits, memory_level,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
+        free(deflater);
+        return NULL;
+    }
+    return deflater;
+}
+
+void fws_deflater_free(fws_deflater *deflater)
+{
+    if (deflater == NULL)
+        return;
+    deflateEnd(&deflater->stream);
+    free(deflater);
+}
+
+void fws_deflater_reset(fws_deflater *deflater)
+{
+    deflateReset(&deflater->stream);
+}
+
+bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
+                          size_t capacity, size_t *size)
+{
+    z_stream *stream = &deflater->stream;
+    if (length == 0) { /* nothing to flush; section 7.2.3.6 */
+        if (capacity < 1)
+            return false;
+        out[0] = 0;
+        *size = 1;
+        return true;
+    }
+    size_t written = 0, read = 0;
+    stream->avail_in = 0;
+    while (written < capacity) {
+        if (stream->avail_in == 0) {
+            stream->next_in = (z_const Bytef *)(uintptr_t)(data + read);
+            stream->avail_in = chunk(length - read);
+            read += stream->avail_in;
+        }
+        uInt room = chunk(capacity - written);
+        stream->next_out = out + written;
+        stream->avail_out = room;
+        deflate(stream, read < length ? Z_NO_FLUSH : Z_SYNC_FLUSH);
+        written += room - stream->avail_out;
+        if (read == length && stream->avail_in == 0 && stream->avail_out > 0) {
+            *size = written - TAIL_SIZE;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- decompressing ---- */
+
+fws_inflater *fws_inflater_new(uint8_t window_bits)
+{
+    fws_inflater *inflater = calloc(1, sizeof *inflater);
+    if (inflater == NULL)
+        return NULL;
+    inflater->stream.zalloc = allocate;
+    inflater->stream.zfree = release;
+    if (inflateInit2(&inflater->stream, -(int)window_bits) != Z_OK) {
+        free(inflater);
+        return NULL;
+    }
+    return inflater;
+}
+
+void fws_inflater_free(fws_inflater *inflater)
+{
+    if (inflater == NULL)
+        return;
+    inflateEnd(&inflater->stream);
+    free(inflater);
+}
+
+void fws_inflater_reset(fws_inflater *inflater)
+{
+    inflateReset(&inflater->stream);
+}
+
+fws_inflate_status fws_inflater_feed(fws_inflater *inflater, const uint8_t **data, size_t *length,
+                                     uint8_t **out, size_t *capacity)
+{
+    z_stream *stream = &inflater->stream;
+    for (;;) {
+        uInt input = chunk(*length), output = chunk(*capacity);
+        stream->next_in = (z_const Bytef *)(uintptr_t)*data;
+        stream->avail_in = input;
+        stream->next_out = *out;
+        stream->avail_out = output;
+        int status = inflate(stream, Z_SYNC_FLUSH);
+        *data += input - stream->avail_in;
+        *length -= input - stream->avail_in;
+        *out += output - stream->avail_out;
+        *capacity -= output - stream->avail_out;
+        switch (status) {
+        case Z_STREAM_END: /* a block with BFINAL set, section 7.2.3.4: what follows begins anew */
+            inflateReset(stream);
+            break;
+        case Z_OK:
+        case Z_BUF_ERROR: /* no progress was possible */
+            break;
+        case Z_MEM_ERROR:
+            return FWS_INFLATE_NO_MEMORY;
+        default:
+            return FWS_INFLATE_CORRUPT;
+        }
+        if (*capacity == 0)
+            return FWS_INFLATE_FULL;
+        if (*length == 0)
+            return FWS_INFLATE_DONE;
+    }
+}
+
+bool fws_inflater_at_boundary(const fws_inflater *inflater)
+{
+    /* What zlib's manual says of data_type after inflate(): 128 between two blocks, and the number
+     * of unused bits of the last byte. */
+    return (inflater->stream.data_type & 128) != 0 && (inflater->stream.data_type & 7) == 0;
+}
+
+/* ---- lending ---- */
+
+static void init_slots(fws_deflate_slots slots)
+{
+    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++)
+        atomic_init(&slots[i], NULL);
+}
+
+/* Any of the states that are kept, or NULL. */
+static void *take(fws_deflate_slots slots)
+{
+    void *state = NULL;
+    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT && state == NULL; i++)
+        state = atomic_exchange(&slots[i], NULL);
+    return state;
+}
+
+/* False when there is no room for it. */
+static bool keep(fws_deflate_slots slots, void *state)
+{
+    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++) {
+        void *empty = NULL;
+        if (atomic_compare_exchange_strong(&slots[i], &empty, state))
+            return true;
+    }
+    return false;
+}
+
+void fws_deflate_pool_init(fws_deflate_pool *pool, int level)
+{
+    pool->level = level;
+    init_slots(pool->short_deflaters);
+    init_slots(pool->small_deflaters);
+    init_slots(pool->large_deflaters);
+    init_slots(pool->inflaters);
+}
+
+void fws_deflate_pool_clear(fws_deflate_pool *pool)
+{
+    void *state;
+    while ((state = take(pool->short_deflaters)) != NULL)
+        free(state);
+    while ((state = take(pool->small_deflaters)) != NULL)
+        fws_deflater_free(state);
+    while ((state = take(pool->large_deflaters)) != NULL)
+        fws_deflater_free(state);
+    while ((state = take(pool->inflaters)) != NULL)
+        fws_inflater_free(state);
+}
+
+fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool)
+{
+    fws_inflater *inflater = take(pool->inflaters);
+    if (inflater == NULL)
+        return fws_inflater_new(FWS_DEFLATE_BITS_MAX);
+    fws_inflater_reset(inflater);
+    return inflater;
+}
+
+void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *inflater)
+{
+    if (!keep(pool->inflaters, inflater))
+        fws_inflater_free(inflater);
+}
+
+static bool compress_by_zlib(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
+                             size_t length, uint8_t *out, size_t capacity, size_t *size)
+{
+    _Atomic(void *) *slots =
+        window_bits <= SMALL_WINDOW_BITS ? pool->small_deflaters : pool->large_deflaters;
+    fws_deflater *deflater;
+    while ((deflater = take(slots)) != NULL && deflater->window_bits != window_bits)
+        fws_deflater_free(deflater); /* made for other parameters, which are rare */
+    if (deflater != NULL)
+        fws_deflater_reset(deflater);
+    else if ((deflater = fws_deflater_new(window_bits, pool->level)) == NULL)
+        return false;
+    bool done = fws_deflater_message(deflater, data, length, out, capacity, size);
+    if (!keep(slots, deflater))
+        fws_deflater_free(deflater);
+    return done;
+}
+
+static bool compress_short(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
+                           size_t length, uint8_t *out, size_t capacity, size_t *size)
+{
+    fws_deflate_short *state = take(pool->short_deflaters);
+    if (state == NULL && (state = malloc(sizeof *state)) == NULL)
+        return false;
+    bool done = fws_deflate_short_message(state, window_bits, data, length, out, capacity, size);
+    if (!keep(pool->short_deflaters, state))
+        free(state);
+    return done;
+}
+
+uint8_t fws_deflate_pool_window(uint8_t window_bits, size_t length)
+{
+    return length <= FWS_DEFLATE_SHORT_MAX && window_bits > SMALL_WINDOW_BITS ? SMALL_WINDOW_BITS
+                                                                              : window_bits;
+}
+
+bool fws_deflate_pool_promising(fws_deflate_pool *pool, const uint8_t *data, size_t length)
+{
+    if (length < SAMPLED_FROM)
+        return true;
+    uint8_t out[SAMPLE_SIZE];
+    size_t size;
+    for (size_t i = 0; i < SAMPLES; i++)
+        if (compress_short(pool, SMALL_WINDOW_BITS,
+                           data + i * ((length - SAMPLE_SIZE) / (SAMPLES - 1)), SAMPLE_SIZE, out,
+                           SAMPLE_SIZE - SAMPLE_SIZE / 16, &size))
+            return true;
+    return false;
+}
+
+bool fws_deflate_pool_compress(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
+                               size_t length, uint8_t *out, size_t capacity, size_t *size)
+{
+    if (!fws_deflate_pool_promising(pool, data, length))
+        return false;
+    window_bits = fws_deflate_pool_window(window_bits, length);
+    if (length > 0 && length <= FWS_DEFLATE_SHORT_MAX && pool->level < FWS_DEFLATE_LEVEL_THOROUGH)
+        return compress_short(pool, window_bits, data, length, out, capacity, size);
+    return compress_by_zlib(pool, window_bits, data, length, out, capacity, size);
+}

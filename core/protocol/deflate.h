@@ -1,0 +1,100 @@
+/* Compression of messages: raw DEFLATE streams as permessage-deflate has them, RFC 7692
+ * section 7.2, by zlib; short ones that refer to nothing outside themselves by deflate_short.
+ *
+ * A message is compressed with a sync flush, whose last four bytes (00 00 FF FF) are not sent. The
+ * states come from zlib and are large (a deflater of 15 bits 268 KB, an inflater 40 KB), so they
+ * are lent from a pool for the length of one message, unless context takeover binds one to a
+ * connection.
+ *
+ * Threads: a state belongs to one thread at a time; a pool is for any threads, without a lock: its
+ * slots are atomic. Memory: zlib allocates through malloc; whatever fails is reported.
+ */
+#ifndef FWS_PROTOCOL_DEFLATE_H
+#define FWS_PROTOCOL_DEFLATE_H
+
+#include "deflate_short.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FWS_DEFLATE_BITS_MIN 8
+#define FWS_DEFLATE_BITS_MAX 15
+
+/* ---- compressing ---- */
+
+typedef struct fws_deflater fws_deflater;
+
+/* `window_bits`: the peer's window, 8 to 15. `level`: 1 (fast) to 9 (small). NULL: no memory. */
+fws_deflater *fws_deflater_new(uint8_t window_bits, int level);
+void fws_deflater_free(fws_deflater *deflater);
+
+/* Forgets what came before: the next message refers to nothing outside itself. */
+void fws_deflater_reset(fws_deflater *deflater);
+
+/* Compresses one message; false when that and the flush do not fit into `capacity` bytes, and then
+ * the deflater must be reset before its next message. */
+bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
+                          size_t capacity, size_t *size);
+
+/* ---- decompressing ---- */
+
+typedef struct fws_inflater fws_inflater;
+
+/* Understands any peer whose window is of at most `window_bits`. NULL: no memory. */
+fws_inflater *fws_inflater_new(uint8_t window_bits);
+void fws_inflater_free(fws_inflater *inflater);
+void fws_inflater_reset(fws_inflater *inflater);
+
+typedef enum {
+    FWS_INFLATE_DONE,      /* the input is used up */
+    FWS_INFLATE_FULL,      /* the output is full, and there may be more */
+    FWS_INFLATE_CORRUPT,   /* no DEFLATE stream */
+    FWS_INFLATE_NO_MEMORY, /* for its window */
+} fws_inflate_status;
+
+/* Moves *data and *length forward by what was read, *out and *capacity by what was written. */
+fws_inflate_status fws_inflater_feed(fws_inflater *inflater, const uint8_t **data, size_t *length,
+                                     uint8_t **out, size_t *capacity);
+
+/* Is all that was fed a whole message? Asked after the tail 00 00 FF FF: false when the message
+ * ended within a block. */
+bool fws_inflater_at_boundary(const fws_inflater *inflater);
+
+/* ---- lending ---- */
+
+#define FWS_DEFLATE_POOL_KEPT 4 /* states of a kind: about as many threads compress at once */
+
+/* Below this level short messages are compressed by deflate_short, and from it on by zlib. */
+#define FWS_DEFLATE_LEVEL_THOROUGH 6
+
+typedef _Atomic(void *) fws_deflate_slots[FWS_DEFLATE_POOL_KEPT];
+
+typedef struct {
+    int level;
+    fws_deflate_slots short_deflaters; /* fws_deflate_short */
+    fws_deflate_slots small_deflaters; /* fws_deflater, for small windows */
+    fws_deflate_slots large_deflaters; /* and for large ones */
+    fws_deflate_slots inflaters;       /* fws_inflater */
+} fws_deflate_pool;
+
+void fws_deflate_pool_init(fws_deflate_pool *pool, int level);
+void fws_deflate_pool_clear(fws_deflate_pool *pool);
+
+/* Reset; NULL when there is no memory. An inflater of the pool has the largest window. */
+fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool);
+void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *inflater);
+
+/* The window that a message of this length is compressed with, for a peer whose own is this. */
+uint8_t fws_deflate_pool_window(uint8_t window_bits, size_t length);
+
+/* Is it worth trying? False for a long message of which no sample compresses, such as a picture. */
+bool fws_deflate_pool_promising(fws_deflate_pool *pool, const uint8_t *data, size_t length);
+
+/* Compresses one message that refers to nothing outside itself, for a peer with this window. False
+ * when it does not fit into `capacity` bytes, or when there is no memory. */
+bool fws_deflate_pool_compress(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
+                               size_t length, uint8_t *out, size_t capacity, size_t *size);
+
+#endif
