@@ -12,7 +12,20 @@ fws_buffer *fws_buffer_new(size_t size)
         return NULL;
     atomic_init(&buffer->references, 1);
     buffer->size = size;
-    buffer->published = false;
+    buffer->published = buffer->compressed = buffer->continues = buffer->pong = false;
+    buffer->bytes = buffer->data;
+    buffer->gone = NULL;
+    return buffer;
+}
+
+fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *gone)
+{
+    fws_buffer *buffer = fws_buffer_new(0);
+    if (buffer == NULL)
+        return NULL;
+    buffer->bytes = bytes;
+    buffer->size = size;
+    buffer->gone = gone;
     return buffer;
 }
 
@@ -36,6 +49,9 @@ fws_buffer *fws_buffer_keep(fws_buffer *buffer)
 
 void fws_buffer_drop(fws_buffer *buffer)
 {
-    if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) == 1)
-        free(buffer);
+    if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
+        return;
+    if (buffer->gone)
+        *buffer->gone = true;
+    free(buffer);
 }

@@ -40,6 +40,7 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     engine->config = *config;
     fws_hub_init(&engine->hub);
     fws_pool_init(&engine->pool);
+    fws_deflate_pool_init(&engine->deflate, config->compression_level);
     fws_timers_init(&engine->timers);
     init_lock(engine);
     return engine;
@@ -51,6 +52,7 @@ void fws_engine_free(fws_engine *engine)
     fws_timers_clear(&engine->timers);
     fws_hub_clear(&engine->hub);
     fws_pool_clear(&engine->pool);
+    fws_deflate_pool_clear(&engine->deflate);
     pthread_cond_destroy(&engine->empty);
     pthread_mutex_destroy(&engine->lock);
     free(engine);
@@ -273,31 +275,34 @@ static bool enlist(fws_engine *engine, fws_websocket *websocket)
     return true;
 }
 
-static bool prepare(fws_websocket *websocket, const void *reply, size_t reply_size,
-                    const void *received, size_t received_size)
+static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
 {
     errno = ENOMEM;
-    if (reply_size > 0 && !fws_websocket_push(websocket, reply, reply_size))
+    if (attachment->compression &&
+        !fws_connection_use_compression(&websocket->protocol, &websocket->engine->deflate,
+                                        attachment->compression))
         return false;
-    if (received_size > 0) {
-        websocket->rest = malloc(received_size);
+    if (attachment->reply_size > 0 &&
+        !fws_websocket_push(websocket, attachment->reply, attachment->reply_size))
+        return false;
+    if (attachment->received_size > 0) {
+        websocket->rest = malloc(attachment->received_size);
         if (websocket->rest == NULL)
             return false;
-        memcpy(websocket->rest, received, received_size);
-        websocket->rest_end = received_size;
+        memcpy(websocket->rest, attachment->received, attachment->received_size);
+        websocket->rest_end = attachment->received_size;
     }
     return true;
 }
 
-fws_websocket *fws_engine_attach(fws_engine *engine, int fd, fws_role role, const void *reply,
-                                 size_t reply_size, const void *received, size_t received_size)
+fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment)
 {
-    fws_websocket *websocket = fws_websocket_new(engine, fd, role);
+    fws_websocket *websocket = fws_websocket_new(engine, fd, attachment->role);
     if (websocket == NULL) {
         errno = ENOMEM;
         return NULL;
     }
-    bool done = prepare(websocket, reply, reply_size, received, received_size);
+    bool done = prepare(websocket, attachment);
     if (done) {
         pthread_mutex_lock(&engine->lock);
         done = enlist(engine, websocket);
@@ -396,7 +401,8 @@ static void abandon(fws_websocket *websocket)
     websocket->pings = NULL;
     memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);
     websocket->subscriptions.ended = true;
-    fws_connection_init(&websocket->protocol, websocket->protocol.role, 0, fws_engine_entropy);
+    fws_connection_init(&websocket->protocol, websocket->protocol.role, &(fws_limits){0},
+                        fws_engine_entropy);
     fws_inbox_init(&websocket->inbox);
     fws_outbox_init(&websocket->outbox);
     fws_timer_init(&websocket->timer);
@@ -406,6 +412,7 @@ void fws_engine_after_fork(fws_engine *engine)
 {
     fws_hub_after_fork(&engine->hub);
     fws_pool_init(&engine->pool);
+    fws_deflate_pool_init(&engine->deflate, engine->config.compression_level);
     init_lock(engine);
     fws_timers_init(&engine->timers);
     fws_websocket *websocket = engine->all;

@@ -40,11 +40,25 @@ typedef struct {
     fws_ns ping_interval;      /* 0: no pings */
     fws_ns ping_timeout;       /* 0: a missing pong is not punished */
     fws_ns close_timeout;      /* for the peer's answer to a close, and for its end of the stream */
-    uint64_t max_message_size; /* bytes; 0: no limit */
+    fws_ns send_timeout;       /* for a peer that takes nothing of what is queued for it; 0: none */
+    fws_limits limits;         /* of one message */
+    uint32_t max_message_rate; /* messages a second from one peer; 0: no limit */
     uint32_t receive_queue;    /* messages kept for a handler that is away; at least 1 */
     size_t send_buffer;        /* bytes queued above which senders wait and publishers do not */
     fws_slow_consumer slow_consumer;
+    int compression_level;        /* zlib's, 1 to 9 */
+    size_t compression_threshold; /* smaller messages are sent as they are; bytes */
 } fws_engine_config;
+
+/* A stream whose opening handshake is decided. */
+typedef struct {
+    fws_role role;
+    const void *reply; /* sent first: the 101 answer; may be empty */
+    size_t reply_size;
+    const void *received; /* read past the handshake; may be empty */
+    size_t received_size;
+    const fws_deflate_parameters *compression; /* NULL: not agreed on */
+} fws_attachment;
 
 typedef struct {
     atomic_uint_least64_t messages_in, messages_out, bytes_in, bytes_out;
@@ -57,6 +71,7 @@ typedef struct {
     fws_engine_counters counters;
     fws_hub hub;
     fws_pool pool;
+    fws_deflate_pool deflate;
 
     pthread_mutex_t lock; /* protects all that follows */
     pthread_cond_t empty; /* `count` became 0 */
@@ -77,12 +92,9 @@ typedef struct {
 fws_engine *fws_engine_new(const fws_engine_config *config);
 void fws_engine_free(fws_engine *engine);
 
-/* Takes over the descriptor of a stream whose opening handshake is decided. `reply` (the 101
- * answer; may be empty) is sent first; `received` holds bytes that were read past the request.
- * Returns a websocket with one reference, the caller's; or NULL with errno, and then the descriptor
- * stays the caller's. */
-fws_websocket *fws_engine_attach(fws_engine *engine, int fd, fws_role role, const void *reply,
-                                 size_t reply_size, const void *received, size_t received_size);
+/* Takes over the descriptor. Returns a websocket with one reference, the caller's; or NULL with
+ * errno, and then the descriptor stays the caller's and nothing was sent. */
+fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment);
 
 /* Starts the closing handshake of every websocket; returns of how many. */
 size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason);

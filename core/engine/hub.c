@@ -291,10 +291,19 @@ static size_t members_at_most(const fws_hub *hub, const fws_channel_name *names,
     return total;
 }
 
-long fws_hub_publish(fws_hub *hub, fws_buffer *frame, const fws_channel_name *names, size_t count,
-                     struct fws_websocket *const *excluded, size_t excluded_count)
+/* Has every frame made before the first is queued: all of them or none. */
+static bool make_frames(fws_publication *publication, struct fws_websocket *const *targets,
+                        size_t count)
 {
-    frame->published = true;
+    bool done = true;
+    for (size_t i = 0; i < count && done; i++)
+        done = fws_publication_frame(publication, fws_websocket_window_bits(targets[i])) != NULL;
+    return done;
+}
+
+long fws_hub_publish(fws_hub *hub, fws_publication *publication, const fws_channel_name *names,
+                     size_t count, struct fws_websocket *const *excluded, size_t excluded_count)
+{
     pthread_mutex_lock(&hub->lock);
     size_t most = members_at_most(hub, names, count);
     struct fws_websocket **targets = most ? malloc(most * sizeof(struct fws_websocket *)) : NULL;
@@ -305,14 +314,16 @@ long fws_hub_publish(fws_hub *hub, fws_buffer *frame, const fws_channel_name *na
     if (most > 0 && targets == NULL)
         return -1;
 
+    bool made = make_frames(publication, targets, used);
     long delivered = 0;
     for (size_t i = 0; i < used; i++) {
-        if (fws_websocket_enqueue(targets[i], frame))
+        uint8_t bits = fws_websocket_window_bits(targets[i]);
+        if (made && fws_websocket_enqueue(targets[i], fws_publication_frame(publication, bits)))
             delivered++;
         fws_websocket_drop(targets[i]);
     }
     free(targets);
-    return delivered;
+    return made ? delivered : -1;
 }
 
 /* ---- life ---- */

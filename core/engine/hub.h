@@ -1,9 +1,9 @@
 /* Channels: who is subscribed to what, and delivery of one message to all of them.
  *
- * A message is framed once; the buffer is shared by every outbox. Publishing queues and never
- * waits: the loop thread writes. A websocket that is subscribed to several of the named channels
- * gets the message once. For one websocket, the messages of one publisher arrive in the order of
- * the calls.
+ * A message is framed once, and compressed once for each window that the subscribers' peers have;
+ * the buffers are shared by the outboxes. Publishing queues and never waits: the loop thread
+ * writes. A websocket that is subscribed to several of the named channels gets the message once.
+ * For one websocket, the messages of one publisher arrive in the order of the calls.
  *
  * Threads: any; one lock, held for look-ups only and never together with a websocket's lock taken
  * after it (the order is: websocket, then hub).
@@ -11,7 +11,7 @@
 #ifndef FWS_ENGINE_HUB_H
 #define FWS_ENGINE_HUB_H
 
-#include "buffer.h"
+#include "publication.h"
 
 #include <pthread.h>
 
@@ -70,10 +70,10 @@ void fws_hub_forget(fws_hub *hub, struct fws_websocket *websocket);
 void fws_hub_visit(fws_hub *hub, struct fws_websocket *websocket,
                    void (*visit)(void *context, const char *name, size_t size), void *context);
 
-/* Queues the frame for each subscriber of the channels but the excluded ones and returns for how
+/* Queues the message for each subscriber of the channels but the excluded ones and returns for how
  * many it was queued; -1 when there is no memory (and then for none). */
-long fws_hub_publish(fws_hub *hub, fws_buffer *frame, const fws_channel_name *names, size_t count,
-                     struct fws_websocket *const *excluded, size_t excluded_count);
+long fws_hub_publish(fws_hub *hub, fws_publication *publication, const fws_channel_name *names,
+                     size_t count, struct fws_websocket *const *excluded, size_t excluded_count);
 
 /* In a forked child: another thread of the parent may have been inside, so nothing is touched. */
 void fws_hub_after_fork(fws_hub *hub);

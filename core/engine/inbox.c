@@ -38,6 +38,7 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message)
         inbox->first = entry;
     inbox->last = entry;
     inbox->count++;
+    inbox->bytes += message->length;
     return true;
 }
 
@@ -50,6 +51,7 @@ bool fws_inbox_pop(fws_inbox *inbox, fws_message *message)
     if (inbox->first == NULL)
         inbox->last = NULL;
     inbox->count--;
+    inbox->bytes -= entry->message.length;
     *message = entry->message;
     free(entry);
     return true;

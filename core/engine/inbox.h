@@ -23,6 +23,7 @@ typedef struct {
     fws_inbox_entry *first;
     fws_inbox_entry *last;
     uint32_t count;
+    size_t bytes; /* of all messages */
 } fws_inbox;
 
 void fws_inbox_init(fws_inbox *inbox);

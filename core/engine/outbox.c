@@ -38,6 +38,14 @@ static bool grow(fws_outbox *outbox)
     return true;
 }
 
+bool fws_outbox_reserve(fws_outbox *outbox, uint32_t count)
+{
+    while (outbox->capacity - outbox->count < count)
+        if (!grow(outbox))
+            return false;
+    return true;
+}
+
 bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
 {
     if (outbox->count == outbox->capacity && !grow(outbox))
@@ -45,6 +53,7 @@ bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
     *slot(outbox, outbox->count) = buffer;
     outbox->count++;
     outbox->bytes += buffer->size;
+    outbox->pongs += buffer->pong;
     return true;
 }
 
@@ -54,7 +63,7 @@ int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximu
     for (uint32_t i = 0; i < outbox->count && used < maximum; i++) {
         fws_buffer *buffer = *slot(outbox, i);
         size_t skip = i == 0 ? outbox->sent : 0;
-        vector[used].iov_base = buffer->data + skip;
+        vector[used].iov_base = (void *)(uintptr_t)(buffer->bytes + skip);
         vector[used].iov_len = buffer->size - skip;
         used++;
     }
@@ -70,6 +79,7 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size)
         outbox->sent -= buffer->size;
         outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
         outbox->count--;
+        outbox->pongs -= buffer->pong;
         fws_buffer_drop(buffer);
     }
     if (outbox->count == 0 && outbox->capacity > KEPT_CAPACITY)
@@ -83,6 +93,7 @@ static void remove_at(fws_outbox *outbox, uint32_t index)
         *slot(outbox, i) = *slot(outbox, i + 1);
     outbox->count--;
     outbox->bytes -= buffer->size;
+    outbox->pongs -= buffer->pong;
     fws_buffer_drop(buffer);
 }
 
@@ -97,9 +108,23 @@ bool fws_outbox_drop_oldest(fws_outbox *outbox)
     return false;
 }
 
+bool fws_outbox_drop_newest_pong(fws_outbox *outbox)
+{
+    uint32_t begun = outbox->sent > 0 ? 1 : 0;
+    for (uint32_t i = outbox->count; i-- > begun;) {
+        if ((*slot(outbox, i))->pong) {
+            remove_at(outbox, i);
+            return true;
+        }
+    }
+    return false;
+}
+
 void fws_outbox_drop_unsent(fws_outbox *outbox)
 {
     uint32_t kept = outbox->sent > 0 ? 1 : 0;
+    while (kept < outbox->count && (*slot(outbox, kept))->continues)
+        kept++; /* its frame has begun to be sent */
     while (outbox->count > kept)
         remove_at(outbox, outbox->count - 1);
 }

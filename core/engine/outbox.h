@@ -15,12 +15,16 @@ typedef struct {
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t first;
     uint32_t count;
-    size_t sent;  /* bytes of the first buffer that are gone */
-    size_t bytes; /* still to send, over all buffers */
+    uint32_t pongs; /* of the buffers, how many are pongs */
+    size_t sent;    /* bytes of the first buffer that are gone */
+    size_t bytes;   /* still to send, over all buffers */
 } fws_outbox;
 
 void fws_outbox_init(fws_outbox *outbox);
 void fws_outbox_clear(fws_outbox *outbox);
+
+/* Makes room, so that `count` pushes cannot fail; false when there is no memory. */
+bool fws_outbox_reserve(fws_outbox *outbox, uint32_t count);
 
 /* Takes over one reference of the buffer; false, and the reference stays the caller's, when there
  * is no memory. */
@@ -34,6 +38,9 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size);
 
 /* Drops the oldest published buffer of which nothing is sent yet; false when there is none. */
 bool fws_outbox_drop_oldest(fws_outbox *outbox);
+
+/* Drops the newest pong of which nothing is sent yet; false when there is none. */
+bool fws_outbox_drop_newest_pong(fws_outbox *outbox);
 
 /* Drops all that has not begun to be sent: a close frame is to overtake it. A frame that has begun
  * must be finished, or the peer could not read what follows. */

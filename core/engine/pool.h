@@ -1,5 +1,5 @@
-/* Read buffers, lent for the moment between one recv and the decoding of what it brought, so that
- * an idle connection has none.
+/* Buffers, lent for the moment between one recv and the decoding of what it brought, or between the
+ * compression of a message and its sending, so that an idle connection has none.
  *
  * Threads: any; its own lock.
  */

@@ -29,8 +29,7 @@ fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role)
     websocket->state = FWS_STATE_OPEN;
     websocket->wakeup = FWS_WAKEUP_CLOSED;
     fws_websocket_init_lock(websocket);
-    fws_connection_init(&websocket->protocol, role, engine->config.max_message_size,
-                        fws_engine_entropy);
+    fws_connection_init(&websocket->protocol, role, &engine->config.limits, fws_engine_entropy);
     fws_inbox_init(&websocket->inbox);
     fws_outbox_init(&websocket->outbox);
     fws_timer_init(&websocket->timer);
@@ -147,9 +146,9 @@ void fws_websocket_finish(fws_websocket *websocket)
     fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, NULL, 0);
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSED);
     drop_rest(websocket);
-    fws_connection_clear(&websocket->protocol);
+    fws_connection_abandon(&websocket->protocol);
     fws_outbox_clear(&websocket->outbox);
-    websocket->end_at = 0;
+    websocket->end_at = websocket->stall_at = 0;
     websocket->adopted = false;
     fws_websocket_update_watch(websocket);
     fws_websocket_release_fd(websocket);

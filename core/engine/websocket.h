@@ -76,8 +76,10 @@ struct fws_websocket {
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
     fws_ns end_at;
-    fws_ns timer_at;                          /* when `timer` is armed for; 0: not armed */
-    fws_timer timer;                          /* the engine's lock */
+    fws_ns stall_at; /* the peer must have taken something of the outbox by then */
+    fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
+    fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
+    fws_timer timer; /* the engine's lock */
     fws_websocket *previous, *next;           /* in engine->all: the engine's lock */
     fws_websocket *next_flush, *next_retired; /* the engine's lock */
 };
@@ -99,6 +101,9 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
  * `wait`, returns FWS_WOULD_BLOCK with nothing queued. */
 fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, bool wait);
+
+/* The window of the peer's inflater, 8 to 15, or 0 without compression. Takes no lock. */
+uint8_t fws_websocket_window_bits(const fws_websocket *websocket);
 
 /* Queues a published frame; true when it was queued. Never waits: see fws_slow_consumer. */
 bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);

@@ -59,10 +59,14 @@ void fws_websocket_adopt(fws_websocket *websocket);
 
 /* ---- websocket_send.c ---- */
 
+/* Queues a buffer and takes over its reference, also when that fails; false when there is no
+ * memory, for the buffer (NULL) or for its place. */
+bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer);
+
 /* Queues bytes for the wire; takes over nothing. False when there is no memory. */
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
 
-/* Writes what the socket takes. */
+/* Writes what the socket takes; what it does not take must get on within send_timeout. */
 void fws_websocket_flush(fws_websocket *websocket);
 
 /* ---- websocket_time.c ---- */

@@ -29,15 +29,44 @@ typedef enum {
  * that the peer's close frame follows at once. */
 #define ONE_MESSAGE 1
 
+/* Pongs that wait to be sent to one peer. Section 5.5.3 allows to answer only the latest of several
+ * pings; a peer that floods us with them gets that. */
+#define PONGS_KEPT 16
+
 static uint32_t whole_queue(const fws_websocket *websocket)
 {
     return websocket->engine->config.receive_queue;
 }
 
+/* Besides `limit` messages, as many bytes as one message may have: what waits for a handler that is
+ * away costs no more than what is being received. */
+static bool inbox_is_full(const fws_websocket *websocket, uint32_t limit)
+{
+    uint64_t most = websocket->engine->config.limits.max_message_size;
+    return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
+}
+
 /* ---- what arrives ---- */
+
+/* One message more: does the peer keep to the rate? A second's worth may come at once. */
+static bool within_rate(fws_websocket *websocket)
+{
+    uint32_t rate = websocket->engine->config.max_message_rate;
+    if (rate == 0)
+        return true;
+    fws_ns now = fws_clock_now();
+    if (websocket->rate_at < now)
+        websocket->rate_at = now;
+    websocket->rate_at += FWS_NS_PER_S / rate;
+    return websocket->rate_at - now <= FWS_NS_PER_S;
+}
 
 static void accept_message(fws_websocket *websocket, const fws_event *event)
 {
+    if (!within_rate(websocket)) {
+        fws_websocket_fail(websocket, FWS_CLOSE_POLICY, "too many messages a second");
+        return;
+    }
     fws_message message = {.opcode = event->opcode, .length = event->length};
     if (event->assembled) {
         message.data = fws_connection_take(&websocket->protocol);
@@ -55,16 +84,22 @@ static void accept_message(fws_websocket *websocket, const fws_event *event)
     atomic_fetch_add_explicit(&websocket->engine->counters.messages_in, 1, memory_order_relaxed);
 }
 
-/* A peer that floods us with pings and reads nothing gets no further pongs: section 5.5.3 allows to
- * answer only the latest ping. */
+/* Queues the pong; decode() sends it, with others that the same bytes ask for. */
 static void answer_ping(fws_websocket *websocket, const fws_event *event)
 {
-    if (websocket->outbox.bytes > websocket->engine->config.send_buffer)
-        return;
-    if (!fws_websocket_push(websocket, event->reply, event->reply_size)) {
+    if (websocket->outbox.pongs >= PONGS_KEPT)
+        fws_outbox_drop_newest_pong(&websocket->outbox);
+    fws_buffer *pong = fws_buffer_join(event->reply, event->reply_size, NULL, 0);
+    if (pong != NULL)
+        pong->pong = true;
+    if (!fws_websocket_queue(websocket, pong))
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+}
+
+static void send_pongs(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED || websocket->outbox.pongs == 0)
         return;
-    }
     fws_websocket_flush(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
@@ -118,11 +153,13 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
 {
     uint8_t *cursor = data, *end = data + size;
     fws_event event;
-    while ((websocket->state == FWS_STATE_OPEN && websocket->inbox.count < limit) ||
-           websocket->state == FWS_STATE_CLOSING) {
+    bool more = true;
+    while (more && ((websocket->state == FWS_STATE_OPEN && !inbox_is_full(websocket, limit)) ||
+                    websocket->state == FWS_STATE_CLOSING)) {
         switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
         case FWS_EVENT_NONE:
-            return 0;
+            more = false;
+            break;
         case FWS_EVENT_MESSAGE:
             accept_message(websocket, &event);
             break;
@@ -140,6 +177,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
             break;
         }
     }
+    send_pongs(websocket);
     return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
 }
 
@@ -186,7 +224,7 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return PUMP_ENDED;
-    if (websocket->state == FWS_STATE_OPEN && websocket->inbox.count >= limit)
+    if (websocket->state == FWS_STATE_OPEN && inbox_is_full(websocket, limit))
         return PUMP_FULL;
     if (websocket->rest) {
         decode_rest(websocket, limit);
@@ -236,7 +274,7 @@ static void read_for_handler(fws_websocket *websocket)
     if (websocket->inbox.count > 0)
         fws_websocket_notify(websocket);
     if (websocket->state == FWS_STATE_OPEN)
-        websocket->adopted = websocket->inbox.count < whole_queue(websocket);
+        websocket->adopted = !inbox_is_full(websocket, whole_queue(websocket));
 }
 
 void fws_websocket_adopt(fws_websocket *websocket)
@@ -358,7 +396,7 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
 /* One round of waiting for anything to change; reads if nobody else does. */
 static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
-    if (websocket->pollers > 0 || websocket->inbox.count >= limit)
+    if (websocket->pollers > 0 || inbox_is_full(websocket, limit))
         return sleep_once(websocket, deadline);
     take_reading_back(websocket);
     if (websocket->state != FWS_STATE_OPEN)

@@ -4,23 +4,51 @@
 
 #include "../protocol/mask.h"
 
-#define VECTOR_MAX 64 /* buffers in one writev */
+#include <stdlib.h>
+
+#define VECTOR_MAX 64                     /* buffers in one writev */
+#define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
+
+/* A message as it goes out. */
+typedef struct {
+    fws_opcode opcode;
+    bool compressed;
+    const void *data;
+    size_t length;
+} outgoing;
+
+bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
+{
+    if (buffer == NULL)
+        return false;
+    if (fws_outbox_push(&websocket->outbox, buffer))
+        return true;
+    fws_buffer_drop(buffer);
+    return false;
+}
 
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
 {
-    fws_buffer *buffer = fws_buffer_join(data, size, NULL, 0);
-    if (buffer == NULL)
-        return false;
-    if (!fws_outbox_push(&websocket->outbox, buffer)) {
-        fws_buffer_drop(buffer);
-        return false;
+    return fws_websocket_queue(websocket, fws_buffer_join(data, size, NULL, 0));
+}
+
+/* After an attempt to write: from now on the peer has send_timeout to take some of what is left. */
+static void watch_progress(fws_websocket *websocket, bool progress)
+{
+    fws_ns timeout = websocket->engine->config.send_timeout;
+    if (websocket->outbox.count == 0 || timeout == 0) {
+        websocket->stall_at = 0;
+    } else if (progress || websocket->stall_at == 0) {
+        websocket->stall_at = fws_clock_now() + timeout;
+        fws_websocket_schedule(websocket);
     }
-    return true;
 }
 
 void fws_websocket_flush(fws_websocket *websocket)
 {
     bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
+    uint32_t count_before = websocket->outbox.count;
+    bool progress = false;
     while (websocket->outbox.count > 0) {
         struct iovec vector[VECTOR_MAX];
         int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
@@ -35,8 +63,12 @@ void fws_websocket_flush(fws_websocket *websocket)
         atomic_fetch_add_explicit(&websocket->engine->counters.bytes_out, sent,
                                   memory_order_relaxed);
         fws_outbox_consume(&websocket->outbox, sent);
+        progress = true;
     }
-    if (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer)
+    watch_progress(websocket, progress);
+    /* Senders wait for room, or for a buffer of theirs to be gone. */
+    if (websocket->outbox.count < count_before ||
+        (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
         fws_websocket_notify(websocket);
     if (websocket->state == FWS_STATE_ENDING && websocket->outbox.count == 0 &&
         !websocket->ended_output) {
@@ -81,56 +113,98 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     return FWS_OK;
 }
 
+/* A message that is larger than what may be queued stays where it is, and its sender waits until it
+ * is sent, or given up. */
+static fws_status lend_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
+                            const uint8_t *data, size_t length)
+{
+    bool gone = false;
+    fws_buffer *first = NULL, *second;
+    if (!fws_outbox_reserve(&websocket->outbox, 2))
+        return FWS_NO_MEMORY;
+    if (header_size > 0 && (first = fws_buffer_join(header, header_size, NULL, 0)) == NULL)
+        return FWS_NO_MEMORY;
+    second = fws_buffer_borrow(data, length, &gone);
+    if (second == NULL) {
+        if (first)
+            fws_buffer_drop(first);
+        return FWS_NO_MEMORY;
+    }
+    second->continues = true;
+    if (first)
+        fws_outbox_push(&websocket->outbox, first);
+    fws_outbox_push(&websocket->outbox, second);
+    watch_progress(websocket, true);
+    fws_websocket_update_watch(websocket);
+    while (!gone)
+        sleep_until_changed(websocket);
+    bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
+    return alive ? FWS_OK : FWS_CLOSED;
+}
+
 /* Queues what the socket did not take: the header from byte `sent` on, and the payload. */
 static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
-                             const uint8_t *data, size_t length, size_t sent)
+                             const uint8_t *data, size_t length, size_t sent, bool wait)
 {
     size_t of_header = sent < header_size ? sent : header_size;
     size_t of_data = sent - of_header;
+    if (wait && length - of_data > websocket->engine->config.send_buffer) {
+        fws_status status = lend_tail(websocket, header + of_header, header_size - of_header,
+                                      data + of_data, length - of_data);
+        if (status == FWS_NO_MEMORY && sent > 0)
+            fws_websocket_finish(websocket);
+        return status;
+    }
     fws_buffer *buffer = fws_buffer_join(header + of_header, header_size - of_header,
                                          data + of_data, length - of_data);
-    if (buffer != NULL && fws_outbox_push(&websocket->outbox, buffer))
+    if (fws_websocket_queue(websocket, buffer))
         return FWS_OK;
-    if (buffer != NULL)
-        fws_buffer_drop(buffer);
     if (sent > 0)
         fws_websocket_finish(websocket); /* half a frame is out: the stream cannot go on */
     return FWS_NO_MEMORY;
 }
 
-static fws_status send_unmasked(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                                size_t length)
+static size_t write_header(fws_websocket *websocket, const outgoing *message,
+                           uint8_t header[FWS_FRAME_HEADER_MAX], uint8_t key[4])
+{
+    size_t size = fws_connection_encode_header(&websocket->protocol, header, true, message->opcode,
+                                               message->length, key);
+    if (message->compressed)
+        fws_frame_mark_compressed(header);
+    return size;
+}
+
+static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
-    size_t header_size =
-        fws_connection_encode_header(&websocket->protocol, header, true, opcode, length, key);
+    size_t header_size = write_header(websocket, message, header, key);
     size_t sent = 0;
     if (websocket->outbox.count == 0) {
-        fws_status status = write_now(websocket, header, header_size, data, length, &sent);
-        if (status != FWS_OK || sent == header_size + length)
+        fws_status status =
+            write_now(websocket, header, header_size, message->data, message->length, &sent);
+        if (status != FWS_OK || sent == header_size + message->length)
             return status;
     }
-    fws_status status = queue_tail(websocket, header, header_size, data, length, sent);
-    if (websocket->state != FWS_STATE_CLOSED)
+    fws_status status =
+        queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
+    if (websocket->state != FWS_STATE_CLOSED) {
+        watch_progress(websocket, sent > 0);
         fws_websocket_update_watch(websocket);
+    }
     return status;
 }
 
 /* The client role needs a masked copy. */
-static fws_status send_masked(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                              size_t length)
+static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
-    size_t header_size =
-        fws_connection_encode_header(&websocket->protocol, header, true, opcode, length, key);
-    fws_buffer *buffer = fws_buffer_join(header, header_size, data, length);
+    size_t header_size = write_header(websocket, message, header, key);
+    fws_buffer *buffer = fws_buffer_join(header, header_size, message->data, message->length);
     if (buffer == NULL)
         return FWS_NO_MEMORY;
-    fws_mask_apply(buffer->data + header_size, length, key, 0);
-    if (!fws_outbox_push(&websocket->outbox, buffer)) {
-        fws_buffer_drop(buffer);
+    fws_mask_apply(buffer->data + header_size, message->length, key, 0);
+    if (!fws_websocket_queue(websocket, buffer))
         return FWS_NO_MEMORY;
-    }
     fws_websocket_flush(websocket);
     if (websocket->state == FWS_STATE_CLOSED)
         return FWS_CLOSED;
@@ -138,34 +212,73 @@ static fws_status send_masked(fws_websocket *websocket, fws_opcode opcode, const
     return FWS_OK;
 }
 
+/* Waits until there is room in the outbox. */
+static fws_status wait_for_room(fws_websocket *websocket, bool wait)
+{
+    while (websocket->state == FWS_STATE_OPEN) {
+        if (websocket->outbox.bytes <= websocket->engine->config.send_buffer)
+            return FWS_OK;
+        if (!wait)
+            return FWS_WOULD_BLOCK;
+        sleep_until_changed(websocket);
+    }
+    return FWS_CLOSED;
+}
+
+/* Replaces the message by its compressed form, in `room`, which has as many bytes as it. */
+static void compress(fws_websocket *websocket, outgoing *message, uint8_t *room)
+{
+    size_t size;
+    if (room != NULL && fws_compression_deflate(websocket->protocol.compression, message->data,
+                                                message->length, room, message->length, &size)) {
+        message->data = room;
+        message->length = size;
+        message->compressed = true;
+    }
+}
+
 fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, bool wait)
 {
-    fws_status status;
+    outgoing message = {.opcode = opcode, .data = data, .length = length};
+    const fws_compression *compression = websocket->protocol.compression;
+    bool compressible = compression != NULL && length <= COMPRESSED_MAX &&
+                        length >= websocket->engine->config.compression_threshold;
+    /* Not the stack: a handler's thread would keep the pages for good. */
+    bool lent = compressible && length <= FWS_POOL_BUFFER_SIZE;
+    uint8_t *room = NULL;
+    if (compressible) /* without memory it goes out as it is */
+        room = lent ? fws_pool_borrow(&websocket->engine->pool) : malloc(length);
+    /* What refers to no earlier message needs no lock. */
+    if (compressible && !compression->send_takeover)
+        compress(websocket, &message, room);
+
     fws_websocket_lock(websocket);
-    for (;;) {
-        if (websocket->state != FWS_STATE_OPEN) {
-            status = FWS_CLOSED;
-            break;
-        }
-        if (websocket->outbox.bytes > websocket->engine->config.send_buffer) {
-            if (!wait) {
-                status = FWS_WOULD_BLOCK;
-                break;
-            }
-            sleep_until_changed(websocket);
-            continue;
-        }
+    fws_status status = wait_for_room(websocket, wait);
+    if (status == FWS_OK) {
+        if (compressible && compression->send_takeover)
+            compress(websocket, &message, room);
         status = websocket->protocol.role == FWS_ROLE_SERVER
-                     ? send_unmasked(websocket, opcode, data, length)
-                     : send_masked(websocket, opcode, data, length);
+                     ? send_unmasked(websocket, &message, wait)
+                     : send_masked(websocket, &message);
         if (status == FWS_OK)
             atomic_fetch_add_explicit(&websocket->engine->counters.messages_out, 1,
                                       memory_order_relaxed);
-        break;
+        else if (message.compressed)
+            fws_compression_forget(websocket->protocol.compression);
     }
     fws_websocket_unlock(websocket);
+    if (lent && room != NULL)
+        fws_pool_return(&websocket->engine->pool, room);
+    else
+        free(room);
     return status;
+}
+
+uint8_t fws_websocket_window_bits(const fws_websocket *websocket)
+{
+    const fws_compression *compression = websocket->protocol.compression;
+    return compression != NULL ? compression->send_bits : 0;
 }
 
 /* Makes room for a published frame, or decides that it is not to be queued. */
@@ -198,6 +311,8 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
         fws_outbox_push(&websocket->outbox, frame)) {
         fws_buffer_keep(frame);
         queued = true;
+        if (frame->compressed)
+            fws_compression_forget(websocket->protocol.compression);
         /* Watched for writing: the loop comes by itself, once the peer reads on. */
         if (!websocket->flush_queued && !(websocket->watched & FWS_WRITABLE)) {
             websocket->flush_queued = true;

@@ -1,6 +1,6 @@
-/* The deadlines of one websocket: adoption by the loop thread, pings, and the end of a close. They
- * share one timer, armed for the earliest; one that moves later lets the timer fire early once,
- * which is cheaper than moving it with every message. */
+/* The deadlines of one websocket: adoption by the loop thread, pings, a peer that does not read,
+ * and the end of a close. They share one timer, armed for the earliest; one that moves later lets
+ * the timer fire early once, which is cheaper than moving it with every message. */
 #include "websocket_internal.h"
 
 /* Deadlines that need no precision fall on a common grid, so that many websockets share a wake-up.
@@ -26,6 +26,8 @@ void fws_websocket_schedule(fws_websocket *websocket)
         include(&earliest, round_up(websocket->adopt_at, ADOPT_GRID));
     if (websocket->ping_at != 0)
         include(&earliest, round_up(websocket->ping_at, PING_GRID));
+    if (websocket->stall_at != 0)
+        include(&earliest, round_up(websocket->stall_at, PING_GRID));
     include(&earliest, websocket->end_at);
     if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
         return;
@@ -79,6 +81,11 @@ void fws_websocket_on_timer(fws_websocket *websocket)
     websocket->timer_at = 0;
     if (websocket->end_at != 0 && now >= websocket->end_at)
         fws_websocket_finish(websocket);
+    if (websocket->stall_at != 0 && now >= websocket->stall_at) {
+        static const char reason[] = "the peer does not read";
+        fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, reason, sizeof reason - 1);
+        fws_websocket_finish(websocket);
+    }
     if (websocket->state == FWS_STATE_OPEN && websocket->adopt_at != 0 &&
         now >= websocket->adopt_at) {
         websocket->adopt_at = 0;

@@ -10,10 +10,11 @@
 
 const fws_engine_config default_config = {
     .close_timeout = 2 * FWS_NS_PER_S,
-    .max_message_size = 1 << 20,
+    .limits = {.max_message_size = 1 << 20},
     .receive_queue = 16,
     .send_buffer = 1 << 20,
     .slow_consumer = FWS_SLOW_CLOSE,
+    .compression_level = 3,
 };
 
 static void connect_tcp(int ends[2])
@@ -37,16 +38,29 @@ void open_bare_pair(pair *p, fws_engine *engine)
     int ends[2];
     connect_tcp(ends);
     p->engine = engine;
-    p->server = fws_engine_attach(engine, ends[0], FWS_ROLE_SERVER, NULL, 0, NULL, 0);
+    p->server = fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
     assert_non_null(p->server);
     p->client = NULL;
     p->fd = ends[1];
 }
 
+void open_compressed_pair(pair *p, fws_engine *engine, const fws_deflate_parameters *parameters)
+{
+    int ends[2];
+    connect_tcp(ends);
+    fws_attachment attachment = {.role = FWS_ROLE_SERVER, .compression = parameters};
+    p->engine = engine;
+    p->fd = -1;
+    p->server = fws_engine_attach(engine, ends[0], &attachment);
+    attachment.role = FWS_ROLE_CLIENT;
+    p->client = fws_engine_attach(engine, ends[1], &attachment);
+    assert_true(p->server && p->client);
+}
+
 void open_pair(pair *p, fws_engine *engine)
 {
     open_bare_pair(p, engine);
-    p->client = fws_engine_attach(engine, p->fd, FWS_ROLE_CLIENT, NULL, 0, NULL, 0);
+    p->client = fws_engine_attach(engine, p->fd, &(fws_attachment){.role = FWS_ROLE_CLIENT});
     assert_non_null(p->client);
     p->fd = -1;
 }

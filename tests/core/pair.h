@@ -17,6 +17,8 @@ typedef struct {
 
 /* The peer is a websocket in the client role, on the same engine. */
 void open_pair(pair *p, fws_engine *engine);
+/* The same, with permessage-deflate agreed on. */
+void open_compressed_pair(pair *p, fws_engine *engine, const fws_deflate_parameters *parameters);
 /* The peer is a descriptor on which the test writes and reads bytes itself. */
 void open_bare_pair(pair *p, fws_engine *engine);
 /* Closes what is open and waits until the engine has finished both. */

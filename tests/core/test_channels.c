@@ -33,21 +33,15 @@ static void subscribe(const pair *p, const char *channel)
     assert_int_equal(fws_hub_subscribe(&p->engine->hub, p->server, &one, 1), FWS_HUB_OK);
 }
 
-static fws_buffer *framed(const char *text)
-{
-    uint8_t header[FWS_FRAME_HEADER_MAX];
-    size_t size = fws_frame_encode(header, true, FWS_OPCODE_TEXT, strlen(text), NULL);
-    return fws_buffer_join(header, size, text, strlen(text));
-}
-
 static long publish(const char *text, const char *first, const char *second,
                     fws_websocket *excluded)
 {
     fws_channel_name names[2] = {name(first), name(second ? second : first)};
-    fws_buffer *frame = framed(text);
-    long count =
-        fws_hub_publish(&engine->hub, frame, names, second ? 2 : 1, &excluded, excluded ? 1 : 0);
-    fws_buffer_drop(frame);
+    fws_publication publication;
+    fws_publication_init(&publication, &engine->deflate, 0, FWS_OPCODE_TEXT, text, strlen(text));
+    long count = fws_hub_publish(&engine->hub, &publication, names, second ? 2 : 1, &excluded,
+                                 excluded ? 1 : 0);
+    fws_publication_clear(&publication);
     return count;
 }
 

@@ -167,7 +167,7 @@ static void test_descriptors_used_up_is_an_error_and_no_crash(void **state)
         count++;
     errno = 0;
     fws_websocket *websocket =
-        fws_engine_attach(engine, ends[0], FWS_ROLE_SERVER, NULL, 0, NULL, 0);
+        fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
     int error = errno;
     while (count > 0)
         close(taken[--count]);

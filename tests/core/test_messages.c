@@ -253,8 +253,12 @@ static void test_bytes_read_ahead_by_the_server_come_first(void **state)
     const char ahead[] = "\x81\x82\0\0\0\0hi\x81\x83\0\0\0\0re"; /* the second is not complete */
     int ends[2];
     socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
-    fws_websocket *server =
-        fws_engine_attach(engine, ends[0], FWS_ROLE_SERVER, "HTTP", 4, ahead, sizeof ahead - 1);
+    fws_attachment attachment = {.role = FWS_ROLE_SERVER,
+                                 .reply = "HTTP",
+                                 .reply_size = 4,
+                                 .received = ahead,
+                                 .received_size = sizeof ahead - 1};
+    fws_websocket *server = fws_engine_attach(engine, ends[0], &attachment);
     assert_non_null(server);
     assert_int_equal(send(ends[1], "d", 1, 0), 1);
     expect_message(server, "hi");

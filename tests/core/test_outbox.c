@@ -70,6 +70,53 @@ static void test_the_oldest_published_message_is_dropped_but_never_one_begun(voi
     fws_outbox_clear(&outbox);
 }
 
+static void test_the_newest_pong_is_replaced_but_never_one_begun(void **state)
+{
+    (void)state;
+    fws_outbox outbox;
+    fws_outbox_init(&outbox);
+    const char *const values[] = {"p1", "m", "p2", "n"};
+    for (int i = 0; i < 4; i++) {
+        fws_buffer *buffer = text(values[i], false);
+        buffer->pong = values[i][0] == 'p';
+        fws_outbox_push(&outbox, buffer);
+    }
+    assert_int_equal(outbox.pongs, 2);
+    assert_true(fws_outbox_drop_newest_pong(&outbox));
+    assert_string_equal(contents(&outbox), "p1mn");
+    fws_outbox_consume(&outbox, 1);
+    assert_false(fws_outbox_drop_newest_pong(&outbox));
+    assert_int_equal(outbox.pongs, 1);
+    fws_outbox_consume(&outbox, 1);
+    assert_int_equal(outbox.pongs, 0);
+    fws_outbox_clear(&outbox);
+}
+
+static void test_borrowed_bytes_are_given_back_and_never_cut_off_from_their_header(void **state)
+{
+    (void)state;
+    fws_outbox outbox;
+    bool gone = false;
+    for (int begun = 0; begun < 3; begun++) {
+        fws_outbox_init(&outbox);
+        assert_true(fws_outbox_reserve(&outbox, 2));
+        gone = false;
+        fws_outbox_push(&outbox, text("head", false));
+        fws_buffer *lent = fws_buffer_borrow("body", 4, &gone);
+        lent->continues = true;
+        fws_outbox_push(&outbox, lent);
+        fws_outbox_push(&outbox, text("next", false));
+        fws_outbox_consume(&outbox, (size_t)begun * 2); /* nothing, half, or all of the header */
+        fws_outbox_drop_unsent(&outbox);
+        static const char *const kept[] = {"", "adbody", "body"};
+        assert_string_equal(contents(&outbox), kept[begun]);
+        assert_int_equal(gone, begun == 0);
+        fws_outbox_consume(&outbox, outbox.bytes);
+        assert_true(gone);
+        fws_outbox_clear(&outbox);
+    }
+}
+
 static void test_an_empty_outbox_holds_no_large_ring(void **state)
 {
     (void)state;
@@ -121,6 +168,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_leave_in_order_whatever_is_taken_at_once),
         cmocka_unit_test(test_the_oldest_published_message_is_dropped_but_never_one_begun),
+        cmocka_unit_test(test_the_newest_pong_is_replaced_but_never_one_begun),
+        cmocka_unit_test(test_borrowed_bytes_are_given_back_and_never_cut_off_from_their_header),
         cmocka_unit_test(test_an_empty_outbox_holds_no_large_ring),
         cmocka_unit_test(test_a_shared_buffer_lives_until_the_last_outbox_is_done),
         cmocka_unit_test(test_the_inbox_is_a_queue),
