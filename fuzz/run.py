@@ -21,7 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "fuzz" / "corpus"
-TARGETS = ("connection", "handshake")
+TARGETS = ("channels", "connection", "deflate", "frame", "handshake")
 INPUT_MAX = 8192  # bytes
 
 
