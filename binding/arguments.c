@@ -114,6 +114,38 @@ bool fws_argument_channels(PyObject *value, fws_channels *channels)
     return true;
 }
 
+bool fws_argument_deflate(PyObject *value, fws_deflate_parameters *parameters)
+{
+    int server_alone, client_alone;
+    unsigned char server_bits, client_bits;
+    if (!PyTuple_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "deflate parameters are a tuple, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return false;
+    }
+    if (!PyArg_ParseTuple(value, "ppbb:deflate parameters", &server_alone, &client_alone,
+                          &server_bits, &client_bits))
+        return false;
+    if (server_bits < FWS_DEFLATE_BITS_MIN || server_bits > FWS_DEFLATE_BITS_MAX ||
+        client_bits < FWS_DEFLATE_BITS_MIN || client_bits > FWS_DEFLATE_BITS_MAX) {
+        PyErr_SetString(PyExc_ValueError, "window bits are 8 to 15");
+        return false;
+    }
+    *parameters = (fws_deflate_parameters){.server_no_context_takeover = server_alone,
+                                           .client_no_context_takeover = client_alone,
+                                           .server_max_window_bits = server_bits,
+                                           .client_max_window_bits = client_bits};
+    return true;
+}
+
+PyObject *fws_argument_deflate_tuple(const fws_deflate_parameters *parameters)
+{
+    return Py_BuildValue("(NNii)", PyBool_FromLong(parameters->server_no_context_takeover),
+                         PyBool_FromLong(parameters->client_no_context_takeover),
+                         (int)parameters->server_max_window_bits,
+                         (int)parameters->client_max_window_bits);
+}
+
 void fws_argument_channels_release(fws_channels *channels)
 {
     PyMem_Free(channels->names);

@@ -18,6 +18,7 @@ typedef struct {
     PyTypeObject *engine_type;
     PyTypeObject *websocket_type;
     PyTypeObject *iterator_type;
+    PyTypeObject *protocol_type;
     PyObject *connection_closed; /* flask_websockets.errors.ConnectionClosed */
     PyObject *open_name;         /* "_open", "_load_json": interned */
     PyObject *load_json_name;
@@ -42,10 +43,11 @@ fws_module_state *fws_module_state_of(PyTypeObject *type);
  * before it. Nobody waits at the gate with the GIL held. */
 void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread);
 
-/* engine_type.c, websocket_type.c, iterator_type.c */
+/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
+extern PyType_Spec fws_protocol_spec;
 
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];
@@ -54,10 +56,14 @@ extern PyGetSetDef fws_websocket_attributes[];
  * FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with an exception set. */
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message);
-/* A str or bytes object; frees message->data. */
-PyObject *fws_websocket_object_message(fws_message *message);
 /* Answers the handshake if that has not happened; false with an exception set. */
 bool fws_websocket_object_open(fws_websocket_object *self);
+
+/* message.c: a str or bytes object; frees message->data. */
+PyObject *fws_message_object(fws_message *message);
+
+/* handshake.c */
+extern PyMethodDef fws_handshake_functions[];
 
 /* iterator_type.c */
 typedef enum {
@@ -94,6 +100,12 @@ typedef struct {
 } fws_channels;
 
 bool fws_argument_channels(PyObject *value, fws_channels *channels);
+
+/* permessage-deflate parameters: a tuple (server_no_context_takeover, client_no_context_takeover,
+ * server_max_window_bits, client_max_window_bits), and back. */
+bool fws_argument_deflate(PyObject *value, fws_deflate_parameters *parameters);
+PyObject *fws_argument_deflate_tuple(const fws_deflate_parameters *parameters);
+
 void fws_argument_channels_release(fws_channels *channels);
 
 #endif

@@ -25,26 +25,45 @@ static bool read_policy(const char *name, fws_slow_consumer *policy)
 
 static bool read_config(PyObject *args, PyObject *kwargs, fws_engine_config *config)
 {
-    static char *keywords[] = {"ping_interval", "ping_timeout", "close_timeout", "max_message_size",
-                               "receive_queue", "send_buffer",  "slow_consumer", NULL};
-    double ping_interval, ping_timeout, close_timeout;
+    static char *keywords[] = {"ping_interval",
+                               "ping_timeout",
+                               "close_timeout",
+                               "send_timeout",
+                               "max_message_size",
+                               "max_fragments",
+                               "max_message_rate",
+                               "receive_queue",
+                               "send_buffer",
+                               "slow_consumer",
+                               "compression_level",
+                               "compression_threshold",
+                               NULL};
+    double ping_interval, ping_timeout, close_timeout, send_timeout;
     unsigned long long max_message_size;
-    unsigned int receive_queue;
-    Py_ssize_t send_buffer;
+    unsigned int max_fragments, max_message_rate, receive_queue;
+    Py_ssize_t send_buffer, threshold;
+    int level;
     const char *policy;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$dddKIns:Engine", keywords, &ping_interval,
-                                     &ping_timeout, &close_timeout, &max_message_size,
-                                     &receive_queue, &send_buffer, &policy))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$ddddKIIInsin:Engine", keywords, &ping_interval,
+                                     &ping_timeout, &close_timeout, &send_timeout,
+                                     &max_message_size, &max_fragments, &max_message_rate,
+                                     &receive_queue, &send_buffer, &policy, &level, &threshold))
         return false;
     if (!(ping_interval >= 0) || !(ping_timeout >= 0) || !(close_timeout >= 0) ||
-        receive_queue == 0 || send_buffer < 0 || !read_policy(policy, &config->slow_consumer)) {
+        !(send_timeout >= 0) || receive_queue == 0 || send_buffer < 0 || level < 1 || level > 9 ||
+        threshold < 0 || !read_policy(policy, &config->slow_consumer)) {
         PyErr_SetString(PyExc_ValueError, "Engine() got a value out of range");
         return false;
     }
     config->ping_interval = (fws_ns)(ping_interval * (double)FWS_NS_PER_S);
     config->ping_timeout = (fws_ns)(ping_timeout * (double)FWS_NS_PER_S);
     config->close_timeout = (fws_ns)(close_timeout * (double)FWS_NS_PER_S);
-    config->max_message_size = max_message_size;
+    config->send_timeout = (fws_ns)(send_timeout * (double)FWS_NS_PER_S);
+    config->limits.max_message_size = max_message_size;
+    config->limits.max_fragments = max_fragments;
+    config->max_message_rate = max_message_rate;
+    config->compression_level = level;
+    config->compression_threshold = (size_t)threshold;
     config->receive_queue = receive_queue;
     config->send_buffer = (size_t)send_buffer;
     return true;
@@ -94,27 +113,38 @@ static fws_websocket_object *read_websocket(engine_object *self, PyObject *value
 
 PyDoc_STRVAR(
     attach_doc,
-    "attach($self, websocket, fd, reply, received, /)\n--\n\n"
+    "attach($self, websocket, fd, reply, received, /, compression=None, client=False)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
     "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
-    "send first (the 101 answer). received: bytes already read past the request. OSError\n"
-    "or MemoryError: the descriptor stays the caller's.");
+    "send first (the 101 answer). received: bytes already read past the request.\n"
+    "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
+    "OSError: the descriptor stays the caller's, and nothing was sent.");
 
-static PyObject *engine_attach(PyObject *object, PyObject *args)
+static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
+    static char *keywords[] = {"", "", "", "", "compression", "client", NULL};
     engine_object *self = (engine_object *)object;
-    PyObject *value;
-    int fd;
+    PyObject *value, *compression = Py_None;
+    int fd, client = 0;
     Py_buffer reply, received;
-    if (!PyArg_ParseTuple(args, "Oiy*y*:attach", &value, &fd, &reply, &received))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|Op:attach", keywords, &value, &fd,
+                                     &reply, &received, &compression, &client))
         return NULL;
+    fws_deflate_parameters parameters;
+    fws_attachment attachment = {.role = client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER,
+                                 .reply = reply.buf,
+                                 .reply_size = (size_t)reply.len,
+                                 .received = received.buf,
+                                 .received_size = (size_t)received.len,
+                                 .compression = compression == Py_None ? NULL : &parameters};
     fws_websocket_object *websocket = read_websocket(self, value, "websocket");
     fws_websocket *core = NULL;
+    if (websocket && compression != Py_None && !fws_argument_deflate(compression, &parameters))
+        websocket = NULL;
     if (websocket && websocket->core) {
         PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
     } else if (websocket) {
-        core = fws_engine_attach(self->core, fd, FWS_ROLE_SERVER, reply.buf, (size_t)reply.len,
-                                 received.buf, (size_t)received.len);
+        core = fws_engine_attach(self->core, fd, &attachment);
         if (core == NULL)
             PyErr_SetFromErrno(PyExc_OSError);
         else {
@@ -251,15 +281,7 @@ static PyObject *read_excluded(engine_object *self, PyObject *value)
     return tuple;
 }
 
-static fws_buffer *frame_of(const fws_payload *payload)
-{
-    uint8_t header[FWS_FRAME_HEADER_MAX];
-    fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-    size_t size = fws_frame_encode(header, true, opcode, payload->size, NULL);
-    return fws_buffer_join(header, size, payload->data, payload->size);
-}
-
-static long publish(engine_object *self, fws_buffer *frame, const fws_channels *channels,
+static long publish(engine_object *self, const fws_payload *payload, const fws_channels *channels,
                     PyObject *excluded)
 {
     size_t count = 0;
@@ -274,10 +296,16 @@ static long publish(engine_object *self, fws_buffer *frame, const fws_channels *
                 cores[count++] = core;
         }
     }
+    fws_publication publication;
+    fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+    fws_publication_init(&publication, &self->core->deflate,
+                         self->core->config.compression_threshold, opcode, payload->data,
+                         payload->size);
     long delivered;
-    Py_BEGIN_ALLOW_THREADS delivered =
-        fws_hub_publish(&self->core->hub, frame, channels->names, channels->count, cores, count);
-    Py_END_ALLOW_THREADS PyMem_Free(cores);
+    Py_BEGIN_ALLOW_THREADS delivered = fws_hub_publish(
+        &self->core->hub, &publication, channels->names, channels->count, cores, count);
+    Py_END_ALLOW_THREADS fws_publication_clear(&publication);
+    PyMem_Free(cores);
     return delivered;
 }
 
@@ -301,13 +329,8 @@ static PyObject *engine_publish(PyObject *object, PyObject *args)
         return NULL;
     }
     PyObject *excluded = read_excluded(self, exclude);
-    fws_buffer *frame = excluded ? frame_of(&payload) : NULL;
+    long delivered = excluded ? publish(self, &payload, &channels, excluded) : -1;
     fws_argument_release(&payload);
-    long delivered = -1;
-    if (frame) {
-        delivered = publish(self, frame, &channels, excluded);
-        fws_buffer_drop(frame);
-    }
     fws_argument_channels_release(&channels);
     if (delivered < 0 && excluded)
         PyErr_NoMemory();
@@ -397,7 +420,8 @@ static PyObject *engine_counters(PyObject *object, PyObject *Py_UNUSED(none))
 }
 
 static PyMethodDef engine_methods[] = {
-    {"attach", engine_attach, METH_VARARGS, attach_doc},
+    {"attach", (PyCFunction)(void (*)(void))engine_attach, METH_VARARGS | METH_KEYWORDS,
+     attach_doc},
     {"subscribe", engine_subscribe, METH_VARARGS, subscribe_doc},
     {"unsubscribe", engine_unsubscribe, METH_VARARGS, unsubscribe_doc},
     {"channels", engine_channels, METH_O, channels_doc},

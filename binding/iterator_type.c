@@ -64,7 +64,7 @@ static PyObject *iterator_next(PyObject *object)
             break;
         fws_message_free(&message);
     }
-    PyObject *data = fws_websocket_object_message(&message);
+    PyObject *data = fws_message_object(&message);
     if (data == NULL || self->kind != FWS_ITERATE_JSON)
         return data;
     PyObject *value = PyObject_CallMethodOneArg((PyObject *)self->websocket,

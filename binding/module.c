@@ -1,8 +1,6 @@
-/* The extension module flask_websockets._core: its state, its types, and the few functions that
- * need no object. Multi-phase initialisation, no global Python objects. */
+/* The extension module flask_websockets._core: its state and its types. Multi-phase initialisation,
+ * no global Python objects. */
 #include "binding.h"
-
-#include "../core/protocol/handshake.h"
 
 fws_module_state *fws_module_state_of(PyTypeObject *type)
 {
@@ -26,75 +24,6 @@ void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread)
     PyEval_RestoreThread(thread);
     pthread_mutex_unlock(&state->gate);
 }
-
-/* ---- handshake ---- */
-
-PyDoc_STRVAR(key_valid_doc, "key_valid(key, /)\n--\n\n"
-                            "Is this a Sec-WebSocket-Key, the base64 form of 16 bytes?\n"
-                            "RFC 6455 section 4.2.1.");
-
-static PyObject *key_valid(PyObject *Py_UNUSED(module), PyObject *value)
-{
-    Py_ssize_t size;
-    const char *key = PyUnicode_AsUTF8AndSize(value, &size);
-    if (key == NULL)
-        return NULL;
-    return PyBool_FromLong(fws_handshake_key_valid(key, (size_t)size));
-}
-
-PyDoc_STRVAR(is_token_doc, "is_token(text, /)\n--\n\n"
-                           "Is this a token of RFC 7230 section 3.2.6, as a subprotocol must be?");
-
-static PyObject *is_token(PyObject *Py_UNUSED(module), PyObject *value)
-{
-    Py_ssize_t size;
-    const char *text = PyUnicode_AsUTF8AndSize(value, &size);
-    if (text == NULL)
-        return NULL;
-    return PyBool_FromLong(fws_handshake_is_token(text, (size_t)size));
-}
-
-PyDoc_STRVAR(list_contains_doc,
-             "list_contains(header, token, /)\n--\n\n"
-             "Does the comma-separated header value hold the token, whatever its\n"
-             "case? RFC 6455 section 4.2.1.");
-
-static PyObject *list_contains(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    const char *list, *token;
-    Py_ssize_t size;
-    if (!PyArg_ParseTuple(args, "s#s:list_contains", &list, &size, &token))
-        return NULL;
-    return PyBool_FromLong(fws_handshake_list_contains(list, (size_t)size, token));
-}
-
-PyDoc_STRVAR(split_list_doc, "split_list(header, /)\n--\n\n"
-                             "The elements of a comma-separated header value, a list of str.");
-
-static PyObject *split_list(PyObject *Py_UNUSED(module), PyObject *value)
-{
-    Py_ssize_t size;
-    const char *list = PyUnicode_AsUTF8AndSize(value, &size);
-    PyObject *result = list ? PyList_New(0) : NULL;
-    size_t position = 0, length;
-    const char *element;
-    while (result != NULL &&
-           fws_handshake_list_next(list, (size_t)size, &position, &element, &length)) {
-        PyObject *item = PyUnicode_DecodeUTF8(element, (Py_ssize_t)length, NULL);
-        if (item == NULL || PyList_Append(result, item) < 0)
-            Py_CLEAR(result);
-        Py_XDECREF(item);
-    }
-    return result;
-}
-
-static PyMethodDef module_functions[] = {
-    {"key_valid", key_valid, METH_O, key_valid_doc},
-    {"is_token", is_token, METH_O, is_token_doc},
-    {"list_contains", list_contains, METH_VARARGS, list_contains_doc},
-    {"split_list", split_list, METH_O, split_list_doc},
-    {0},
-};
 
 /* ---- the module ---- */
 
@@ -126,7 +55,9 @@ static int module_exec(PyObject *module)
     state->engine_type = add_type(module, &fws_engine_spec);
     state->websocket_type = add_type(module, &fws_websocket_spec);
     state->iterator_type = add_type(module, &fws_iterator_spec);
-    if (!state->engine_type || !state->websocket_type || !state->iterator_type)
+    state->protocol_type = add_type(module, &fws_protocol_spec);
+    if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
+        !state->protocol_type)
         return -1;
     return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }
@@ -137,6 +68,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->engine_type);
     Py_VISIT(state->websocket_type);
     Py_VISIT(state->iterator_type);
+    Py_VISIT(state->protocol_type);
     Py_VISIT(state->connection_closed);
     return 0;
 }
@@ -147,6 +79,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->engine_type);
     Py_CLEAR(state->websocket_type);
     Py_CLEAR(state->iterator_type);
+    Py_CLEAR(state->protocol_type);
     Py_CLEAR(state->connection_closed);
     Py_CLEAR(state->open_name);
     Py_CLEAR(state->load_json_name);
@@ -171,7 +104,7 @@ struct PyModuleDef fws_module = {
     .m_name = "flask_websockets._core",
     .m_doc = "The C core of flask_websockets: I/O engine, channel hub and protocol.",
     .m_size = sizeof(fws_module_state),
-    .m_methods = module_functions,
+    .m_methods = fws_handshake_functions,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

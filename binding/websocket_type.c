@@ -6,6 +6,7 @@
 /* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
  * back costs more. Bytes. */
 #define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
+#define COMPRESS_WITH_GIL_MAX ((size_t)2 * 1024)
 
 #define PING_WAIT_DEFAULT (20 * FWS_NS_PER_S) /* when the engine has no ping timeout of its own */
 
@@ -106,7 +107,9 @@ static PyObject *send_payload(fws_websocket_object *self, fws_payload *payload, 
 {
     fws_opcode opcode = as_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
     fws_status status = FWS_WOULD_BLOCK;
-    if (payload->size <= SEND_WITH_GIL_MAX)
+    size_t with_gil =
+        fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
+    if (payload->size <= with_gil)
         status = fws_websocket_send(self->core, opcode, payload->data, payload->size, false);
     if (status == FWS_WOULD_BLOCK) {
         Py_BEGIN_ALLOW_THREADS status =
@@ -194,19 +197,6 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
     return -1;
 }
 
-PyObject *fws_websocket_object_message(fws_message *message)
-{
-    PyObject *result;
-    if (message->opcode == FWS_OPCODE_TEXT)
-        result =
-            PyUnicode_DecodeUTF8((const char *)message->data, (Py_ssize_t)message->length, NULL);
-    else
-        result =
-            PyBytes_FromStringAndSize((const char *)message->data, (Py_ssize_t)message->length);
-    fws_message_free(message);
-    return result;
-}
-
 PyDoc_STRVAR(
     receive_doc,
     "receive($self, timeout=None)\n--\n\n"
@@ -238,7 +228,7 @@ static PyObject *websocket_receive(PyObject *object, PyObject *const *args, Py_s
     fws_message message;
     int status = fws_websocket_object_receive(self, timeout, &message);
     if (status == FWS_OK)
-        return fws_websocket_object_message(&message);
+        return fws_message_object(&message);
     if (status == FWS_TIMEOUT)
         Py_RETURN_NONE;
     if (status == FWS_CLOSED)

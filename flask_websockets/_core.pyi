@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
 
+_Deflate: TypeAlias = tuple[bool, bool, int, int]
+
 def key_valid(key: str, /) -> bool: ...
 def is_token(text: str, /) -> bool: ...
 def list_contains(header: str, token: str, /) -> bool: ...
 def split_list(header: str, /) -> list[str]: ...
+def negotiate(offers: str, wanted: _Deflate, /) -> tuple[str, _Deflate] | None: ...
+def offer(wanted: _Deflate, /) -> str: ...
+def confirm(answer: str, wanted: _Deflate, /) -> _Deflate | None: ...
 
 @disjoint_base
 class WebSocket:
@@ -43,6 +48,22 @@ class MessageIterator:
     def __next__(self) -> Any: ...
 
 @final
+class Protocol:
+    def __new__(
+        cls,
+        *,
+        client: bool = False,
+        max_message_size: int = 0,
+        max_fragments: int = 0,
+        compression: _Deflate | None = None,
+        compression_level: int = 6,
+    ) -> Protocol: ...
+    def receive(self, data: Buffer, /) -> list[tuple[Any, ...]]: ...
+    def send(self, data: str | Buffer, /) -> bytes: ...
+    def frame(self, opcode: int, data: Buffer, /, final: bool = True) -> bytes: ...
+    def close(self, code: int, reason: str = "", /) -> bytes: ...
+
+@final
 class Engine:
     def __new__(
         cls,
@@ -50,12 +71,26 @@ class Engine:
         ping_interval: float,
         ping_timeout: float,
         close_timeout: float,
+        send_timeout: float,
         max_message_size: int,
+        max_fragments: int,
+        max_message_rate: int,
         receive_queue: int,
         send_buffer: int,
         slow_consumer: str,
+        compression_level: int,
+        compression_threshold: int,
     ) -> Engine: ...
-    def attach(self, websocket: WebSocket, fd: int, reply: Buffer, received: Buffer, /) -> None: ...
+    def attach(
+        self,
+        websocket: WebSocket,
+        fd: int,
+        reply: Buffer,
+        received: Buffer,
+        /,
+        compression: _Deflate | None = None,
+        client: bool = False,
+    ) -> None: ...
     def subscribe(self, websocket: WebSocket, channels: str | Iterable[str], /) -> bool: ...
     def unsubscribe(
         self, websocket: WebSocket, channels: str | Iterable[str] | None = None, /
