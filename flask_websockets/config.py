@@ -11,7 +11,7 @@ from typing import Any
 from ._core import is_token
 from .errors import ConfigurationError
 
-__all__ = ("PREFIX", "Config")
+__all__ = ("PREFIX", "Compression", "Config")
 
 PREFIX = "WEBSOCKETS_"
 
@@ -28,6 +28,35 @@ SLOW_CONSUMER_POLICIES = ("close", "drop_oldest", "drop_newest")
 
 OriginCheck = Callable[[str], bool]
 
+#: server_no_context_takeover, client_no_context_takeover, server_max_window_bits,
+#: client_max_window_bits (:rfc:`7692#section-7.1`).
+DeflateParameters = tuple[bool, bool, int, int]
+
+
+@dataclass(frozen=True)
+class Compression:
+    """permessage-deflate (:rfc:`7692`), as ``WEBSOCKETS_COMPRESSION`` asks for it.
+
+    With context takeover a message is compressed better after similar ones, and each connection keeps
+    up to 300 KB for it; without, it keeps nothing.
+    """
+
+    context_takeover: bool = False
+    #: Binary logarithm of our compression window, 8 to 15.
+    server_max_window_bits: int = 15
+    #: The same of the client's, where it lets us choose.
+    client_max_window_bits: int = 15
+    #: zlib's, 1 (fast) to 9 (small).
+    level: int = 3
+    #: Messages of fewer bytes are sent as they are.
+    threshold: int = 128
+
+    @property
+    def wanted(self) -> DeflateParameters:
+        """What the handshake asks for, as the core takes it."""
+        alone = not self.context_takeover
+        return (alone, alone, self.server_max_window_bits, self.client_max_window_bits)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -42,13 +71,24 @@ class Config:
     ping_timeout: float = 20.0
     #: Of one message, bytes; 0 or None: no limit. Beyond it: 1009.
     max_message_size: int = 1024 * 1024
-    #: Messages kept for a handler that is away; then TCP holds the peer back. At least 1.
+    #: Of the frames that one message may come in; 0 or None: no limit. Beyond it: 1008.
+    max_fragments: int = 131_072
+    #: Messages per second from one peer, of which a second's worth may come at once; 0 or None: no
+    #: limit. Beyond it: 1008.
+    max_message_rate: int = 0
+    #: Messages kept for a handler that is away; then TCP holds the peer back. At least 1. Fewer are
+    #: kept when together they have max_message_size bytes.
     receive_queue: int = 16
     #: Bytes queued for one peer, above which send() waits and publish() applies the next key.
     send_buffer: int = 1024 * 1024
     #: What publish() does about a subscriber whose queue is full: "close" (1013), "drop_oldest" or
     #: "drop_newest" message.
     slow_consumer: str = "close"
+    #: For a peer that takes nothing of what is queued for it, seconds; 0 or None: no limit. Beyond it
+    #: the connection is cut off (1006).
+    send_timeout: float = 30.0
+    #: True, False, or a dict of options of :class:`Compression`.
+    compression: Compression | None = Compression()
     #: Origins that may connect: None (those of the page's own host), "*", a list of origins such as
     #: "https://example.com", or a callable that is given the origin (str) and returns a bool.
     allowed_origins: tuple[str, ...] | OriginCheck | None = None
@@ -56,10 +96,16 @@ class Config:
     subprotocols: tuple[str, ...] = ()
     #: Open websockets in one process; beyond it the handshake is answered with 503.
     max_connections: int = 100_000
+    #: Of those, from one address (an IPv6 network of 64 bits is one); 0: no limit. None: 1,000, but no
+    #: limit for loopback and private addresses, which are those of proxies as a rule.
+    max_connections_per_address: int | None = None
     #: For the peer to answer a close, and for handlers to end when the server stops, seconds.
     close_timeout: float = 5.0
     #: Handlers running at once in one process; beyond it the handshake is answered with 503.
     handler_threads: int = 10_000
+    #: From the request to the decision about it (before_request functions, and the handler until it
+    #: accepts), seconds; 0 or None: no limit. Beyond it the handshake is answered with 503.
+    handshake_timeout: float = 10.0
     #: After this long in a handler that has decided nothing, the handshake is accepted, seconds.
     accept_delay: float = 1.0
 
@@ -144,6 +190,46 @@ def size_or_unlimited(key: str, value: Any) -> int:
     return 0 if value is None else whole(0, 2**62, "bytes")(key, value)
 
 
+def count_or_unlimited(unit: str) -> Callable[[str, Any], int]:
+    check = whole(0, 2**31 - 1, unit)
+    return lambda key, value: 0 if value is None else check(key, value)
+
+
+def count_or_default(unit: str) -> Callable[[str, Any], int | None]:
+    check = whole(0, 2**31 - 1, unit)
+    return lambda key, value: None if value is None else check(key, value)
+
+
+COMPRESSION_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "server_max_window_bits": whole(8, 15, "bits"),
+    "client_max_window_bits": whole(8, 15, "bits"),
+    "level": whole(1, 9, "(1 is fast, 9 small)"),
+    "threshold": whole(0, 2**62, "bytes"),
+}
+
+
+def compression_options(key: str, value: Any) -> Compression | None:
+    if value is None or value is False:
+        return None
+    if value is True:
+        return Compression()
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{key} must be True, False or a dict of options, not {value!r}")
+    checked = {}
+    for option, given in value.items():
+        name = f"{key}[{option!r}]"
+        if option == "context_takeover":
+            if not isinstance(given, bool):
+                raise ConfigurationError(f"{name} must be a bool, not {given!r}")
+            checked[option] = given
+        elif option in COMPRESSION_CHECKS:
+            checked[option] = COMPRESSION_CHECKS[option](name, given)
+        else:
+            known = ", ".join(["context_takeover", *COMPRESSION_CHECKS])
+            raise ConfigurationError(f"{name} is unknown; known are {known}")
+    return Compression(**checked)
+
+
 def policy(key: str, value: Any) -> str:
     if value not in SLOW_CONSUMER_POLICIES:
         raise ConfigurationError(
@@ -187,13 +273,19 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "ping_interval": seconds_or_off,
     "ping_timeout": seconds_or_off,
     "max_message_size": size_or_unlimited,
+    "max_fragments": count_or_unlimited("frames"),
+    "max_message_rate": count_or_unlimited("messages a second"),
     "receive_queue": whole(1, 2**31 - 1, "messages"),
     "send_buffer": whole(0, 2**62, "bytes"),
     "slow_consumer": policy,
+    "send_timeout": seconds_or_off,
+    "compression": compression_options,
     "allowed_origins": origins,
     "subprotocols": subprotocol_names,
     "max_connections": whole(1, 2**31 - 1, "websockets"),
+    "max_connections_per_address": count_or_default("websockets"),
     "close_timeout": seconds,
     "handler_threads": whole(1, 2**31 - 1, "threads"),
+    "handshake_timeout": seconds_or_off,
     "accept_delay": seconds,
 }

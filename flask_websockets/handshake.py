@@ -9,11 +9,18 @@ from collections.abc import Iterable, Mapping
 
 from flask import Request, Response
 
-from ._core import is_token, key_valid, list_contains, split_list
-from .config import Config
+from ._core import is_token, key_valid, list_contains, negotiate, split_list
+from .config import Config, DeflateParameters
 from .origin import is_allowed
 
-__all__ = ("accept_key", "accept_response", "choose_subprotocol", "refusal", "requested_subprotocols")
+__all__ = (
+    "accept_key",
+    "accept_response",
+    "choose_compression",
+    "choose_subprotocol",
+    "refusal",
+    "requested_subprotocols",
+)
 
 #: :rfc:`6455#section-1.3`.
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -75,6 +82,10 @@ def refusal(request: Request, config: Config) -> Response | None:
         return answer(400, "The Sec-WebSocket-Key header is not the base64 form of 16 bytes.\n")
     if not all(is_token(name) for name in requested_subprotocols(request)):
         return answer(400, "The Sec-WebSocket-Protocol header is not a list of tokens.\n")
+    try:
+        choose_compression(request, config)
+    except ValueError:
+        return answer(400, "The Sec-WebSocket-Extensions header is not a list of extensions.\n")
     if not is_allowed(headers.get("Origin"), request.host, config):
         return answer(
             403,
@@ -95,6 +106,20 @@ def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None
     return next((name for name in requested_subprotocols(request) if name in supported), None)
 
 
+def choose_compression(request: Request, config: Config) -> tuple[str, DeflateParameters] | None:
+    """The ``Sec-WebSocket-Extensions`` to answer with, and what that means; or None for none.
+
+    :raises ValueError: when the client's header is malformed.
+    """
+    offers = request.headers.get("Sec-WebSocket-Extensions")
+    if offers is None:
+        return None
+    if config.compression is None:
+        negotiate(offers, (True, True, 15, 15))  # for the error
+        return None
+    return negotiate(offers, config.compression.wanted)
+
+
 def accept_key(key: str) -> str:
     """The value of ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (section 4.2.2, item 5)."""
     digest = hashlib.sha1((key.strip() + GUID).encode("ascii"), usedforsecurity=False).digest()
@@ -104,12 +129,14 @@ def accept_key(key: str) -> str:
 def accept_response(
     request: Request,
     subprotocol: str | None,
+    extensions: str | None,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
 ) -> bytes:
     """The bytes of the 101 answer.
 
     :param request: the Flask request of the handshake.
     :param subprotocol: what was agreed on, or None.
+    :param extensions: the value of ``Sec-WebSocket-Extensions``, or None.
     :param headers: further header fields, names and values ``str``.
     :raises ValueError: for a header that only the server may set, or with characters that would
         break the answer.
@@ -122,6 +149,8 @@ def accept_response(
     ]
     if subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    if extensions is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     for name, value in pairs:
         if not isinstance(name, str) or not isinstance(value, str):

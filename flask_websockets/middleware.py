@@ -43,16 +43,26 @@ class Middleware:
             return self.wsgi_app(environ, start_response)  # the view says what is missing
         if not self.runtime.enter_handler():
             return overloaded(start_response)
+        started = False
         try:
             upgrade = Upgrade(socket, self.runtime.engine, self.runtime.config)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
             # A daemon: the interpreter's end does not wait for handlers beyond close_timeout.
-            threading.Thread(target=self.run, args=(environ, upgrade), name=name, daemon=True).start()
-        except BaseException:
-            self.runtime.leave_handler()
-            raise
+            thread = threading.Thread(target=self.run, args=(environ, upgrade), name=name, daemon=True)
+            thread.start()
+            started = True
+        except (RuntimeError, MemoryError):  # no thread to be had
+            return overloaded(start_response)
+        finally:
+            if not started:
+                self.runtime.leave_handler()
         refused = upgrade.wait()
+        if upgrade.timed_out:
+            self.runtime.app.logger.warning(
+                "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
+                environ.get("PATH_INFO", ""),
+            )
         if refused is not None:
             start_response(refused.status, refused.headers)
             return refused.body

@@ -56,8 +56,9 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         if upgrade is None:
             return no_socket()
         ws = WebSocket(upgrade, uuid.uuid4().hex, request.remote_addr, current_app.json)
-        if not runtime.add(ws):
-            return too_many()
+        exceeded = runtime.add(ws)
+        if exceeded is not None:
+            return too_many(exceeded, ws.remote_addr)
         try:
             return run_handler(handler, ws, upgrade, args, values)
         finally:
@@ -109,7 +110,9 @@ def no_socket() -> Response:
     return Response(text, status=501, mimetype="text/plain")
 
 
-def too_many() -> Response:
+def too_many(key: str, address: str | None) -> Response:
+    """503, and a line in the log that names the limit: the operator may have meant another."""
+    current_app.logger.warning("a WebSocket handshake from %s was refused: %s is reached", address, key)
     response = Response(
         "Too many WebSocket connections; try again later.\n", status=503, mimetype="text/plain"
     )

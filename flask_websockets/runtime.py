@@ -13,7 +13,8 @@ import weakref
 from flask import Flask
 
 from ._core import Engine
-from .config import Config
+from .addresses import Addresses
+from .config import Compression, Config
 from .websocket import WebSocket
 
 __all__ = ("Runtime",)
@@ -34,7 +35,9 @@ class Runtime:
         self._lock = threading.Lock()
         self._config: Config | None = None
         self._engine: Engine | None = None
-        self._open: set[WebSocket] = set()
+        #: The websockets, each with what its address counts as.
+        self._open: dict[WebSocket, str] = {}
+        self._addresses = Addresses()
         self._handlers = 0
         self._handlers_ended = threading.Condition(self._lock)
         runtimes.add(self)
@@ -52,32 +55,47 @@ class Runtime:
         with self._lock:
             if self._engine is None:
                 config = self.config
+                compression = config.compression or Compression()
                 self._engine = Engine(
                     ping_interval=config.ping_interval,
                     ping_timeout=config.ping_timeout,
                     close_timeout=config.close_timeout,
+                    send_timeout=config.send_timeout,
                     max_message_size=config.max_message_size,
+                    max_fragments=config.max_fragments,
+                    max_message_rate=config.max_message_rate,
                     receive_queue=config.receive_queue,
                     send_buffer=config.send_buffer,
                     slow_consumer=config.slow_consumer,
+                    compression_level=compression.level,
+                    compression_threshold=compression.threshold,
                 )
                 register_atexit(self)
             return self._engine
 
     # ---- websockets ----
 
-    def add(self, ws: WebSocket) -> bool:
-        """Count a websocket in; False beyond ``WEBSOCKETS_MAX_CONNECTIONS``."""
-        limit = self.config.max_connections
+    def add(self, ws: WebSocket) -> str | None:
+        """Count a websocket in.
+
+        :returns: None, or the key whose limit it would exceed; then it is not counted.
+        """
+        config = self.config
         with self._lock:
-            if len(self._open) >= limit:
-                return False
-            self._open.add(ws)
-            return True
+            if len(self._open) >= config.max_connections:
+                return "WEBSOCKETS_MAX_CONNECTIONS"
+            name = self._addresses.add(ws.remote_addr, config.max_connections_per_address)
+            if name is None:
+                return "WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS"
+            self._open[ws] = name
+            return None
 
     def discard(self, ws: WebSocket) -> None:
+        """Count out a websocket that add() counted in."""
         with self._lock:
-            self._open.discard(ws)
+            name = self._open.pop(ws, None)
+            if name is not None:  # else: this is a forked child, where nothing was counted
+                self._addresses.discard(name)
 
     def connections(self) -> frozenset[WebSocket]:
         """The open websockets of this process."""
@@ -124,7 +142,8 @@ class Runtime:
         self._lock = threading.Lock()
         self._handlers_ended = threading.Condition(self._lock)
         self._handlers = 0
-        self._open = set()
+        self._open = {}
+        self._addresses = Addresses()
         if self._engine is not None:
             self._engine.after_fork()
 

@@ -3,16 +3,25 @@ handler's, which makes it."""
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from flask import Request
+from werkzeug.exceptions import ServiceUnavailable
 
 from ._core import Engine
-from .config import Config
-from .handshake import accept_response, choose_subprotocol, requested_subprotocols
+from .config import Config, DeflateParameters
+from .errors import ConnectionClosed
+from .handshake import (
+    accept_response,
+    choose_compression,
+    choose_subprotocol,
+    requested_subprotocols,
+)
 from .servers import ServerSocket
 
 if TYPE_CHECKING:
@@ -31,6 +40,29 @@ class Refused:
         self.status = status
         self.headers = headers
         self.body = body
+
+
+#: Descriptors or memory: not the handler's fault, and it may pass.
+USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+def overloaded() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "The server has no descriptors or no memory left for another WebSocket; try again later.",
+        retry_after=5,
+    )
+
+
+def too_late() -> ServiceUnavailable:
+    return ServiceUnavailable("The handshake took too long; try again later.", retry_after=5)
+
+
+def refused(error: ServiceUnavailable) -> Refused:
+    """The answer in its plain form. The connection ends with it: whoever is still at work on the
+    request may be reading from it."""
+    answer = error.get_response()
+    headers = [*answer.get_wsgi_headers({}), ("Connection", "close")]
+    return Refused(answer.status, headers, [answer.get_data()])
 
 
 class Upgrade:
@@ -52,6 +84,8 @@ class Upgrade:
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
         self._accepted = False
+        #: It was not decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``, and answered with 503.
+        self.timed_out = False
         self._outcome: Refused | BaseException | None = None
 
     # ---- the handler's thread ----
@@ -80,25 +114,38 @@ class Upgrade:
             if self._accepted:
                 return False
             socket = self._socket
+            if self.timed_out:
+                raise ConnectionClosed(1006, "the handshake took too long")
             if self._request is None or self._outcome is not None or socket is None:
                 raise RuntimeError("the handshake was refused: there is no connection")
             if subprotocol is None:
                 subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
             elif subprotocol not in requested_subprotocols(self._request):
                 raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
-            reply = accept_response(self._request, subprotocol, headers)
-            fd, received = socket.take()
+            extensions, compression = choose_compression(self._request, self._config) or (None, None)
+            reply = accept_response(self._request, subprotocol, extensions, headers)
             try:
-                self.engine.attach(ws, fd, reply, received)
-            except BaseException:
-                socket.give_back(fd)
-                raise
+                self._attach(ws, socket, reply, compression)
+            except (OSError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno not in USED_UP:
+                    raise
+                raise overloaded() from error
             ws.subprotocol = subprotocol
             self._accepted = True
             self._deciding = None
             self._request = None
             self._changed.notify_all()
             return True
+
+    def _attach(
+        self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None
+    ) -> None:
+        fd, received = socket.take()
+        try:
+            self.engine.attach(ws, fd, reply, received, compression=compression)
+        except BaseException:
+            socket.give_back(fd)
+            raise
 
     def answer(self, outcome: Refused | BaseException) -> None:
         """The application has answered with plain HTTP, or has failed before it accepted."""
@@ -113,18 +160,24 @@ class Upgrade:
 
         :raises BaseException: what the application raised instead of answering.
         """
+        limit = self._config.handshake_timeout
+        end = time.monotonic() + limit if limit else math.inf
         with self._changed:
             while not self._accepted and self._outcome is None:
-                if self._deciding is None:
-                    self._changed.wait()
-                    continue
-                ws, deadline = self._deciding
-                left = deadline - time.monotonic()
-                if left > 0:
-                    self._changed.wait(left)
+                now = time.monotonic()
+                if now >= end:
+                    self.timed_out = True
+                    self._outcome = refused(too_late())
+                    break
+                ws, deadline = self._deciding or (None, math.inf)
+                if ws is None or now < deadline:
+                    soonest = min(end, deadline)
+                    self._changed.wait(None if soonest == math.inf else soonest - now)
                     continue
                 try:
                     self.accept(ws, None, None)
+                except ServiceUnavailable as error:
+                    self._outcome = refused(error)
                 except Exception as error:
                     self._outcome = error
             if self._accepted:
