@@ -29,7 +29,8 @@ static size_t echo(uint8_t *data, size_t size)
 {
     uint8_t *from = data, *end = data + size, *to = data;
     fws_frame_header header;
-    while (from < end && fws_frame_decode(from, (size_t)(end - from), &header) == FWS_FRAME_OK &&
+    while (from < end &&
+           fws_frame_decode(from, (size_t)(end - from), false, &header) == FWS_FRAME_OK &&
            header.length <= (uint64_t)(end - from) - header.size) {
         size_t length = (size_t)header.length;
         fws_mask_apply(from + header.size, length, header.key, 0);

@@ -1,14 +1,18 @@
 /* The load generator: echo over many WebSocket connections from one thread, measured.
  *
- *     loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS [SERVER_PID]
+ *     loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS SERVER_PID [compressed]
  *
- * Every connection keeps IN_FLIGHT binary messages of SIZE bytes on the way and sends the next as
- * soon as one comes back. Prints one line of JSON: messages per second, round-trip percentiles, the
- * server's CPU time per message, and how busy this program was itself. Exits with 1, and says so,
- * when a peer answers anything else than the echo.
+ * Every connection keeps IN_FLIGHT messages of SIZE bytes on the way and sends the next as soon as
+ * one comes back. They are binary, or, with "compressed", text messages of JSON; permessage-deflate
+ * is then offered, they are sent compressed, and must come back so. Prints one line of JSON:
+ * messages per second, round-trip percentiles, the server's CPU time per message and memory per
+ * connection, and how busy this program was itself. Exits with 1, and says so, when a peer answers
+ * anything else than the echo.
  *
  * The masking key is constant, so that each frame is made once: what is measured is the server.
  */
+#include "sample.h"
+
 #include "protocol/connection.h"
 #include "protocol/mask.h"
 
@@ -39,7 +43,9 @@ typedef struct {
     fws_connection protocol;
     uint64_t *sent_at; /* a ring: echoes come back in order */
     unsigned first, in_flight;
-    size_t unsent; /* bytes of frames that the socket has not taken */
+    unsigned next_sent, next_echo; /* which of the variants */
+    size_t position;               /* in the stream of frames: what is sent next */
+    size_t unsent;                 /* bytes of frames that the socket has not taken */
 } peer;
 
 static struct {
@@ -48,11 +54,22 @@ static struct {
     size_t size;
     double warm_up, seconds;
     int server_pid;
+    bool compressed;
 } options;
 
-static uint8_t *frames; /* in_flight copies of the frame, one after the other */
-static size_t frame_size;
-static uint8_t *payload;
+/* What a browser offers, and what this program therefore understands. */
+static const fws_deflate_parameters offered = {.server_max_window_bits = 15,
+                                               .client_max_window_bits = 15};
+static fws_deflate_pool pool;
+
+/* The messages that a connection sends in turn, and their frames one after the other. Compressed
+ * ones differ, and are together larger than a compression window, so that a server with context
+ * takeover does not meet the same text again. */
+#define COMPRESSED_VARIANTS 64
+static unsigned variants;
+static uint8_t **payloads;
+static uint8_t *stream;
+static size_t *frame_sizes, stream_size;
 static uint64_t histogram[BUCKETS];
 static uint64_t messages;
 static bool measuring;
@@ -96,22 +113,24 @@ static double percentile_us(double part)
 /* CPU time of the server process, all threads, in seconds. */
 static double server_cpu(void)
 {
-    if (options.server_pid == 0)
-        return 0;
-    char name[64], text[1024];
-    snprintf(name, sizeof name, "/proc/%d/stat", options.server_pid);
-    FILE *file = fopen(name, "r");
-    if (file == NULL)
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(options.server_pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
         fail("the server is gone");
-    size_t size = fread(text, 1, sizeof text - 1, file);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* Resident memory of the server process, in bytes. */
+static double server_memory(void)
+{
+    char name[64];
+    long pages = 0;
+    snprintf(name, sizeof name, "/proc/%d/statm", options.server_pid);
+    FILE *file = fopen(name, "r");
+    if (file == NULL || fscanf(file, "%*d %ld", &pages) != 1)
+        fail("cannot read the server's memory");
     fclose(file);
-    text[size] = '\0';
-    char *rest = strrchr(text, ')');
-    unsigned long user = 0, system = 0;
-    if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                               &user, &system) != 2)
-        fail("cannot read the server's CPU time");
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
 static double own_cpu(void)
@@ -120,6 +139,19 @@ static double own_cpu(void)
     getrusage(RUSAGE_SELF, &usage);
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* Reads what the server answered to the offer. */
+static void agree(peer *p, const char *answer)
+{
+    fws_deflate_parameters agreed;
+    static const char name[] = "\nsec-websocket-extensions:";
+    const char *line = strcasestr(answer, name), *value = line ? line + sizeof name - 1 : "";
+    if (fws_negotiation_confirm(value, strcspn(value, "\r"), &offered, &agreed) !=
+        FWS_NEGOTIATION_AGREED)
+        fail("the server did not agree on compression");
+    if (!fws_connection_use_compression(&p->protocol, &pool, &agreed))
+        fail("out of memory");
 }
 
 static void connect_peer(peer *p)
@@ -132,12 +164,17 @@ static void connect_peer(peer *p)
         fail("connect");
     int yes = 1;
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    char text[4096];
+    char text[4096], offer[FWS_NEGOTIATION_TEXT_MAX + 40] = "";
+    if (options.compressed) {
+        char value[FWS_NEGOTIATION_TEXT_MAX];
+        fws_negotiation_offer(&offered, value);
+        snprintf(offer, sizeof offer, "Sec-WebSocket-Extensions: %s\r\n", value);
+    }
     int size = snprintf(text, sizeof text,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
                         "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY
-                        "\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                        options.path, options.port);
+                        "\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+                        options.path, options.port, offer);
     if (send(p->fd, text, (size_t)size, 0) != size)
         fail("handshake");
     size_t have = 0;
@@ -153,32 +190,36 @@ static void connect_peer(peer *p)
     errno = 0;
     if (strncmp(text, "HTTP/1.1 101", 12) != 0 || strstr(text, ACCEPT) == NULL)
         fail("handshake was refused");
-    fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, 0, NULL);
+    fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, &(fws_limits){0}, NULL);
+    if (options.compressed)
+        agree(p, text);
     p->sent_at = calloc(options.in_flight, sizeof *p->sent_at);
 }
 
-/* Writes what is owed; frames are all alike, so only the number of bytes is kept. */
+/* Writes what is owed. */
 static void flush(peer *p)
 {
     while (p->unsent > 0) {
-        size_t total = frame_size * options.in_flight;
-        size_t at = (frame_size - p->unsent % frame_size) % frame_size;
-        size_t size = p->unsent < total - at ? p->unsent : total - at;
-        ssize_t sent = send(p->fd, frames + at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        size_t left = stream_size - p->position;
+        size_t size = p->unsent < left ? p->unsent : left;
+        ssize_t sent = send(p->fd, stream + p->position, size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno == EAGAIN)
             return;
         if (sent <= 0)
             fail("send");
         p->unsent -= (size_t)sent;
+        p->position = (p->position + (size_t)sent) % stream_size;
     }
 }
 
 static void send_frames(peer *p, unsigned count)
 {
     uint64_t now = now_ns();
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         p->sent_at[(p->first + p->in_flight++) % options.in_flight] = now;
-    p->unsent += count * frame_size;
+        p->unsent += frame_sizes[p->next_sent];
+        p->next_sent = (p->next_sent + 1) % variants;
+    }
     flush(p);
 }
 
@@ -186,8 +227,9 @@ static void count_echo(peer *p, const fws_event *event, uint64_t now)
 {
     errno = 0;
     if (event->type != FWS_EVENT_MESSAGE || event->length != options.size ||
-        memcmp(event->data, payload, options.size) != 0)
+        memcmp(event->data, payloads[p->next_echo], options.size) != 0)
         fail("a peer answered something else than the echo");
+    p->next_echo = (p->next_echo + 1) % variants;
     uint64_t sent_at = p->sent_at[p->first];
     p->first = (p->first + 1) % options.in_flight;
     p->in_flight--;
@@ -210,6 +252,9 @@ static bool receive(peer *p, uint8_t *buffer)
     fws_event event;
     unsigned echoes = 0;
     while (fws_connection_receive(&p->protocol, &cursor, buffer + got, &event) != FWS_EVENT_NONE) {
+        if (options.compressed && event.type == FWS_EVENT_MESSAGE &&
+            p->protocol.compressed_size >= options.size)
+            fail("a peer answered without compression");
         if (event.type == FWS_EVENT_PING)
             continue; /* the measurement is shorter than any ping timeout */
         count_echo(p, &event, now);
@@ -237,8 +282,9 @@ static void run_until(int epoll_fd, uint64_t deadline, uint8_t *buffer)
 
 static void read_options(int count, char **values)
 {
-    if (count < 8)
-        fail("usage: loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS [SERVER_PID]");
+    if (count < 9)
+        fail("usage: loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS SERVER_PID "
+             "[compressed]");
     options.port = (unsigned)atoi(values[1]);
     options.path = values[2];
     options.connections = (unsigned)atoi(values[3]);
@@ -246,26 +292,50 @@ static void read_options(int count, char **values)
     options.size = (size_t)atol(values[5]);
     options.warm_up = atof(values[6]);
     options.seconds = atof(values[7]);
-    options.server_pid = count > 8 ? atoi(values[8]) : 0;
+    options.server_pid = atoi(values[8]);
+    options.compressed = count > 9 && strcmp(values[9], "compressed") == 0;
     if (options.connections == 0 || options.in_flight == 0)
         fail("CONNECTIONS and IN_FLIGHT are at least 1");
 }
 
-static void make_frames(void)
+/* Appends the frame of a payload to the stream. */
+static void add_frame(unsigned index, const uint8_t *payload)
 {
     const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
-    uint8_t header[FWS_FRAME_HEADER_MAX];
-    size_t header_size = fws_frame_encode(header, true, FWS_OPCODE_BINARY, options.size, key);
-    frame_size = header_size + options.size;
-    payload = malloc(options.size + 1);
-    frames = malloc(frame_size * options.in_flight);
-    for (size_t i = 0; i < options.size; i++)
-        payload[i] = (uint8_t)('a' + i % 26);
-    for (unsigned i = 0; i < options.in_flight; i++) {
-        uint8_t *frame = frames + i * frame_size;
-        memcpy(frame, header, header_size);
-        memcpy(frame + header_size, payload, options.size);
-        fws_mask_apply(frame + header_size, options.size, key, 0);
+    uint8_t *frame = stream + stream_size, *compressed = NULL;
+    const uint8_t *data = payload;
+    size_t size = options.size;
+    if (options.compressed) {
+        data = compressed = malloc(options.size);
+        if (!fws_deflate_pool_compress(&pool, 15, payload, options.size, compressed, options.size,
+                                       &size))
+            fail("the message does not compress");
+    }
+    fws_opcode opcode = options.compressed ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+    size_t header_size = fws_frame_encode(frame, true, opcode, size, key);
+    if (options.compressed)
+        fws_frame_mark_compressed(frame);
+    memcpy(frame + header_size, data, size);
+    fws_mask_apply(frame + header_size, size, key, 0);
+    free(compressed);
+    frame_sizes[index] = header_size + size;
+    stream_size += header_size + size;
+}
+
+static void make_frames(void)
+{
+    variants = options.compressed ? COMPRESSED_VARIANTS : options.in_flight;
+    payloads = malloc(variants * sizeof *payloads);
+    frame_sizes = malloc(variants * sizeof *frame_sizes);
+    stream = malloc(variants * (options.size + FWS_FRAME_HEADER_MAX));
+    for (unsigned i = 0; i < variants; i++) {
+        payloads[i] = malloc(options.size + 1);
+        if (options.compressed)
+            fws_sample_json(payloads[i], options.size, i);
+        else
+            for (size_t k = 0; k < options.size; k++)
+                payloads[i][k] = (uint8_t)('a' + k % 26);
+        add_frame(i, payloads[i]);
     }
 }
 
@@ -273,7 +343,9 @@ int main(int count, char **values)
 {
     errno = 0;
     read_options(count, values);
+    fws_deflate_pool_init(&pool, 6);
     make_frames();
+    double memory_before = server_memory();
     int epoll_fd = epoll_create1(0);
     peer *peers = calloc(options.connections, sizeof *peers);
     uint8_t *buffer = malloc(READ_SIZE);
@@ -297,13 +369,15 @@ int main(int count, char **values)
     run_until(epoll_fd, start + (uint64_t)(options.seconds * 1e9), buffer);
     double elapsed = (double)(now_ns() - start) / 1e9;
     double server_used = server_cpu() - server_before, own_used = own_cpu() - own_before;
+    double memory = (server_memory() - memory_before) / options.connections;
     errno = 0;
     if (messages == 0)
         fail("not one message came back");
     printf("{\"rate\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"cpu_us\": %.2f, "
-           "\"server_cpu\": %.3f, \"load_cpu\": %.3f, \"connect_rate\": %.1f}\n",
+           "\"server_cpu\": %.3f, \"load_cpu\": %.3f, \"connect_rate\": %.1f, "
+           "\"memory\": %.0f}\n",
            (double)messages / elapsed, percentile_us(0.50), percentile_us(0.99),
            server_used * 1e6 / (double)messages, server_used / elapsed, own_used / elapsed,
-           options.connections / connecting);
+           options.connections / connecting, memory);
     return 0;
 }

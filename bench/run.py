@@ -1,6 +1,10 @@
 """Measure echo against peers, side by side in the same minutes, and print ratios.
 
-    python bench/run.py [--rounds N] [--seconds S] [--connections 1,50,500] [--json FILE]
+    python bench/run.py [--rounds N] [--seconds S] [--workloads plain,compressed,micro]
+                        [--connections 1,50,500] [--json FILE]
+
+plain: 32 bytes. compressed: 1 KiB of JSON with permessage-deflate, as a browser offers it.
+micro: unmasking and UTF-8 validation beside memcpy.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -14,62 +18,54 @@ import argparse
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build" / "bench"
-PEERS = ROOT / ".cache" / "bench-peers"
-REQUIREMENTS = ["flask-sock==0.7.0", "flask-websockets==0.1.2", "picows==2.3.1", "uvloop==0.23.0"]
+import peers
 
-SIZE = 32  # bytes of a message
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
 IN_FLIGHT = 1
 CONNECT_TIMEOUT = 300  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
 LOAD_LIMIT = 0.97  # of its core: above it the load generator is the bottleneck
 
-OURS = "flask-websockets"
-FLOOR = "bare epoll (C)"
+Command = Callable[[int], list[str]]
+Run = dict[str, float]
 
 
-def servers() -> dict[str, Callable[[int], list[str]]]:
-    folder = ROOT / "bench" / "servers"
-    peer_python = str(PEERS / "bin" / "python")
+@dataclass
+class Workload:
+    """One kind of message, the servers that are measured with it, and what was measured."""
 
-    def script(python: str, name: str) -> Callable[[int], list[str]]:
-        return lambda port: [python, str(folder / name), str(port)]
+    title: str
+    size: int  # bytes of a message
+    counts: list[int]  # of connections
+    servers: dict[str, Command]
+    compressed: bool = False
+    runs: dict[tuple[int, str], list[Run]] = field(default_factory=dict)
+    failures: dict[tuple[int, str], str] = field(default_factory=dict)
 
-    return {
-        FLOOR: lambda port: [str(BUILD / "bench" / "epoll_echo"), str(port)],
-        "picows, uvloop": script(peer_python, "picows_echo.py"),
-        OURS: script(sys.executable, "ours.py"),
-        "flask-websockets 0.1.2": script(peer_python, "flask_websockets_012.py"),
-        "flask-sock": script(peer_python, "flask_sock_echo.py"),
+    @property
+    def steps(self) -> int:
+        return len(self.counts) * len(self.servers)
+
+
+def workloads(names: list[str], counts: list[int]) -> dict[str, Workload]:
+    servers = peers.servers()
+    known = {
+        "plain": Workload("echo of 32 bytes", 32, counts, servers.plain),
+        "compressed": Workload(
+            "echo of 1 KiB of JSON, permessage-deflate", 1024, counts, servers.compressed, True
+        ),
     }
-
-
-def prepare() -> None:
-    """Build the C programs, and put the peers into an environment of their own."""
-    meson = shutil.which("meson") or str(pathlib.Path(sys.executable).parent / "meson")
-    if not (BUILD / "build.ninja").exists():
-        options = ["-Dpython=disabled", "-Dtests=disabled", "-Dbench=true"]
-        subprocess.run(
-            [meson, "setup", str(BUILD), *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-        )
-    subprocess.run([meson, "compile", "-C", str(BUILD)], check=True, stdout=subprocess.DEVNULL)
-    done = PEERS / "installed.txt"
-    if not done.exists() or done.read_text().split() != REQUIREMENTS:
-        print("installing the peers ...", flush=True)
-        venv.create(PEERS, with_pip=True, clear=True)
-        subprocess.run([PEERS / "bin" / "pip", "install", "-q", *REQUIREMENTS], check=True)
-        done.write_text("\n".join(REQUIREMENTS))
+    return {name: known[name] for name in names if name in known}
 
 
 def cores() -> tuple[int, int]:
@@ -87,7 +83,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def measure(command: Callable[[int], list[str]], connections: int, seconds: float) -> dict[str, float]:
+def measure(
+    command: Command, connections: int, seconds: float, size: int = 32, compressed: bool = False
+) -> Run:
     """One server, started afresh, under one load."""
     port = free_port()
     server_core, load_core = cores()
@@ -99,8 +97,9 @@ def measure(command: Callable[[int], list[str]], connections: int, seconds: floa
     )
     try:
         wait_until_it_serves(server, port)
-        load = [str(BUILD / "bench" / "loadgen"), str(port), "/echo", str(connections), str(IN_FLIGHT)]
-        load += [str(SIZE), str(min(1.0, seconds)), str(seconds), str(server.pid)]
+        load = [str(peers.BUILD / "bench" / "loadgen"), str(port), "/echo", str(connections)]
+        load += [str(IN_FLIGHT), str(size), str(min(1.0, seconds)), str(seconds), str(server.pid)]
+        load += ["compressed"] if compressed else []
         try:
             done = subprocess.run(
                 load,
@@ -113,7 +112,7 @@ def measure(command: Callable[[int], list[str]], connections: int, seconds: floa
             raise Failed("the load generator did not finish") from error
         if done.returncode != 0:
             raise Failed(done.stderr.strip())
-        result: dict[str, float] = json.loads(done.stdout)
+        result: Run = json.loads(done.stdout)
         return result
     finally:
         server.send_signal(signal.SIGKILL)
@@ -136,11 +135,33 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int) -> None:
     raise Failed("did not start")
 
 
-def median(runs: list[dict[str, float]], key: str) -> float:
+def run_rounds(selected: dict[str, Workload], rounds: int, seconds: float) -> None:
+    total = rounds * sum(workload.steps for workload in selected.values())
+    step = 0
+    for _ in range(rounds):
+        for name, workload in selected.items():
+            for count in workload.counts:
+                for server, command in workload.servers.items():
+                    step += 1
+                    print(
+                        f"\r{step}/{total} {name}, {count} connections, {server:<30}",
+                        end="",
+                        flush=True,
+                    )
+                    key = count, server
+                    try:
+                        result = measure(command, count, seconds, workload.size, workload.compressed)
+                        workload.runs.setdefault(key, []).append(result)
+                    except Failed as error:
+                        workload.failures[key] = str(error)
+    print("\r" + " " * 78)
+
+
+def median(runs: list[Run], key: str) -> float:
     return statistics.median(run[key] for run in runs)
 
 
-def report(name: str, runs: list[dict[str, float]], ours: list[dict[str, float]] | None) -> str:
+def report(name: str, runs: list[Run], ours: list[Run] | None) -> str:
     rate = median(runs, "rate")
     spread = (max(r["rate"] for r in runs) - min(r["rate"] for r in runs)) / rate
     line = (
@@ -148,72 +169,90 @@ def report(name: str, runs: list[dict[str, float]], ours: list[dict[str, float]]
         f"   p50 {median(runs, 'p50_us') / 1000:>8.2f} ms"
         f"   p99 {median(runs, 'p99_us') / 1000:>8.2f} ms"
         f"   {median(runs, 'cpu_us'):>7.1f} µs CPU/msg"
+        f"   {median(runs, 'memory') / 1024:>6.1f} KB/connection"
     )
     limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
     if limited:
         return line + "   (load generator at its limit: no ratio)"
-    if ours is not None and name != OURS:
+    if ours is not None and name != peers.OURS:
         ratios = [o["rate"] / r["rate"] for o, r in zip(ours, runs, strict=True)]
         line += f"   ours is {statistics.median(ratios):>5.2f} x"
     return line
+
+
+def show(workload: Workload, rounds: int) -> None:
+    print(f"{workload.title}, {IN_FLIGHT} in flight, median of {rounds} rounds\n")
+    for count in workload.counts:
+        print(f"{count} connection{'s' if count > 1 else ''}")
+        ours = None if (count, peers.OURS) in workload.failures else workload.runs[count, peers.OURS]
+        for name in workload.servers:
+            key = count, name
+            if key in workload.failures:
+                print(f"  {name:<24} failed, no ratio: {workload.failures[key]}")
+            else:
+                print(report(name, workload.runs[key], ours))
+        print()
+
+
+def run_micro(seconds: float) -> Run:
+    """Unmasking and validation, on the core that the servers have."""
+    done = subprocess.run(
+        [str(peers.BUILD / "bench" / "micro"), str(seconds)],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {cores()[0]}),
+    )
+    result: Run = json.loads(done.stdout)
+    print("64 KiB at a time, GB/s")
+    print(f"  memcpy {result['memcpy']:.1f}   unmasking {result['mask']:.1f}", end="")
+    print(
+        f" ({result['mask_of_memcpy']:.2f} of memcpy)   UTF-8: ASCII {result['utf8_ascii']:.1f}", end=""
+    )
+    print(f", mixed {result['utf8_mixed']:.2f}")
+    print("compressing 1 KiB of JSON")
+    for name in ("deflate_short", "zlib"):
+        print(f"  {name:<14} {result[name + '_us']:.2f} µs, {result[name + '_bytes']:.0f} bytes")
+    print()
+    return result
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--workloads", default="plain,compressed,micro")
     parser.add_argument("--connections", default="1,50,500")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         print("needs two cores: one for the server, one for the load generator")
         return 2
-    prepare()
-    counts = [int(count) for count in options.connections.split(",")]
-    commands = servers()
-    results: dict[int, dict[str, list[dict[str, float]]]] = {
-        count: {name: [] for name in commands} for count in counts
-    }
-    failures: dict[tuple[int, str], str] = {}
-    total = options.rounds * len(counts) * len(commands)
-    step = 0
-    for _ in range(options.rounds):
-        for count in counts:
-            for name, command in commands.items():
-                step += 1
-                print(f"\r{step}/{total} {count} connections, {name:<30}", end="", flush=True)
-                try:
-                    results[count][name].append(measure(command, count, options.seconds))
-                except Failed as error:
-                    failures[count, name] = str(error)
-    print("\r" + " " * 70)
-    print(f"echo of {SIZE} bytes, {IN_FLIGHT} in flight, median of {options.rounds} rounds\n")
-    for count in counts:
-        print(f"{count} connection{'s' if count > 1 else ''}")
-        ours = None if (count, OURS) in failures else results[count][OURS]
-        for name, runs in results[count].items():
-            if (count, name) in failures:
-                print(f"  {name:<24} failed, no ratio: {failures[count, name]}")
-            else:
-                print(report(name, runs, ours))
-        print()
+    peers.prepare()
+    names = options.workloads.split(",")
+    selected = workloads(names, [int(count) for count in options.connections.split(",")])
+    run_rounds(selected, options.rounds, options.seconds)
+    for workload in selected.values():
+        show(workload, options.rounds)
+    document: dict[str, Any] = {name: as_json(workload) for name, workload in selected.items()}
+    if "micro" in names:
+        document["micro"] = run_micro(min(options.seconds, 2.0))
     if options.json:
-        write(options.json, results, failures)
-    return 1 if any(name == OURS for _, name in failures) else 0
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1))
+    ours_failed = [key for w in selected.values() for key in w.failures if key[1] == peers.OURS]
+    return 1 if ours_failed else 0
 
 
-def write(
-    path: pathlib.Path,
-    results: dict[int, dict[str, list[dict[str, float]]]],
-    failures: dict[tuple[int, str], str],
-) -> None:
-    document: dict[str, Any] = {
-        "size": SIZE,
+def as_json(workload: Workload) -> dict[str, Any]:
+    return {
+        "size": workload.size,
         "in_flight": IN_FLIGHT,
-        "results": results,
-        "failures": [{"connections": c, "server": n, "error": e} for (c, n), e in failures.items()],
+        "runs": [{"connections": c, "server": s, "runs": r} for (c, s), r in workload.runs.items()],
+        "failures": [
+            {"connections": c, "server": s, "error": e} for (c, s), e in workload.failures.items()
+        ],
     }
-    path.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""The servers that are measured: ours, and the peers, in an environment of their own."""
+
+from __future__ import annotations
+
+import ctypes.util
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "bench"
+PEERS = ROOT / ".cache" / "bench-peers"
+REQUIREMENTS = [
+    "flask-sock==0.7.0",
+    "flask-websockets==0.1.2",
+    "picows==2.3.1",
+    "socketify==0.0.31",  # carries uWebSockets as a shared library, see uws_echo.c
+    "uvloop==0.23.0",
+    "websockets==16.0",
+]
+
+OURS = "flask-websockets"
+FLOOR = "bare epoll (C)"
+UWS = "uWebSockets (C++)"
+
+Command = Callable[[int], list[str]]
+
+
+@dataclass
+class Servers:
+    """By workload: a name, and the command that serves /echo on a port."""
+
+    plain: dict[str, Command]
+    compressed: dict[str, Command]
+
+
+def servers() -> Servers:
+    folder = ROOT / "bench" / "servers"
+    peer_python = str(PEERS / "bin" / "python")
+
+    def script(python: str, name: str, *more: str) -> Command:
+        return lambda port: [python, str(folder / name), str(port), *more]
+
+    ours = script(sys.executable, "ours.py")
+    library = uwebsockets()
+    uws: dict[str, Command] = {}
+    if library is not None:
+        uws[UWS] = lambda port: [str(BUILD / "bench" / "uws_echo"), str(library), str(port)]
+    return Servers(
+        plain={
+            FLOOR: lambda port: [str(BUILD / "bench" / "epoll_echo"), str(port)],
+            **uws,
+            "picows, uvloop": script(peer_python, "picows_echo.py"),
+            OURS: ours,
+            "flask-websockets 0.1.2": script(peer_python, "flask_websockets_012.py"),
+            "flask-sock": script(peer_python, "flask_sock_echo.py"),
+        },
+        compressed={
+            **uws,
+            OURS: ours,
+            "websockets, uvloop": script(peer_python, "websockets_echo.py", "uvloop"),
+            "websockets": script(peer_python, "websockets_echo.py"),
+        },
+    )
+
+
+def uwebsockets() -> pathlib.Path | None:
+    """Its library, or None where it cannot be loaded; says why."""
+    found = sorted(PEERS.glob("lib/python3*/site-packages/socketify/libsocketify_linux_amd64.so"))
+    if not found:
+        print("uWebSockets is left out: socketify has no library for this machine")
+    elif ctypes.util.find_library("uv") is None:
+        print("uWebSockets is left out: apt-get install libuv1")
+    else:
+        return found[0]
+    return None
+
+
+def prepare() -> None:
+    """Build the C programs and install the peers, where that has not happened."""
+    meson = shutil.which("meson") or str(pathlib.Path(sys.executable).parent / "meson")
+    if not (BUILD / "build.ninja").exists():
+        options = ["-Dpython=disabled", "-Dtests=disabled", "-Dbench=true"]
+        subprocess.run(
+            [meson, "setup", str(BUILD), *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        )
+    subprocess.run([meson, "compile", "-C", str(BUILD)], check=True, stdout=subprocess.DEVNULL)
+    done = PEERS / "installed.txt"
+    if not done.exists() or done.read_text().split() != REQUIREMENTS:
+        print("installing the peers ...", flush=True)
+        venv.create(PEERS, with_pip=True, clear=True)
+        subprocess.run([PEERS / "bin" / "pip", "install", "-q", *REQUIREMENTS], check=True)
+        done.write_text("\n".join(REQUIREMENTS))
