@@ -63,6 +63,21 @@ def accepts(port: int) -> bool:
     return True
 
 
+@pytest.fixture
+def progress(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Says where a long test stands, past the capture, at most every ten seconds."""
+    said = time.monotonic()
+
+    def say(text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 10:
+            said = time.monotonic()
+            with capsys.disabled():
+                print(f"\n    {text}", end="", flush=True)
+
+    return say
+
+
 class Program:
     """A Python program that serves on a port, in a process of its own, as a user starts it."""
 

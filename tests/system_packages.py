@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 import subprocess
@@ -15,11 +16,16 @@ PACKAGES = {
     "cc": "gcc",
 }
 HEADERS = {"/usr/include/cmocka.h": "libcmocka-dev"}
+#: What uWebSockets needs, a peer of the benchmark.
+LIBRARIES = {"uv": "libuv1"}
 
 
 def missing() -> list[str]:
     packages = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-    return packages + [package for header, package in HEADERS.items() if not os.path.exists(header)]
+    packages += [package for header, package in HEADERS.items() if not os.path.exists(header)]
+    return packages + [
+        package for name, package in LIBRARIES.items() if ctypes.util.find_library(name) is None
+    ]
 
 
 def main() -> int:

@@ -142,7 +142,8 @@ def test_text_and_binary_echo_in_the_browser(program, browser):
             event.code, event.wasClean, ws.extensions,
         ]);
     """)
-    assert result == [True, 200000, True, 4242, True, ""]
+    extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    assert result == [True, 200000, True, 4242, True, extension]
 
 
 def test_an_empty_route_and_an_early_end_close_with_1000(program, browser):

@@ -24,12 +24,27 @@ def test_one_short_round_measures_every_server(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads(result.read_text())
-    assert measured["failures"] == []
-    for runs in measured["results"].values():
-        assert len(runs) == 5
-        for (run,) in runs.values():
+    for name, servers in (("plain", 5), ("compressed", 3)):
+        assert measured[name]["failures"] == []
+        entries = measured[name]["runs"]
+        assert len(entries) >= 2 * servers  # and uWebSockets, where its library can be loaded
+        for entry in entries:
+            (run,) = entry["runs"]
             assert run["rate"] > 0 and run["p99_us"] >= run["p50_us"] > 0 and run["cpu_us"] > 0
+    assert all(value > 0 for value in measured["micro"].values())
     assert "ours is" in done.stdout
+
+
+def test_a_server_that_does_not_compress_is_a_failure_and_no_figure(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import peers
+    import run
+
+    peers.prepare()
+    ours = peers.servers().compressed[peers.OURS]
+    assert run.measure(ours, 1, 0.2, 1024, compressed=True)["rate"] > 0
+    with pytest.raises(run.Failed, match="did not agree on compression"):
+        run.measure(peers.servers().plain[peers.FLOOR], 1, 0.2, 1024, compressed=True)
 
 
 LIAR = """
@@ -48,8 +63,9 @@ while True:
 
 def test_a_server_that_does_not_echo_is_a_failure_and_no_figure(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import peers
     import run
 
-    run.prepare()
+    peers.prepare()
     with pytest.raises(run.Failed, match="something else than the echo"):
         run.measure(lambda port: [sys.executable, "-c", LIAR, str(port)], 1, 0.2)

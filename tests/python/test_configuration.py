@@ -6,7 +6,7 @@ import flask
 import pytest
 
 from flask_websockets import ConfigurationError, WebSockets
-from flask_websockets.config import Config
+from flask_websockets.config import Compression, Config
 from flask_websockets.origin import is_allowed
 
 
@@ -43,6 +43,20 @@ def test_an_unknown_key_names_the_nearest():
         ("MAX_CONNECTIONS", 0),
         ("HANDLER_THREADS", 0),
         ("ACCEPT_DELAY", "soon"),
+        ("SEND_TIMEOUT", "never"),
+        ("HANDSHAKE_TIMEOUT", -1),
+        ("MAX_FRAGMENTS", -1),
+        ("MAX_MESSAGE_RATE", 1.5),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "1000"),
+        ("COMPRESSION", "deflate"),
+        ("COMPRESSION", 1),
+        ("COMPRESSION", {"windows": 1}),
+        ("COMPRESSION", {"context_takeover": 1}),
+        ("COMPRESSION", {"server_max_window_bits": 7}),
+        ("COMPRESSION", {"client_max_window_bits": 16}),
+        ("COMPRESSION", {"level": 0}),
+        ("COMPRESSION", {"level": 10}),
+        ("COMPRESSION", {"threshold": -1}),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_key(key, value):
@@ -57,6 +71,38 @@ def test_none_turns_a_limit_off():
         {"WEBSOCKETS_PING_INTERVAL": None, "WEBSOCKETS_MAX_MESSAGE_SIZE": None}
     )
     assert (config.ping_interval, config.max_message_size) == (0, 0)
+
+
+def test_the_limits_and_their_defaults():
+    config = Config()
+    assert (config.max_fragments, config.max_message_rate) == (131_072, 0)
+    assert (config.send_timeout, config.max_connections_per_address) == (30, None)
+    off = Config.from_mapping(
+        {
+            "WEBSOCKETS_MAX_FRAGMENTS": None,
+            "WEBSOCKETS_MAX_MESSAGE_RATE": None,
+            "WEBSOCKETS_SEND_TIMEOUT": None,
+        }
+    )
+    assert (off.max_fragments, off.max_message_rate, off.send_timeout) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (True, Compression()),
+        (False, None),
+        (None, None),
+        ({}, Compression()),
+        ({"level": 9, "threshold": 0}, Compression(level=9, threshold=0)),
+        (
+            {"context_takeover": True, "server_max_window_bits": 8},
+            Compression(context_takeover=True, server_max_window_bits=8),
+        ),
+    ],
+)
+def test_compression(value, kept):
+    assert Config.from_mapping({"WEBSOCKETS_COMPRESSION": value}).compression == kept
 
 
 def test_keys_set_after_init_app_count(application):

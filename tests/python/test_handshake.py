@@ -6,6 +6,7 @@ import base64
 import errno
 import logging
 import os
+import threading
 import time
 
 import flask
@@ -341,17 +342,35 @@ def test_a_broken_body_behind_the_handshake_is_an_http_error_and_leaks_nothing(a
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+def expect_503_without_descriptors(server, monkeypatch):
+    def no_descriptor(fd):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flask_websockets.servers.taking.os.dup", no_descriptor)
+        status, headers, text = split(server.request(handshake()))
+        assert (status, headers["retry-after"]) == (503, "5")
+        assert "no descriptors or no memory" in text
+
+
 def test_descriptors_used_up_is_an_http_error_and_the_server_goes_on(application, caplog, monkeypatch):
     @application.route("/ws")
     def ws_(ws):
         ws.send("hello")
 
     server = application.serve()
-
-    def no_descriptor(fd):
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("flask_websockets.servers.taking.os.dup", no_descriptor)
-        assert split(server.request(handshake()))[0] == 500
+    expect_503_without_descriptors(server, monkeypatch)
     assert server.connect("/ws").recv() == "hello"
+
+
+def test_so_it_is_when_the_engine_accepts_for_a_handler_that_sleeps(application, monkeypatch):
+    application.app.config["WEBSOCKETS_ACCEPT_DELAY"] = 0.1
+    left = threading.Event()
+
+    @application.route("/ws")
+    def ws_(ws):
+        left.wait(10)
+
+    server = application.serve()
+    expect_503_without_descriptors(server, monkeypatch)
+    left.set()

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 from conftest import wait_for
@@ -52,7 +53,7 @@ def rounds(port: int, count: int, failures: list) -> None:
         failures.append(error)
 
 
-def run(port: int, total: int) -> None:
+def run(port: int, total: int, progress: Callable[[str], None]) -> None:
     failures: list = []
     workers = [
         threading.Thread(target=rounds, args=(port, total // WORKERS, failures)) for _ in range(WORKERS)
@@ -60,7 +61,9 @@ def run(port: int, total: int) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        while worker.is_alive():
+            worker.join(1)
+            progress(f"{total} connections are opened and closed")
     assert failures == []
 
 
@@ -70,7 +73,7 @@ def live() -> int:
 
 
 @pytest.mark.timeout(60 + ROUNDS // 50)
-def test_nothing_is_left_after_many_rounds(application):
+def test_nothing_is_left_after_many_rounds(application, progress):
     @application.route("/ws")
     def echo(ws):
         with application.websockets.subscribe(ws, ["all", ws.id]):
@@ -84,12 +87,12 @@ def test_nothing_is_left_after_many_rounds(application):
     def settled():
         return runtime._handlers == 0 and application.websockets.stats()["connections"] == 0
 
-    run(server.port, 400)  # what is made once is made here
+    run(server.port, 400, progress)  # what is made once is made here
     wait_for(settled)
     wait_for(lambda: threads(pid) == OWN_THREADS, what="the threads to end")
     before = descriptors(pid), threads(pid), live(), sys.getrefcount(runtime)
     memory = resident_bytes(pid)
-    run(server.port, ROUNDS)
+    run(server.port, ROUNDS, progress)
     wait_for(settled)
     wait_for(lambda: threads(pid) == OWN_THREADS, what="the threads to end")
     assert (descriptors(pid), threads(pid), live(), sys.getrefcount(runtime)) == before
