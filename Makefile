@@ -30,7 +30,7 @@ lint: $(VENV)/tests-installed
 # ---- the long forms ----
 
 soak: $(VENV)/tests-installed
-	FWS_SOAK_ROUNDS=200000 $(BIN)/pytest -s -o timeout=7200 tests/soak
+	FWS_SOAK_ROUNDS=200000 FWS_HOSTILE_SECONDS=1800 $(BIN)/pytest -s -o timeout=7200 tests/soak
 
 compliance: $(VENV)/tests-installed
 	$(BIN)/python tests/compliance/autobahn.py
@@ -46,7 +46,7 @@ fuzz: $(VENV)/tests-installed
 format: $(VENV)/tests-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.c fuzz/*.c
+	$(BIN)/clang-format -i core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.[ch] fuzz/*.c
 
 screenshot: $(VENV)/tests-installed
 	rm -f docs/demo.png
