@@ -19,45 +19,57 @@ typedef struct {
     PyTypeObject *websocket_type;
     PyTypeObject *iterator_type;
     PyTypeObject *protocol_type;
+    PyTypeObject *notifier_type;
     PyObject *connection_closed; /* flask_websockets.errors.ConnectionClosed */
     PyObject *open_name;         /* "_open", "_load_json": interned */
     PyObject *load_json_name;
-    pthread_mutex_t gate; /* see fws_wait_for_gil */
 } fws_module_state;
 
 typedef struct {
     PyObject_HEAD fws_module_state *state;
     fws_websocket *core; /* NULL until the handshake is answered */
     PyObject *engine;    /* keeps the engine that `core` belongs to */
+    PyObject *wait; /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
+    unsigned long thread; /* whose event loop `wait` is of */
     PyObject *weak_references;
 } fws_websocket_object;
+
+typedef struct {
+    PyObject_HEAD fws_notifier *core;
+} fws_notifier_object;
 
 extern struct PyModuleDef fws_module;
 
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
-/* module.c: PyEval_RestoreThread for a thread that has slept in the engine. Threads that wait for
- * the GIL itself wake every few milliseconds to ask for it; with hundreds of handlers that is all
- * the process would do. So at most one of ours waits for the GIL, and the others sleep at a gate
- * before it. Nobody waits at the gate with the GIL held. */
-void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread);
-
-/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c */
+/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
 extern PyType_Spec fws_protocol_spec;
+extern PyType_Spec fws_notifier_spec;
 
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];
 
-/* websocket_type.c: receives one message with the GIL released while it waits. `timeout_ns` may be
- * FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with an exception set. */
+/* websocket_type.c: answers the handshake if that has not happened; false with an exception set. */
+bool fws_websocket_object_open(fws_websocket_object *self);
+/* Sets the exception that a status stands for. */
+void fws_websocket_object_raise(fws_websocket_object *self, fws_status status);
+
+/* waiting.c: calls that let other threads, or greenlets, run while they wait. */
+
+/* Receives one message. `timeout_ns` may be FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with
+ * an exception set. */
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message);
-/* Answers the handshake if that has not happened; false with an exception set. */
-bool fws_websocket_object_open(fws_websocket_object *self);
+/* Sends one message; 0, or -1 with an exception set. */
+int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
+                              size_t size);
+/* Sends a ping and waits for its pong; 0, or -1 with an exception set. */
+int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size_t size,
+                              fws_ns deadline, fws_ns *round_trip);
 
 /* message.c: a str or bytes object; frees message->data. */
 PyObject *fws_message_object(fws_message *message);

@@ -113,22 +113,26 @@ static fws_websocket_object *read_websocket(engine_object *self, PyObject *value
 
 PyDoc_STRVAR(
     attach_doc,
-    "attach($self, websocket, fd, reply, received, /, compression=None, client=False)\n--\n\n"
+    "attach($self, websocket, fd, reply, received, /, compression=None, client=False,\n"
+    "       notifier=None, wait=None)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
     "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
     "send first (the 101 answer). received: bytes already read past the request.\n"
     "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
+    "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
+    "switches away until the notifier gives the token, or the time (float or None) is over;\n"
+    "it may also return early.\n"
     "OSError: the descriptor stays the caller's, and nothing was sent.");
 
 static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "", "", "", "compression", "client", NULL};
+    static char *keywords[] = {"", "", "", "", "compression", "client", "notifier", "wait", NULL};
     engine_object *self = (engine_object *)object;
-    PyObject *value, *compression = Py_None;
+    PyObject *value, *compression = Py_None, *notifier = Py_None, *wait = Py_None;
     int fd, client = 0;
     Py_buffer reply, received;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|Op:attach", keywords, &value, &fd,
-                                     &reply, &received, &compression, &client))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOO:attach", keywords, &value, &fd,
+                                     &reply, &received, &compression, &client, &notifier, &wait))
         return NULL;
     fws_deflate_parameters parameters;
     fws_attachment attachment = {.role = client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER,
@@ -141,6 +145,14 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
     fws_websocket *core = NULL;
     if (websocket && compression != Py_None && !fws_argument_deflate(compression, &parameters))
         websocket = NULL;
+    if (notifier != Py_None) {
+        if (PyObject_TypeCheck(notifier, self->state->notifier_type) && PyCallable_Check(wait)) {
+            attachment.notifier = ((fws_notifier_object *)notifier)->core;
+        } else {
+            PyErr_SetString(PyExc_TypeError, "attach() takes a Notifier together with wait()");
+            websocket = NULL;
+        }
+    }
     if (websocket && websocket->core) {
         PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
     } else if (websocket) {
@@ -150,6 +162,10 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
         else {
             websocket->core = core;
             websocket->engine = Py_NewRef(object);
+            if (attachment.notifier) {
+                websocket->wait = Py_NewRef(wait);
+                websocket->thread = PyThread_get_thread_ident();
+            }
         }
     }
     PyBuffer_Release(&reply);
@@ -394,7 +410,6 @@ PyDoc_STRVAR(after_fork_doc, "after_fork($self)\n--\n\n"
 static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
 {
     engine_object *self = (engine_object *)object;
-    pthread_mutex_init(&self->state->gate, NULL); /* a thread of the parent may have held it */
     fws_engine_after_fork(self->core);
     Py_RETURN_NONE;
 }

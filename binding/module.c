@@ -18,13 +18,6 @@ fws_module_state *fws_module_state_of(PyTypeObject *type)
     return NULL;
 }
 
-void fws_wait_for_gil(fws_module_state *state, PyThreadState *thread)
-{
-    pthread_mutex_lock(&state->gate);
-    PyEval_RestoreThread(thread);
-    pthread_mutex_unlock(&state->gate);
-}
-
 /* ---- the module ---- */
 
 static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
@@ -40,7 +33,6 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
-    pthread_mutex_init(&state->gate, NULL);
     PyObject *errors = PyImport_ImportModule("flask_websockets.errors");
     if (errors == NULL)
         return -1;
@@ -56,8 +48,9 @@ static int module_exec(PyObject *module)
     state->websocket_type = add_type(module, &fws_websocket_spec);
     state->iterator_type = add_type(module, &fws_iterator_spec);
     state->protocol_type = add_type(module, &fws_protocol_spec);
+    state->notifier_type = add_type(module, &fws_notifier_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
-        !state->protocol_type)
+        !state->protocol_type || !state->notifier_type)
         return -1;
     return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }
@@ -69,6 +62,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->websocket_type);
     Py_VISIT(state->iterator_type);
     Py_VISIT(state->protocol_type);
+    Py_VISIT(state->notifier_type);
     Py_VISIT(state->connection_closed);
     return 0;
 }
@@ -80,6 +74,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->websocket_type);
     Py_CLEAR(state->iterator_type);
     Py_CLEAR(state->protocol_type);
+    Py_CLEAR(state->notifier_type);
     Py_CLEAR(state->connection_closed);
     Py_CLEAR(state->open_name);
     Py_CLEAR(state->load_json_name);

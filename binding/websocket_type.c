@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-/* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
- * back costs more. Bytes. */
-#define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
-#define COMPRESS_WITH_GIL_MAX ((size_t)2 * 1024)
-
 #define PING_WAIT_DEFAULT (20 * FWS_NS_PER_S) /* when the engine has no ping timeout of its own */
 
 #define PING_PAYLOAD_SIZE 8 /* of our own choice: enough that no two pings are alike */
@@ -38,6 +33,7 @@ static void websocket_dealloc(PyObject *object)
         fws_websocket_drop(self->core);
     }
     Py_XDECREF(self->engine);
+    Py_XDECREF(self->wait);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -61,8 +57,7 @@ static void raise_closed(fws_websocket_object *self)
     Py_DECREF(error);
 }
 
-/* Sets the exception that a status stands for; always NULL. */
-static PyObject *raise_status(fws_websocket_object *self, fws_status status)
+void fws_websocket_object_raise(fws_websocket_object *self, fws_status status)
 {
     switch (status) {
     case FWS_CLOSED:
@@ -83,7 +78,6 @@ static PyObject *raise_status(fws_websocket_object *self, fws_status status)
         PyErr_SetString(PyExc_SystemError, "unexpected status of a websocket");
         break;
     }
-    return NULL;
 }
 
 bool fws_websocket_object_open(fws_websocket_object *self)
@@ -106,19 +100,10 @@ bool fws_websocket_object_open(fws_websocket_object *self)
 static PyObject *send_payload(fws_websocket_object *self, fws_payload *payload, bool as_text)
 {
     fws_opcode opcode = as_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-    fws_status status = FWS_WOULD_BLOCK;
-    size_t with_gil =
-        fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
-    if (payload->size <= with_gil)
-        status = fws_websocket_send(self->core, opcode, payload->data, payload->size, false);
-    if (status == FWS_WOULD_BLOCK) {
-        Py_BEGIN_ALLOW_THREADS status =
-            fws_websocket_send(self->core, opcode, payload->data, payload->size, true);
-        Py_END_ALLOW_THREADS
-    }
+    int status = fws_websocket_object_send(self, opcode, payload->data, payload->size);
     fws_argument_release(payload);
-    if (status != FWS_OK)
-        return raise_status(self, status);
+    if (status < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -177,25 +162,6 @@ static PyObject *websocket_send_bytes(PyObject *object, PyObject *data)
 }
 
 /* ---- receiving ---- */
-
-int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
-                                 fws_message *message)
-{
-    fws_status status = fws_websocket_receive_ready(self->core, message);
-    if (status == FWS_WOULD_BLOCK) {
-        fws_ns deadline = timeout_ns == FWS_FOREVER ? FWS_FOREVER : fws_clock_now() + timeout_ns;
-        do {
-            Py_BEGIN_ALLOW_THREADS status =
-                fws_websocket_receive_wait(self->core, deadline, message);
-            Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED &&
-                                     PyErr_CheckSignals() < 0) return -1;
-        } while (status == FWS_INTERRUPTED);
-    }
-    if (status == FWS_OK || status == FWS_CLOSED || status == FWS_TIMEOUT)
-        return (int)status;
-    raise_status(self, status);
-    return -1;
-}
 
 PyDoc_STRVAR(
     receive_doc,
@@ -356,19 +322,10 @@ static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwar
     fws_ns wait = self->core->engine->config.ping_timeout;
     fws_ns deadline = fws_clock_now() + (wait > 0 ? wait : PING_WAIT_DEFAULT);
     fws_ns round_trip = 0;
-    fws_status status;
-    do {
-        Py_BEGIN_ALLOW_THREADS status =
-            fws_websocket_ping(self->core, bytes, size, deadline, &round_trip);
-        Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
-        {
-            fws_argument_release(&payload);
-            return NULL;
-        }
-    } while (status == FWS_INTERRUPTED);
+    int status = fws_websocket_object_ping(self, bytes, size, deadline, &round_trip);
     fws_argument_release(&payload);
-    if (status != FWS_OK)
-        return raise_status(self, status);
+    if (status < 0)
+        return NULL;
     return PyFloat_FromDouble((double)round_trip / (double)FWS_NS_PER_S);
 }
 

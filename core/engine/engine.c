@@ -315,13 +315,18 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         return NULL;
     }
     fws_websocket_keep(websocket); /* the engine's */
+    if (attachment->notifier)
+        websocket->notifier = fws_notifier_keep(attachment->notifier);
     fws_transport_prepare(fd);
     fws_ns now = fws_clock_now();
     fws_websocket_lock(websocket);
-    websocket->adopt_at = now + FWS_ADOPT_AFTER;
+    if (websocket->notifier == NULL)
+        websocket->adopt_at = now + FWS_ADOPT_AFTER;
     if (engine->config.ping_interval > 0)
         websocket->ping_at = now + engine->config.ping_interval;
     fws_websocket_flush(websocket);
+    if (websocket->state == FWS_STATE_OPEN && websocket->notifier != NULL)
+        fws_websocket_adopt(websocket);
     if (websocket->state == FWS_STATE_OPEN) {
         fws_websocket_update_watch(websocket);
         fws_websocket_schedule(websocket);
@@ -396,7 +401,8 @@ static void abandon(fws_websocket *websocket)
     websocket->close_reason_size = 0;
     websocket->sleepers = websocket->pollers = 0;
     websocket->watched = 0;
-    websocket->adopted = websocket->flush_queued = false;
+    websocket->adopted = websocket->flush_queued = websocket->awaited = false;
+    websocket->notifier = NULL; /* and its descriptors are the parent's */
     websocket->rest = NULL;
     websocket->pings = NULL;
     memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);

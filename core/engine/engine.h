@@ -10,8 +10,8 @@
  * fws_engine_stop and fws_engine_wait_empty.
  *
  * Locks, in the order in which they may be taken: a websocket's lock, then one of {the hub's lock,
- * the engine's lock, the pool's lock}; the last three are never held together, and none is ever
- * held while a system call waits.
+ * the engine's lock, the pool's lock, a notifier's lock}; the last four are never held together,
+ * and none is ever held while a system call waits.
  */
 #ifndef FWS_ENGINE_ENGINE_H
 #define FWS_ENGINE_ENGINE_H
@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "hub.h"
 #include "loop.h"
+#include "notifier.h"
 #include "pool.h"
 #include "timers.h"
 
@@ -58,6 +59,7 @@ typedef struct {
     const void *received; /* read past the handshake; may be empty */
     size_t received_size;
     const fws_deflate_parameters *compression; /* NULL: not agreed on */
+    fws_notifier *notifier; /* for a handler that is a greenlet; NULL: a thread */
 } fws_attachment;
 
 typedef struct {

@@ -53,6 +53,8 @@ void fws_websocket_drop(fws_websocket *websocket)
     free(websocket->rest);
     free(websocket->close_reason);
     free(websocket->subscriptions.entries);
+    if (websocket->notifier)
+        fws_notifier_drop(websocket->notifier);
     pthread_cond_destroy(&websocket->changed);
     pthread_mutex_destroy(&websocket->lock);
     free(websocket);
@@ -64,6 +66,10 @@ void fws_websocket_notify(fws_websocket *websocket)
 {
     if (websocket->sleepers > 0)
         pthread_cond_broadcast(&websocket->changed);
+    if (websocket->awaited) {
+        websocket->awaited = false;
+        fws_notifier_push(websocket->notifier, websocket);
+    }
 }
 
 void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const void *reason,

@@ -5,7 +5,8 @@
  * other thread is on the way of its messages. When it has been away for FWS_ADOPT_AFTER, the loop
  * thread adopts the reading: pings are answered, a close is seen, messages go to the inbox; when
  * the inbox is full nobody reads and TCP holds the peer back. The next receive takes the reading
- * back.
+ * back. A websocket with a notifier has a greenlet for a handler, which cannot wait in a system
+ * call: there the loop thread reads from the beginning to the end.
  *
  * Who writes. Whoever sends writes at once when nothing waits before it; what the socket does not
  * take, and all that is published, lies in the outbox for the loop thread.
@@ -15,13 +16,15 @@
  * fws_websocket_send with `wait`.
  *
  * Memory: reference-counted. The engine holds one reference until the websocket is finished, each
- * owner one more. The descriptor is closed only when no thread is inside a system call on it.
+ * owner one more, and so does the notifier that has it in its list. The descriptor is closed only
+ * when no thread is inside a system call on it.
  */
 #ifndef FWS_ENGINE_WEBSOCKET_H
 #define FWS_ENGINE_WEBSOCKET_H
 
 #include "engine.h"
 #include "inbox.h"
+#include "notifier.h"
 #include "outbox.h"
 #include "wakeup.h"
 
@@ -53,6 +56,9 @@ struct fws_websocket {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
     uint32_t sleepers;      /* threads waiting for `changed` */
+    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
+    bool awaited;           /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;        /* in the notifier's list; like next_changed: the notifier's lock */
     uint32_t pollers;       /* threads inside poll on the descriptor: 0 or 1 */
     int fd;                 /* -1 once closed */
     fws_state state;
@@ -82,6 +88,7 @@ struct fws_websocket {
     fws_timer timer; /* the engine's lock */
     fws_websocket *previous, *next;           /* in engine->all: the engine's lock */
     fws_websocket *next_flush, *next_retired; /* the engine's lock */
+    fws_websocket *next_changed;
 };
 
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
@@ -96,6 +103,15 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
  * FWS_TIMEOUT, FWS_INTERRUPTED, FWS_NO_DESCRIPTOR. */
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
                                       fws_message *message);
+
+typedef enum {
+    FWS_AWAIT_MESSAGE, /* what fws_websocket_receive_ready would give */
+    FWS_AWAIT_ROOM,    /* in the outbox, for fws_websocket_send */
+} fws_awaited;
+
+/* For a websocket with a notifier: true when there is something to wait for; the notifier then
+ * tells when it is worth trying again. False: try again at once. */
+bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
 
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
  * `wait`, returns FWS_WOULD_BLOCK with nothing queued. */
@@ -112,11 +128,23 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
 fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,
                                size_t reason_size);
 
-/* Sends a ping (length at most FWS_FRAME_CONTROL_MAX) and waits for its pong, or for one that
- * answers a later ping (RFC 6455 section 5.5.3); *round_trip in ns. FWS_OK, FWS_CLOSED,
- * FWS_TIMEOUT, FWS_INTERRUPTED (the ping is given up), FWS_NO_MEMORY, FWS_NO_DESCRIPTOR. */
-fws_status fws_websocket_ping(fws_websocket *websocket, const void *data, size_t length,
-                              fws_ns deadline, fws_ns *round_trip);
+/* Sends a ping (length at most FWS_FRAME_CONTROL_MAX) and notes that its pong is waited for, or one
+ * that answers a later ping (RFC 6455 section 5.5.3). FWS_OK: *ping is to be ended. FWS_CLOSED,
+ * FWS_NO_MEMORY. */
+fws_status fws_websocket_ping_begin(fws_websocket *websocket, const void *data, size_t length,
+                                    fws_ping **ping);
+
+/* Waits for the pong; *round_trip in ns. FWS_OK, FWS_CLOSED, FWS_TIMEOUT, FWS_INTERRUPTED,
+ * FWS_NO_DESCRIPTOR. */
+fws_status fws_websocket_ping_wait(fws_websocket *websocket, fws_ping *ping, fws_ns deadline,
+                                   fws_ns *round_trip);
+
+/* For a websocket with a notifier: the same without waiting. FWS_WOULD_BLOCK: the notifier tells
+ * when to look again. */
+fws_status fws_websocket_ping_look(fws_websocket *websocket, fws_ping *ping, fws_ns *round_trip);
+
+/* The ping is no longer waited for; frees it. */
+void fws_websocket_ping_end(fws_websocket *websocket, fws_ping *ping);
 
 typedef struct {
     fws_state state;

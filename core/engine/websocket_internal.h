@@ -57,6 +57,17 @@ void fws_websocket_decode_rest(fws_websocket *websocket);
 /* The loop thread reads from now on, if the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
 
+/* One round of waiting for anything to change; reads if nobody else does. Releases the lock while
+ * it waits. */
+fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline);
+
+/* The handler goes away: if it stays away, the loop thread is to adopt the reading. */
+void fws_websocket_stop_reading(fws_websocket *websocket);
+
+/* ---- websocket_ping.c ---- */
+
+void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_t length);
+
 /* ---- websocket_send.c ---- */
 
 /* Queues a buffer and takes over its reference, also when that fails; false when there is no

@@ -10,13 +10,6 @@
 /* Reads of one websocket in one turn of the loop, so that a busy one does not starve the others. */
 #define READS_PER_TURN 4
 
-struct fws_ping {
-    fws_ping *next;
-    const void *data;
-    size_t length;
-    bool done;
-};
-
 typedef enum {
     PUMP_PROGRESS, /* something was read or decoded */
     PUMP_EMPTY,    /* the socket has nothing just now */
@@ -105,25 +98,6 @@ static void send_pongs(fws_websocket *websocket)
         fws_websocket_update_watch(websocket);
 }
 
-/* A pong answers the ping with the same payload and all that were sent before that one. */
-static void accept_pong(fws_websocket *websocket, const fws_event *event)
-{
-    fws_ping *answered = websocket->pings;
-    while (answered && (answered->length != event->length ||
-                        memcmp(answered->data, event->data, event->length) != 0))
-        answered = answered->next;
-    if (answered == NULL)
-        return; /* unsolicited, or the engine's own keep-alive: that it came is enough */
-    fws_ping *ping = websocket->pings;
-    websocket->pings = answered->next;
-    for (;; ping = ping->next) {
-        ping->done = true;
-        if (ping == answered)
-            break;
-    }
-    fws_websocket_notify(websocket);
-}
-
 static void accept_close(fws_websocket *websocket, const fws_event *event)
 {
     fws_websocket_note_close(websocket, event->code, event->data, event->length);
@@ -167,7 +141,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
             answer_ping(websocket, &event);
             break;
         case FWS_EVENT_PONG:
-            accept_pong(websocket, &event);
+            fws_websocket_accept_pong(websocket, event.data, event.length);
             break;
         case FWS_EVENT_CLOSE:
             accept_close(websocket, &event);
@@ -307,9 +281,13 @@ static void take_reading_back(fws_websocket *websocket)
     fws_websocket_update_watch(websocket);
 }
 
-/* The handler goes away: if it stays away, the loop thread is to adopt the reading. */
-static void leave(fws_websocket *websocket)
+void fws_websocket_stop_reading(fws_websocket *websocket)
 {
+    if (websocket->notifier) { /* the loop thread reads; it had to stop while the inbox was full */
+        if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
+            fws_websocket_adopt(websocket);
+        return;
+    }
     fws_websocket_notify(websocket); /* the role of the reader is free, and so may be the inbox */
     if (websocket->state != FWS_STATE_OPEN || websocket->adopted || websocket->pollers > 0)
         return;
@@ -323,7 +301,7 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
     fws_websocket_lock(websocket);
     for (;;) {
         if (fws_inbox_pop(&websocket->inbox, message)) {
-            leave(websocket);
+            fws_websocket_stop_reading(websocket);
             status = FWS_OK;
             break;
         }
@@ -331,7 +309,7 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
             status = FWS_CLOSED;
             break;
         }
-        if (websocket->pollers > 0) { /* another thread is reading */
+        if (websocket->pollers > 0 || websocket->notifier) { /* another thread is reading */
             status = FWS_WOULD_BLOCK;
             break;
         }
@@ -396,7 +374,7 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
 /* One round of waiting for anything to change; reads if nobody else does. */
 static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
-    if (websocket->pollers > 0 || inbox_is_full(websocket, limit))
+    if (websocket->pollers > 0 || websocket->notifier || inbox_is_full(websocket, limit))
         return sleep_once(websocket, deadline);
     take_reading_back(websocket);
     if (websocket->state != FWS_STATE_OPEN)
@@ -426,57 +404,25 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
             break; /* timed out or interrupted, and nothing came meanwhile */
         status = wait_once(websocket, deadline, ONE_MESSAGE);
     }
-    leave(websocket);
+    fws_websocket_stop_reading(websocket);
     fws_websocket_unlock(websocket);
     return status;
 }
 
-static void forget_ping(fws_websocket *websocket, const fws_ping *ping)
+fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
 {
-    for (fws_ping **link = &websocket->pings; *link; link = &(*link)->next) {
-        if (*link == ping) {
-            *link = ping->next;
-            return;
-        }
-    }
+    return wait_once(websocket, deadline, whole_queue(websocket));
 }
 
-fws_status fws_websocket_ping(fws_websocket *websocket, const void *data, size_t length,
-                              fws_ns deadline, fws_ns *round_trip)
+bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
 {
-    fws_ping ping = {.data = data, .length = length};
-    uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
-    fws_status status = FWS_OK;
     fws_websocket_lock(websocket);
-    if (websocket->state != FWS_STATE_OPEN) {
-        fws_websocket_unlock(websocket);
-        return FWS_CLOSED;
-    }
-    size_t size =
-        fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING, data, length);
-    if (!fws_websocket_push(websocket, frame, size)) {
-        fws_websocket_unlock(websocket);
-        return FWS_NO_MEMORY;
-    }
-    fws_ping **last = &websocket->pings;
-    while (*last)
-        last = &(*last)->next;
-    *last = &ping;
-    fws_ns sent_at = fws_clock_now();
-    fws_websocket_flush(websocket);
-    if (websocket->state != FWS_STATE_CLOSED)
-        fws_websocket_update_watch(websocket);
-    while (!ping.done && websocket->state == FWS_STATE_OPEN && status == FWS_OK)
-        status = wait_once(websocket, deadline, whole_queue(websocket));
-    if (ping.done) {
-        status = FWS_OK;
-        *round_trip = fws_clock_now() - sent_at;
-    } else {
-        forget_ping(websocket, &ping);
-        if (status == FWS_OK)
-            status = FWS_CLOSED;
-    }
-    leave(websocket);
+    bool there_is = awaited == FWS_AWAIT_MESSAGE
+                        ? websocket->inbox.count > 0
+                        : websocket->outbox.bytes <= websocket->engine->config.send_buffer;
+    bool wait = websocket->state == FWS_STATE_OPEN && !there_is;
+    if (wait)
+        websocket->awaited = true;
     fws_websocket_unlock(websocket);
-    return status;
+    return wait;
 }

@@ -35,10 +35,16 @@ static void connect_tcp(int ends[2])
 
 void open_bare_pair(pair *p, fws_engine *engine)
 {
+    open_notified_pair(p, engine, NULL);
+}
+
+void open_notified_pair(pair *p, fws_engine *engine, fws_notifier *notifier)
+{
     int ends[2];
+    fws_attachment attachment = {.role = FWS_ROLE_SERVER, .notifier = notifier};
     connect_tcp(ends);
     p->engine = engine;
-    p->server = fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
+    p->server = fws_engine_attach(engine, ends[0], &attachment);
     assert_non_null(p->server);
     p->client = NULL;
     p->fd = ends[1];

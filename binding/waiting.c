@@ -1,0 +1,148 @@
+/* Calls that may have to wait. A thread releases the GIL and sleeps in the core. A greenlet
+ * switches to its thread's event loop, and comes back when the notifier has named its websocket. */
+#include "binding.h"
+
+/* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
+ * back costs more. Bytes. */
+#define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
+#define COMPRESS_WITH_GIL_MAX ((size_t)2 * 1024)
+
+/* Has the handler of this websocket an event loop, and is it this thread's? Threads that are no
+ * greenlets may use such a websocket too; they sleep in the core. */
+static bool in_event_loop(const fws_websocket_object *self)
+{
+    return self->wait != NULL && self->thread == PyThread_get_thread_ident();
+}
+
+/* Lets the event loop run until the notifier names this websocket, or `deadline`. False with what
+ * was thrown into the greenlet. */
+static bool switch_away(fws_websocket_object *self, fws_ns deadline)
+{
+    PyObject *seconds = Py_None;
+    if (deadline != FWS_FOREVER) {
+        fws_ns now = fws_clock_now();
+        double left = deadline > now ? (double)(deadline - now) / (double)FWS_NS_PER_S : 0;
+        seconds = PyFloat_FromDouble(left);
+    } else {
+        Py_INCREF(seconds);
+    }
+    PyObject *token = PyLong_FromVoidPtr(self->core);
+    PyObject *result = NULL;
+    if (token != NULL && seconds != NULL)
+        result = PyObject_CallFunctionObjArgs(self->wait, token, seconds, NULL);
+    Py_XDECREF(token);
+    Py_XDECREF(seconds);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+static bool is_over(fws_ns deadline)
+{
+    return deadline != FWS_FOREVER && fws_clock_now() >= deadline;
+}
+
+/* ---- receiving ---- */
+
+static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_message *message)
+{
+    fws_status status;
+    do {
+        Py_BEGIN_ALLOW_THREADS status = fws_websocket_receive_wait(self->core, deadline, message);
+        Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0) return -1;
+    } while (status == FWS_INTERRUPTED);
+    return (int)status;
+}
+
+static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_message *message)
+{
+    for (;;) {
+        if (fws_websocket_await(self->core, FWS_AWAIT_MESSAGE) && !switch_away(self, deadline))
+            return -1;
+        fws_status status = fws_websocket_receive_ready(self->core, message);
+        if (status != FWS_WOULD_BLOCK)
+            return (int)status;
+        if (is_over(deadline))
+            return FWS_TIMEOUT;
+    }
+}
+
+int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
+                                 fws_message *message)
+{
+    int status = (int)fws_websocket_receive_ready(self->core, message);
+    if (status == FWS_WOULD_BLOCK) {
+        fws_ns deadline = timeout_ns == FWS_FOREVER ? FWS_FOREVER : fws_clock_now() + timeout_ns;
+        status = in_event_loop(self) ? receive_in_greenlet(self, deadline, message)
+                                     : receive_in_thread(self, deadline, message);
+    }
+    if (status == FWS_OK || status == FWS_CLOSED || status == FWS_TIMEOUT || status == -1)
+        return status;
+    fws_websocket_object_raise(self, (fws_status)status);
+    return -1;
+}
+
+/* ---- sending ---- */
+
+int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
+                              size_t size)
+{
+    bool greenlet = in_event_loop(self);
+    size_t with_gil =
+        fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
+    fws_status status = FWS_WOULD_BLOCK;
+    if (size <= with_gil)
+        status = fws_websocket_send(self->core, opcode, data, size, false);
+    while (status == FWS_WOULD_BLOCK) {
+        if (greenlet && fws_websocket_await(self->core, FWS_AWAIT_ROOM) &&
+            !switch_away(self, FWS_FOREVER))
+            return -1;
+        Py_BEGIN_ALLOW_THREADS status =
+            fws_websocket_send(self->core, opcode, data, size, !greenlet);
+        Py_END_ALLOW_THREADS
+    }
+    if (status == FWS_OK)
+        return 0;
+    fws_websocket_object_raise(self, status);
+    return -1;
+}
+
+/* ---- pings ---- */
+
+static int ping_wait(fws_websocket_object *self, fws_ping *ping, fws_ns deadline,
+                     fws_ns *round_trip)
+{
+    bool greenlet = in_event_loop(self);
+    for (;;) {
+        fws_status status;
+        if (greenlet) {
+            status = fws_websocket_ping_look(self->core, ping, round_trip);
+            if (status == FWS_WOULD_BLOCK && is_over(deadline))
+                status = FWS_TIMEOUT;
+            if (status == FWS_WOULD_BLOCK && !switch_away(self, deadline))
+                return -1;
+        } else {
+            Py_BEGIN_ALLOW_THREADS status =
+                fws_websocket_ping_wait(self->core, ping, deadline, round_trip);
+            Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
+            {
+                return -1;
+            }
+        }
+        if (status != FWS_WOULD_BLOCK && status != FWS_INTERRUPTED)
+            return (int)status;
+    }
+}
+
+int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size_t size,
+                              fws_ns deadline, fws_ns *round_trip)
+{
+    fws_ping *ping;
+    int status = (int)fws_websocket_ping_begin(self->core, data, size, &ping);
+    if (status == FWS_OK) {
+        status = ping_wait(self, ping, deadline, round_trip);
+        fws_websocket_ping_end(self->core, ping);
+    }
+    if (status > FWS_OK)
+        fws_websocket_object_raise(self, (fws_status)status);
+    return status == FWS_OK ? 0 : -1;
+}
