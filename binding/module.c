@@ -2,6 +2,8 @@
  * no global Python objects. */
 #include "binding.h"
 
+#include <string.h>
+
 fws_module_state *fws_module_state_of(PyTypeObject *type)
 {
     /* PyType_GetModuleByDef would do; Python 3.10 lacks it. */
@@ -17,6 +19,33 @@ fws_module_state *fws_module_state_of(PyTypeObject *type)
     PyErr_SetString(PyExc_SystemError, "the type does not come from flask_websockets._core");
     return NULL;
 }
+
+/* ---- functions ---- */
+
+PyDoc_STRVAR(
+    name_thread_doc,
+    "name_thread($module, name, /)\n--\n\n"
+    "Name the calling thread for ps and debuggers: the first 15 bytes of a str, where the\n"
+    "system has names.");
+
+static PyObject *name_thread(PyObject *Py_UNUSED(module), PyObject *name)
+{
+    char first[16] = {0};
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &size);
+    if (text == NULL)
+        return NULL;
+    memcpy(first, text, size < 15 ? (size_t)size : 15);
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), first);
+#endif
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"name_thread", name_thread, METH_O, name_thread_doc},
+    {0},
+};
 
 /* ---- the module ---- */
 
@@ -51,6 +80,8 @@ static int module_exec(PyObject *module)
     state->notifier_type = add_type(module, &fws_notifier_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
         !state->protocol_type || !state->notifier_type)
+        return -1;
+    if (PyModule_AddFunctions(module, functions) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
+
+def name_thread(name: str, /) -> None: ...
 
 _Deflate: TypeAlias = tuple[bool, bool, int, int]
 
@@ -64,6 +66,12 @@ class Protocol:
     def close(self, code: int, reason: str = "", /) -> bytes: ...
 
 @final
+class Notifier:
+    def __new__(cls) -> Notifier: ...
+    def fileno(self) -> int: ...
+    def take(self) -> list[int]: ...
+
+@final
 class Engine:
     def __new__(
         cls,
@@ -90,6 +98,8 @@ class Engine:
         /,
         compression: _Deflate | None = None,
         client: bool = False,
+        notifier: Notifier | None = None,
+        wait: Callable[[int, float | None], None] | None = None,
     ) -> None: ...
     def subscribe(self, websocket: WebSocket, channels: str | Iterable[str], /) -> bool: ...
     def unsubscribe(

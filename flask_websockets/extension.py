@@ -12,6 +12,7 @@ from werkzeug.routing import WebsocketMismatch
 from . import msgpack, routing
 from ._core import Engine
 from .config import Config
+from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
 from .runtime import EXTENSION_KEY, Runtime
@@ -53,6 +54,7 @@ class WebSockets:
         runtime = Runtime(app)
         app.extensions[EXTENSION_KEY] = runtime
         app.register_error_handler(WebsocketMismatch, routing.answer_mismatch)
+        handle_signals()
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
         if self.bp is not None:
             app.register_blueprint(self.bp)

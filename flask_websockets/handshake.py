@@ -6,18 +6,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flask import Request, Response
 
 from ._core import is_token, key_valid, list_contains, negotiate, split_list
 from .config import Config, DeflateParameters
 from .origin import is_allowed
+from .servers import protocol
 
 __all__ = (
     "accept_key",
     "accept_response",
     "choose_compression",
     "choose_subprotocol",
+    "has_body",
     "refusal",
     "requested_subprotocols",
 )
@@ -61,7 +64,9 @@ def refusal(request: Request, config: Config) -> Response | None:
         return answer(405, "A WebSocket handshake is a GET request.\n", Allow="GET")
     if not list_contains(headers.get("Upgrade", ""), "websocket"):
         return plain_request()
-    if request.environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+    if has_body(request.environ):
+        return answer(400, "A WebSocket handshake has no body.\n")
+    if protocol(request.environ) in ("HTTP/1.0", "HTTP/0.9"):
         return answer(
             400,
             "A WebSocket handshake needs HTTP/1.1; this came as HTTP/1.0. A proxy in between has "
@@ -93,6 +98,11 @@ def refusal(request: Request, config: Config) -> Response | None:
             "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",
         )
     return None
+
+
+def has_body(environ: Mapping[str, Any]) -> bool:
+    """Is there anything between the head of the request and what follows it on the connection?"""
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def requested_subprotocols(request: Request) -> list[str]:

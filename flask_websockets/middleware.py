@@ -1,20 +1,18 @@
 """Between the WSGI server and the Flask application: lets an upgrade request leave the server.
 
-The application runs for it in a thread of its own. As soon as that has decided, the server gets its
-answer and its worker back; an accepted connection lives on without it.
+The application runs for it in a thread, or greenlet, of its own. As soon as that has decided, the
+server gets its answer and its worker back; an accepted connection lives on without it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import servers
+from . import handlers, servers
 from ._core import list_contains
-from .upgrade import ENVIRON_KEY, Refused, Upgrade
+from .handshake import has_body
+from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, Refused, Upgrade
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -38,19 +36,20 @@ class Middleware:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if not is_upgrade(environ):
             return self.wsgi_app(environ, start_response)
-        socket = servers.find(environ)
-        if socket is None or not socket.is_plain:
-            return self.wsgi_app(environ, start_response)  # the view says what is missing
+        try:
+            socket = servers.find(environ)
+        except servers.NoSocket as error:
+            environ[NO_SOCKET_KEY] = str(error)  # for the view to say
+            return self.wsgi_app(environ, start_response)
         if not self.runtime.enter_handler():
             return overloaded(start_response)
         started = False
         try:
-            upgrade = Upgrade(socket, self.runtime.engine, self.runtime.config)
+            here = handlers.current()
+            upgrade = Upgrade(socket, self.runtime.engine, self.runtime.config, here)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
-            # A daemon: the interpreter's end does not wait for handlers beyond close_timeout.
-            thread = threading.Thread(target=self.run, args=(environ, upgrade), name=name, daemon=True)
-            thread.start()
+            here.start(lambda: self.run(environ, upgrade), name)
             started = True
         except (RuntimeError, MemoryError):  # no thread to be had
             return overloaded(start_response)
@@ -70,8 +69,7 @@ class Middleware:
         return Swallowed(upgrade)
 
     def run(self, environ: dict[str, Any], upgrade: Upgrade) -> None:
-        """The handler's thread: the application, from before_request to teardown."""
-        be_patient()
+        """The handler: the application, from before_request to teardown."""
         answer: list[Any] = []
 
         def start_response(
@@ -98,19 +96,6 @@ class Middleware:
             self.runtime.leave_handler()
 
 
-def be_patient() -> None:
-    """Let this thread wait for its turn instead of interrupting another.
-
-    A thread that a message wakes would preempt the one that runs, only to find that that one holds
-    the GIL: two switches for nothing. With SCHED_BATCH a waking thread does not preempt.
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):  # where a sandbox forbids it
-            # The flag: what the handler starts is scheduled as usual.
-            policy = os.SCHED_BATCH | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(0))
-
-
 class Swallowed:
     """The empty answer of an accepted handshake; the server calls close() once it is written."""
 
@@ -118,15 +103,19 @@ class Swallowed:
         self._upgrade = upgrade
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(())
+        yield b""  # uWSGI writes the head with the first of the body, or after close()
 
     def close(self) -> None:
         self._upgrade.finished()
 
 
 def is_upgrade(environ: dict[str, Any]) -> bool:
-    return environ.get("REQUEST_METHOD") == "GET" and list_contains(
-        environ.get("HTTP_UPGRADE", ""), "websocket"
+    """Is this a request whose connection a websocket view might want? Not all of the rules: what is
+    wrong with a handshake, the view says."""
+    return (
+        environ.get("REQUEST_METHOD") == "GET"
+        and list_contains(environ.get("HTTP_UPGRADE", ""), "websocket")
+        and not has_body(environ)
     )
 
 

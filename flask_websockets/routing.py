@@ -12,11 +12,11 @@ from typing import Any
 from flask import Response, current_app, got_request_exception, request
 from werkzeug.routing import WebsocketMismatch
 
-from . import handshake, servers
+from . import handshake
 from ._core import list_contains
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
-from .upgrade import ENVIRON_KEY, Upgrade
+from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, Upgrade
 from .websocket import WebSocket
 
 __all__ = ("answer_mismatch", "check_handler", "check_rule_options", "make_view")
@@ -95,19 +95,12 @@ def run_handler(
 
 def no_socket() -> Response:
     """501, when the connection cannot be taken over from the server."""
-    if servers.find(request.environ) is not None:
-        text = (
-            "WebSockets over TLS that this server ends itself are not supported; end TLS in a "
-            "proxy in front of it.\n"
-        )
-    else:
-        software = request.environ.get("SERVER_SOFTWARE", "this server")
-        text = (
-            f"WebSockets need the connection itself, and {software} does not give it out. Servers "
-            f"that do: {servers.NAMES}.\n"
-        )
-    current_app.logger.error(text.rstrip())
-    return Response(text, status=501, mimetype="text/plain")
+    text = request.environ.get(NO_SOCKET_KEY) or (
+        "This request has not come through app.wsgi_app as WebSockets(app) left it. Wrap app.wsgi_app, "
+        "not what was there before, and keep the WSGI environment."
+    )
+    current_app.logger.error(text)
+    return Response(text + "\n", status=501, mimetype="text/plain")
 
 
 def too_many(key: str, address: str | None) -> Response:

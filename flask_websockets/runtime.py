@@ -6,15 +6,18 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 import time
 import weakref
+from typing import Any
 
 from flask import Flask
 
 from ._core import Engine
 from .addresses import Addresses
 from .config import Compression, Config
+from .handlers import Condition, current
 from .websocket import WebSocket
 
 __all__ = ("Runtime",)
@@ -32,6 +35,8 @@ class Runtime:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.shutting_down = False
+        #: Has there been a handshake in this process?
+        self.started = False
         self._lock = threading.Lock()
         self._config: Config | None = None
         self._engine: Engine | None = None
@@ -39,7 +44,7 @@ class Runtime:
         self._open: dict[WebSocket, str] = {}
         self._addresses = Addresses()
         self._handlers = 0
-        self._handlers_ended = threading.Condition(self._lock)
+        self._handlers_ended: Condition | None = None
         runtimes.add(self)
 
     @property
@@ -112,13 +117,16 @@ class Runtime:
             if self._handlers >= limit or self.shutting_down:
                 return False
             self._handlers += 1
+            self.started = True
             return True
 
     def leave_handler(self) -> None:
         with self._lock:
             self._handlers -= 1
-            if self._handlers == 0:
-                self._handlers_ended.notify_all()
+            ended = self._handlers_ended if self._handlers == 0 else None
+        if ended is not None:
+            with ended:
+                ended.notify_all()
 
     # ---- the end ----
 
@@ -127,20 +135,23 @@ class Runtime:
         peers to answer and the handlers to end."""
         self.shutting_down = True
         engine = self._engine
-        if engine is None:
+        if engine is None or not self.started:
             return
+        self.started = False
         deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, "server shutting down")
-        with self._lock:
+        self._handlers_ended = ended = current().condition()
+        with ended:
             while self._handlers > 0 and time.monotonic() < deadline:
-                self._handlers_ended.wait(max(0.0, deadline - time.monotonic()))
+                ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()
 
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is running here."""
         self._lock = threading.Lock()
-        self._handlers_ended = threading.Condition(self._lock)
+        self.started = False
+        self._handlers_ended = None
         self._handlers = 0
         self._open = {}
         self._addresses = Addresses()
@@ -163,9 +174,21 @@ def register_atexit(runtime: Runtime) -> None:
             with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting
                 alive.shut_down()
 
-    # What concurrent.futures uses; atexit itself runs after the threads are joined.
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(shut_down)
+    # What concurrent.futures uses. atexit itself runs after the threads are joined: that is for
+    # eventlet, whose patched threading ends without the former.
+    if hasattr(threading, "_register_atexit"):
+        threading._register_atexit(shut_down)
+    atexit.register(shut_down)
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is not None:  # with gevent it ends without the interpreter's end
+        also = getattr(uwsgi, "atexit", None)
+
+        def last() -> None:
+            shut_down()
+            if also is not None:
+                also()
+
+        uwsgi.atexit = last
 
 
 def after_fork_in_child() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import math
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from ._core import Engine
 from .config import Config, DeflateParameters
 from .errors import ConnectionClosed
+from .handlers import Handlers
 from .handshake import (
     accept_response,
     choose_compression,
@@ -27,10 +27,12 @@ from .servers import ServerSocket
 if TYPE_CHECKING:
     from .websocket import WebSocket
 
-__all__ = ("ENVIRON_KEY", "Refused", "Upgrade")
+__all__ = ("ENVIRON_KEY", "NO_SOCKET_KEY", "Refused", "Upgrade")
 
 #: Where the WSGI environment carries the Upgrade of its request.
 ENVIRON_KEY = "flask_websockets.upgrade"
+#: Where it carries the reason that there is none.
+NO_SOCKET_KEY = "flask_websockets.no_socket"
 
 
 class Refused:
@@ -68,19 +70,24 @@ def refused(error: ServiceUnavailable) -> Refused:
 class Upgrade:
     """The decision about one handshake: accepted, answered with plain HTTP, or failed.
 
-    It is made once; the lock of ``_changed`` protects all fields. The handler's thread makes it, or,
-    when the handler has been running for ``WEBSOCKETS_ACCEPT_DELAY``, the server's thread accepts.
+    It is made once; the lock of ``_changed`` protects all fields. The handler's thread (or greenlet)
+    makes it, or, when the handler has been running for ``WEBSOCKETS_ACCEPT_DELAY``, the server's
+    accepts.
 
     :param socket: the connection, still in the server's hands.
     :param engine: the engine that an accepted connection goes to.
     :param config: the checked configuration.
+    :param handlers: what the handler runs on.
     """
 
-    def __init__(self, socket: ServerSocket, engine: Engine, config: Config) -> None:
+    def __init__(
+        self, socket: ServerSocket, engine: Engine, config: Config, handlers: Handlers
+    ) -> None:
         self.engine = engine
+        self._handlers = handlers
         self._socket: ServerSocket | None = socket
         self._config = config
-        self._changed = threading.Condition()
+        self._changed = handlers.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
         self._accepted = False
@@ -142,7 +149,15 @@ class Upgrade:
     ) -> None:
         fd, received = socket.take()
         try:
-            self.engine.attach(ws, fd, reply, received, compression=compression)
+            self.engine.attach(
+                ws,
+                fd,
+                reply,
+                received,
+                compression=compression,
+                notifier=self._handlers.notifier,
+                wait=self._handlers.wait,
+            )
         except BaseException:
             socket.give_back(fd)
             raise

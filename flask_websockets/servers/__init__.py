@@ -1,7 +1,8 @@
 """The WSGI servers whose sockets can be taken over, one small file each.
 
 An adapter is a function ``find(environ)`` that returns a :class:`~.taking.ServerSocket`, or None when
-the request does not come from its server.
+the request does not come from its server. It raises :class:`~.taking.NoSocket` when the request does,
+but its socket cannot be had.
 """
 
 from __future__ import annotations
@@ -9,24 +10,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import werkzeug
-from .taking import ServerSocket
+from . import cheroot, eventlet, gevent, gunicorn, uwsgi, werkzeug
+from .taking import NoSocket, ServerSocket
 
-__all__ = ("NAMES", "ServerSocket", "find")
+__all__ = ("NAMES", "NoSocket", "ServerSocket", "find", "protocol")
 
-ADAPTERS: tuple[Callable[[dict[str, Any]], ServerSocket | None], ...] = (werkzeug.find,)
+ADAPTERS: tuple[Callable[[dict[str, Any]], ServerSocket | None], ...] = (
+    gunicorn.find,
+    werkzeug.find,
+    gevent.find,
+    uwsgi.find,
+    eventlet.find,
+    cheroot.find,
+)
 
 #: For the message to someone whose server hides its socket.
-NAMES = "the Werkzeug development server (flask run, app.run)"
+NAMES = (
+    "gunicorn (sync, gthread and gevent workers), uWSGI, gevent, eventlet, cheroot, and the Werkzeug "
+    "development server (flask run, app.run)"
+)
 
 
-def find(environ: dict[str, Any]) -> ServerSocket | None:
-    """The socket of this request, or None when its server is not a known one.
+def find(environ: dict[str, Any]) -> ServerSocket:
+    """The socket of this request.
 
     :param environ: the WSGI environment.
+    :raises NoSocket: when there is none to be had, and why.
     """
     for adapter in ADAPTERS:
         found = adapter(environ)
         if found is not None:
             return found
-    return None
+    software = environ.get("SERVER_SOFTWARE") or "this server"
+    raise NoSocket(
+        f"WebSockets need the connection itself, and {software} does not give it out. Servers that "
+        f"do: {NAMES}."
+    )
+
+
+def protocol(environ: dict[str, Any]) -> str | None:
+    """The version of HTTP that the request came with; None where the server does not tell."""
+    if eventlet.KEY in environ:
+        return None
+    version: str | None = environ.get("SERVER_PROTOCOL")
+    return version

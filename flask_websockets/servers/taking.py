@@ -8,28 +8,63 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import IO
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ("ServerSocket",)
+from . import tls
+
+__all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced")
+
+
+class NoSocket(Exception):
+    """The connection of a request cannot be had; the text says why, and what to do."""
+
+
+def input_was_replaced(environ: dict[str, Any]) -> NoSocket:
+    """For adapters that find bytes read ahead below ``wsgi.input``."""
+    kind = type(environ.get("wsgi.input"))
+    return NoSocket(
+        f"A middleware has replaced wsgi.input by a {kind.__module__}.{kind.__qualname__}, so that the "
+        "connection cannot be taken over whole. Let that middleware pass requests with an Upgrade "
+        "header as they are."
+    )
+
+
+class Reader:
+    """The buffered file over a socket that a server reads requests from.
+
+    :ivar socket: the server's socket object.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.socket = file.raw._sock
+
+    def read_ahead(self) -> bytes:
+        """What is buffered; only when the socket is at its end, which this reads to."""
+        data: bytes = self._file.read()
+        return data
+
+
+def find_reader(file: object) -> Reader | None:
+    """None when it is something else. What classes these files have differs: those of ``io``,
+    of ``_pyio``, and copies of them."""
+    return Reader(file) if hasattr(getattr(file, "raw", None), "_sock") else None
 
 
 class ServerSocket:
     """The socket of one request, still in the server's hands.
 
-    :param server: the server's socket object.
-    :param reader: the buffered file that the server reads requests from, if it has one: what it has
-        read past this request belongs to the websocket.
+    :param server: the server's socket object, or its descriptor.
+    :param read_ahead: gives the bytes that the server has read past this request, which belong to the
+        websocket. It is called when the server's socket is at its end already.
     """
 
-    def __init__(self, server: socket.socket, reader: IO[bytes] | None) -> None:
+    def __init__(self, server: Any, read_ahead: Callable[[], bytes]) -> None:
         self._server = server
-        self._reader = reader
+        self._read_ahead = read_ahead
+        self._taken: tls.Taken | None = None
         self._far_end: socket.socket | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """False for TLS, where the bytes on the descriptor are not those of the connection."""
-        return not hasattr(self._server, "cipher")
 
     def take(self) -> tuple[int, bytes]:
         """Take the connection over.
@@ -38,7 +73,16 @@ class ServerSocket:
         :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
             server then still has its socket.
         """
-        ours = os.dup(self._server.fileno())
+        if tls.is_tls(self._server):
+            self._taken = tls.Taken(self._server)
+            try:
+                received = self._read_ahead()
+                return self._taken.relay(received), b""
+            except BaseException:
+                self._taken.give_back()
+                raise
+        fd = self._server if isinstance(self._server, int) else self._server.fileno()
+        ours = os.dup(fd)
         try:
             near, far = socket.socketpair()
         except OSError:
@@ -47,13 +91,13 @@ class ServerSocket:
         # A server that drains the socket before it closes it reads end-of-file at once.
         far.shutdown(socket.SHUT_WR)
         with near:
-            os.dup2(near.fileno(), self._server.fileno(), inheritable=False)
+            os.set_blocking(near.fileno(), os.get_blocking(fd))
+            os.dup2(near.fileno(), fd, inheritable=False)
         # Kept open for as long as the server may write, see finished().
         self._far_end = far
-        # The reader gives what it has buffered, then the end-of-file of the socket pair.
         try:
-            received = self._reader.read() if self._reader is not None else b""
-        except Exception:  # a request body that is not what its headers promise
+            received = self._read_ahead()
+        except BaseException:
             self.give_back(ours)
             raise
         return ours, received
@@ -63,7 +107,11 @@ class ServerSocket:
 
         :param fd: what take() returned; it is closed.
         """
-        os.dup2(fd, self._server.fileno(), inheritable=False)
+        if self._taken is not None:
+            self._taken.give_back()
+        else:
+            server = self._server if isinstance(self._server, int) else self._server.fileno()
+            os.dup2(fd, server, inheritable=False)
         os.close(fd)
         self.finished()
 

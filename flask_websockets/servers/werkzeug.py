@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .taking import ServerSocket
+from .taking import ServerSocket, find_reader, input_was_replaced
 
 __all__ = ("find",)
 
@@ -17,4 +17,7 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     server = environ.get("werkzeug.socket")
     if server is None:
         return None
-    return ServerSocket(server, environ.get("wsgi.input"))
+    reader = find_reader(environ.get("wsgi.input"))
+    if reader is None:
+        raise input_was_replaced(environ)
+    return ServerSocket(server, reader.read_ahead)

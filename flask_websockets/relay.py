@@ -1,0 +1,344 @@
+"""Between TLS connections and the engine: one thread that speaks TLS to the peers, and plain bytes to
+the engine over a socket pair each.
+
+It is a native thread also where gevent or eventlet have replaced the threads of Python, because the
+engine's thread waits for nobody's event loop either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import sys
+import time
+from collections import deque
+from typing import Any, Protocol
+
+from ._core import name_thread
+
+__all__ = ("Relay", "relay")
+
+#: Read at once, bytes.
+CHUNK = 64 * 1024
+#: Reads of one connection in a turn, so that a busy one does not starve the others.
+READS_PER_TURN = 8
+#: For a peer to take what is left once the engine has finished with a connection, seconds.
+LAST_BYTES_TIMEOUT = 5.0
+
+READABLE, WRITABLE, ERROR, HUNG_UP = 1, 4, 8, 16  # in poll(2) as in epoll(7)
+#: Instead of events: not even errors.
+NOT_WATCHED = -1
+
+
+def original(module: str, name: str) -> Any:
+    """What Python has under this name, whatever gevent or eventlet have put there."""
+    if "gevent" in sys.modules:
+        from gevent.monkey import get_original, is_module_patched
+
+        if is_module_patched(module):
+            return get_original(module, name)
+    if "eventlet" in sys.modules:
+        from eventlet.patcher import original as unpatched
+
+        return getattr(unpatched(module), name)
+    return getattr(__import__(module), name)
+
+
+class TLS(Protocol):
+    """A connection with its SSL object; see :class:`flask_websockets.servers.tls.Taken`."""
+
+    ssl: Any
+
+    def close(self) -> None: ...
+
+
+class Connection:
+    """One connection on its way through the relay.
+
+    Bytes flow in two directions, each with at most one chunk in between: while that has not gone on,
+    nothing more is read, and TCP holds the sender back.
+    """
+
+    def __init__(self, tls: TLS, tls_fd: int, plain: socket.socket, received: bytes) -> None:
+        self.tls = tls
+        self.tls_fd = tls_fd
+        self.plain = plain
+        self.plain_fd = plain.fileno()
+        self.to_plain = memoryview(received)
+        self.to_tls = memoryview(b"")
+        self.tls_ended = False
+        self.tls_hung_up = False
+        self.plain_ended = False
+        self.plain_shut = False
+        self.closed_output = False
+        self.engine_gone = False
+        self.give_up_at = 0.0
+        #: The SSL layer wants to write before it can read on (a key update), or the other way round.
+        self.wants_write = False
+        self.watched = {tls_fd: NOT_WATCHED, self.plain_fd: NOT_WATCHED}
+
+    # ---- peer to engine ----
+
+    def receive(self) -> bool:
+        """Decrypt what is there; True when it is worth coming back at once."""
+        for _ in range(READS_PER_TURN):
+            if not self._flush_plain() or self.tls_ended or self.engine_gone:
+                return False
+            try:
+                data = self.tls.ssl.read(CHUNK)
+            except ssl.SSLWantReadError:
+                return False
+            except ssl.SSLWantWriteError:
+                self.wants_write = True
+                return False
+            except (ssl.SSLError, OSError):  # also the regular end, SSLZeroReturnError
+                data = b""
+            if data:
+                self.to_plain = memoryview(data)
+            else:
+                self.tls_ended = True
+        return True
+
+    def _flush_plain(self) -> bool:
+        """Give the engine what is decrypted; False when it does not take all of it."""
+        while self.to_plain:
+            try:
+                sent = self.plain.send(self.to_plain)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.engine_gone = True
+                self.to_plain = memoryview(b"")
+                return False
+            self.to_plain = self.to_plain[sent:]
+        if self.tls_ended and not self.plain_shut:
+            self.plain_shut = True
+            with contextlib.suppress(OSError):
+                self.plain.shutdown(socket.SHUT_WR)
+        return True
+
+    # ---- engine to peer ----
+
+    def send(self) -> bool:
+        """Encrypt what the engine has written; True when it is worth coming back at once."""
+        for _ in range(READS_PER_TURN):
+            if not self._flush_tls() or self.plain_ended:
+                return False
+            try:
+                data = self.plain.recv(CHUNK)
+            except BlockingIOError:
+                return False
+            except OSError:
+                data = b""
+            if data:
+                self.to_tls = memoryview(data)
+            else:
+                self.plain_ended = True
+        return True
+
+    def _flush_tls(self) -> bool:
+        while self.to_tls:
+            try:
+                sent = self.tls.ssl.write(self.to_tls)
+            except ssl.SSLWantWriteError:
+                self.wants_write = True
+                return False
+            except ssl.SSLWantReadError:  # answered by the next receive()
+                return False
+            except (ssl.SSLError, OSError):
+                self.tls_ended = self.plain_ended = self.engine_gone = True
+                self.to_tls = memoryview(b"")
+                return True
+            self.to_tls = self.to_tls[sent:]
+        if self.plain_ended and not self.closed_output:
+            self.closed_output = True
+            # Says close_notify; that the peer has not said it yet is an error, and no matter.
+            with contextlib.suppress(ssl.SSLError, OSError, ValueError):
+                self.tls.ssl.shutdown()
+            with contextlib.suppress(OSError):
+                end_output(self.tls_fd)
+        return True
+
+    # ---- both ----
+
+    @property
+    def is_finished(self) -> bool:
+        sent_all = self.plain_ended and not self.to_tls
+        return sent_all and (self.engine_gone or (self.tls_ended and not self.to_plain))
+
+    def interest(self) -> dict[int, int]:
+        """What to wait for, by descriptor. Without any event it is watched still: that the other end is
+        gone is reported in any case, and again and again, so that once is enough."""
+        tls = plain = 0
+        if not self.to_plain and not self.tls_ended and not self.engine_gone:
+            tls |= READABLE
+        if self.to_tls or self.wants_write:
+            tls |= WRITABLE
+        if not self.to_tls and not self.plain_ended:
+            plain |= READABLE
+        if self.to_plain:
+            plain |= WRITABLE
+        return {
+            self.tls_fd: NOT_WATCHED if self.tls_hung_up else tls,
+            self.plain_fd: NOT_WATCHED if self.engine_gone else plain,
+        }
+
+    def hung_up(self, fd: int) -> None:
+        """The other end of a descriptor is gone. What it has written before can be read still."""
+        if fd == self.tls_fd:
+            self.tls_hung_up = True
+        else:
+            self.engine_gone = True
+            self.to_plain = memoryview(b"")
+
+    def close(self) -> None:
+        self.plain.close()
+        self.tls.close()
+
+
+def end_output(fd: int) -> None:
+    with socket.socket(fileno=os.dup(fd)) as copy:
+        copy.shutdown(socket.SHUT_WR)
+
+
+class Poll:
+    """epoll(7), or poll(2) where there is none."""
+
+    def __init__(self) -> None:
+        try:
+            self._poll, self._unit = original("select", "epoll")(), 1.0
+        except AttributeError:
+            self._poll, self._unit = original("select", "poll")(), 1000.0
+        self.register = self._poll.register
+        self.modify = self._poll.modify
+        self.unregister = self._poll.unregister
+
+    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+        """Descriptors that are ready, and for what; None: without a limit."""
+        ready: list[tuple[int, int]] = self._poll.poll(
+            None if seconds is None else seconds * self._unit
+        )
+        return ready
+
+
+class Relay:
+    """The relay of one process. :meth:`add` may be called from any thread; the rest is the relay
+    thread's own."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._new: deque[Connection] = deque()
+        self._connections: dict[int, Connection] = {}
+        self._again: set[Connection] = set()
+        self._last_bytes: set[Connection] = set()
+        self._woken, self._wake = (raw(end) for end in socket.socketpair())
+        self._poll = Poll()
+        self._poll.register(self._woken.fileno(), READABLE)
+        original("_thread", "start_new_thread")(self.run, ())
+
+    def add(self, tls: TLS, fd: int, received: bytes) -> int:
+        """Relay a connection from now on.
+
+        :param tls: the connection; it is closed at its end.
+        :param fd: its descriptor.
+        :param received: bytes that are decrypted already.
+        :returns: a descriptor of the plain side, which the caller owns.
+        :raises OSError: when descriptors are used up.
+        """
+        engine, plain = (raw(end) for end in socket.socketpair())
+        plain.setblocking(False)
+        self._new.append(Connection(tls, fd, plain, received))
+        with contextlib.suppress(BlockingIOError):  # full: it is awake already
+            self._wake.send(b"x")
+        descriptor: int = engine.detach()
+        return descriptor
+
+    def run(self) -> None:
+        name_thread("fws-tls")
+        while True:
+            self.turn()
+
+    def turn(self) -> None:
+        ready = self._poll.wait(self._timeout())
+        busy, self._again = self._again, set()
+        for fd, events in ready:
+            if fd == self._woken.fileno():
+                self._woken.recv(4096)
+                continue
+            connection = self._connections.get(fd)
+            if connection is None:
+                continue
+            busy.add(connection)
+            if events & (HUNG_UP | ERROR):
+                connection.hung_up(fd)
+        while self._new:
+            connection = self._new.popleft()
+            self._connections[connection.tls_fd] = connection
+            self._connections[connection.plain_fd] = connection
+            busy.add(connection)
+        now = time.monotonic()
+        busy.update(c for c in self._last_bytes if now >= c.give_up_at)
+        for connection in busy:
+            self._serve(connection, now)
+
+    def _timeout(self) -> float | None:
+        if self._again:
+            return 0.0
+        if not self._last_bytes:
+            return None
+        soonest = min(connection.give_up_at for connection in self._last_bytes)
+        return max(0.0, soonest - time.monotonic())
+
+    def _serve(self, connection: Connection, now: float) -> None:
+        connection.wants_write = False
+        more = connection.receive()
+        if connection.send() or more:
+            self._again.add(connection)
+        if connection.engine_gone and connection.give_up_at == 0.0:
+            # Nobody is there any more to give up on a peer that takes nothing.
+            connection.give_up_at = now + LAST_BYTES_TIMEOUT
+            self._last_bytes.add(connection)
+        if connection.is_finished or (connection.give_up_at and now >= connection.give_up_at):
+            self._finish(connection)
+        else:
+            self._watch(connection, connection.interest())
+
+    def _watch(self, connection: Connection, interest: dict[int, int]) -> None:
+        for fd, events in interest.items():
+            before = connection.watched[fd]
+            if events == before:
+                continue
+            if events == NOT_WATCHED:
+                self._poll.unregister(fd)
+            elif before == NOT_WATCHED:
+                self._poll.register(fd, events)
+            else:
+                self._poll.modify(fd, events)
+            connection.watched[fd] = events
+
+    def _finish(self, connection: Connection) -> None:
+        self._watch(connection, dict.fromkeys(connection.watched, NOT_WATCHED))
+        self._again.discard(connection)
+        self._last_bytes.discard(connection)
+        del self._connections[connection.tls_fd], self._connections[connection.plain_fd]
+        connection.close()
+
+
+def raw(end: socket.socket) -> Any:
+    """The same socket without what gevent or eventlet have added to it."""
+    plain = original("socket", "socket")(fileno=end.detach())
+    plain.setblocking(True)
+    return plain
+
+
+_relay: Relay | None = None
+
+
+def relay() -> Relay:
+    """The relay of this process; it starts with the first connection."""
+    global _relay
+    if _relay is None or _relay.pid != os.getpid():
+        _relay = Relay()
+    return _relay

@@ -1,0 +1,114 @@
+"""Taking a TLS connection out of a WSGI server's hands.
+
+Its bytes mean something only together with the server's SSL object, so the descriptor alone is of no
+use. The SSL object goes to the relay, which speaks TLS to the peer and plain bytes to the engine; the
+server keeps its socket object, which from then on is a dead one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from typing import Any
+
+from ..relay import relay
+
+__all__ = ("Taken", "is_tls")
+
+
+def is_tls(server: object) -> bool:
+    """Is this a socket of the ``ssl`` module, or of gevent's or eventlet's variant of it?"""
+    return getattr(server, "_sslobj", None) is not None
+
+
+class Taken:
+    """One TLS socket that its server no longer has.
+
+    :param server: the server's socket object. Its class changes to one whose methods touch nothing:
+        reading is at its end, and what is written is swallowed.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._class: type[Any] = type(server)
+        self._timeout = server.gettimeout()
+        self.ssl = server._sslobj
+        #: gevent has the real socket below its own.
+        self.below = getattr(server, "_sock", None)
+        near, far = socket.socketpair()
+        far.close()
+        if self.below is not None:
+            server._sock = near._sock if hasattr(near, "_sock") else near
+        server.settimeout(0.0)
+        #: Whatever asks for the server's descriptor, to wait for it, gets one that is at its end.
+        self.near = near
+        server.__class__ = dead_class(self._class)  # type: ignore[arg-type]
+        server._taken = self
+
+    def relay(self, received: bytes) -> int:
+        """Have the relay speak TLS for it.
+
+        :param received: what the server had read already; it comes first.
+        :returns: a descriptor for the engine, which the caller owns.
+        :raises OSError: when descriptors are used up.
+        """
+        fd = self._class.fileno(self._server) if self.below is None else self.below.fileno()
+        return relay().add(self, fd, received)
+
+    def give_back(self) -> None:
+        """The server has its socket again. Not after relay() has returned."""
+        self._server.__class__ = self._class
+        if self.below is not None:
+            self._server._sock = self.below
+        self._server.settimeout(self._timeout)
+        del self._server._taken
+        self.near.close()
+
+    def close(self) -> None:
+        """Called by the relay, at the end: close the connection itself."""
+        if self.below is not None:
+            self.below.close()
+        else:
+            fd = socket.socket.detach(self._server)
+            if fd >= 0:
+                os.close(fd)
+
+
+class Dead:
+    """What a server may do with a socket that it has no longer."""
+
+    _taken: Taken
+
+    def fileno(self) -> int:
+        return self._taken.near.fileno()
+
+    def recv(self, *_: Any) -> bytes:
+        return b""
+
+    read = recv
+
+    def recv_into(self, *_: Any) -> int:
+        return 0
+
+    def send(self, data: Any, *_: Any) -> int:
+        return memoryview(data).nbytes
+
+    write = send
+
+    def sendall(self, *_: Any) -> None:
+        pass
+
+    def nothing(self, *_: Any) -> None:
+        pass
+
+    shutdown = settimeout = setblocking = unwrap = setsockopt = nothing
+
+    def close(self) -> None:
+        self._taken.near.close()
+
+
+@functools.cache
+def dead_class(original: type[Any]) -> type[Any]:
+    """The class that a server's socket changes to."""
+    return type("Dead" + original.__name__, (Dead, original), {"__slots__": ()})

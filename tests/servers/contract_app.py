@@ -1,0 +1,148 @@
+"""The application that every server has to serve alike."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+import flask
+
+from flask_websockets import WebSockets
+
+app = flask.Flask(__name__)
+app.secret_key = "not a secret"
+app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 2
+app.config["WEBSOCKETS_SEND_BUFFER"] = 256 * 1024
+app.config["WEBSOCKETS_MAX_MESSAGE_SIZE"] = 2 * 1024 * 1024
+websockets = WebSockets(app)
+
+
+class ReplacesInput:
+    """A middleware like those that limit or record the request's body."""
+
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ, start_response):
+        if "HTTP_X_REPLACE_INPUT" in environ:
+            environ["wsgi.input"] = io.BytesIO()
+        return self.wsgi_app(environ, start_response)
+
+
+app.wsgi_app = ReplacesInput(app.wsgi_app)
+
+
+@app.before_request
+def refuse():
+    if flask.request.headers.get("X-Refuse"):
+        flask.abort(403, "refused before the request")
+
+
+@app.get("/")
+def page():
+    return "a page"
+
+
+@app.get("/pid")
+def pid():
+    return str(os.getpid())
+
+
+@app.post("/publish/<name>")
+def publish(name):
+    return str(websockets.publish(flask.request.get_data(as_text=True), [name]))
+
+
+@websockets.route("/echo")
+def echo(ws):
+    for data in ws.iter_data():
+        ws.send(data)
+
+
+@websockets.route("/channel/<name>")
+def channel(ws, name):
+    with websockets.subscribe(ws, [name]):
+        ws.send("subscribed")
+        for data in ws.iter_data():
+            websockets.publish(data, [name])
+
+
+@websockets.route("/401")
+def unauthorized(ws):
+    flask.abort(401)
+
+
+@websockets.route("/redirect")
+def redirect(ws):
+    return flask.redirect("/login")
+
+
+@websockets.route("/session")
+def session(ws):
+    flask.session["visits"] = 1
+    flask.abort(403)
+
+
+@websockets.route("/bug")
+def bug(ws):
+    ws.send("before")
+    raise KeyError("a bug in the handler")
+
+
+@websockets.route("/early-bug")
+def early_bug(ws):
+    raise KeyError("a bug before the handshake")
+
+
+@websockets.route("/data")
+def data(ws):
+    ws.send(f"{flask.request.data!r} {flask.request.form!r}")
+
+
+@websockets.route("/timeout")
+def timeout(ws):
+    begun = time.monotonic()
+    got = ws.receive(timeout=0.1)
+    ws.send(f"{got} {time.monotonic() - begun >= 0.1}")
+    ws.send(f"{ws.receive(timeout=10)}")
+
+
+@websockets.route("/ping")
+def ping(ws):
+    ws.send(f"{0 < ws.ping() < 10}")
+
+
+@websockets.route("/flood")
+def flood(ws):
+    for number in range(16):
+        ws.send(bytes([number]) * (1 << 20))
+
+
+@websockets.route("/json")
+def json(ws):
+    try:
+        ws.receive_json()
+    except (ValueError, RecursionError) as error:
+        ws.send(type(error).__name__)
+
+
+@websockets.route("/name")
+def name(ws):
+    import threading
+
+    ws.send(threading.current_thread().name)
+
+
+@websockets.route("/sleep")
+def sleep(ws):
+    ws.send("asleep")
+    time.sleep(60)
+
+
+@websockets.route("/busy/<name>")
+def busy(ws, name):
+    ws.send("busy")
+    while True:
+        websockets.publish("tick", [name])
+        time.sleep(0.01)

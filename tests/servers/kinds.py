@@ -1,0 +1,120 @@
+"""The servers that the contract is tested on: how each is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+#: Packages of older versions, installed beside the current ones.
+OLDER = FOLDER.parent.parent / ".cache" / "older-servers"
+GUNICORN_20 = ["gunicorn==20.1.0", "setuptools<81"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One server with its options.
+
+    ``access`` is what its access log says about an accepted handshake of /echo; None: it has no such
+    log. ``reloads``: SIGHUP makes new workers.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    access: str | None = r'"GET /echo HTTP/1.1" 101 '
+    tls: bool = False
+    reloads: bool = False
+    greenlets: bool = False
+    older: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    def command(self, port: int, certificate: tuple[str, str]) -> list[str]:
+        tls = list(certificate) if self.tls else []
+        program, *options = self.arguments
+        if program == "serve":
+            return [sys.executable, "-u", str(FOLDER / "serve.py"), *options, str(port), *tls]
+        if program == "uwsgi":
+            command = [str(pathlib.Path(sys.executable).parent / "uwsgi"), "--http-socket"]
+            command += [
+                f"127.0.0.1:{port}",
+                "--master",
+                "--enable-threads",
+                "--die-on-term",
+                "--need-app",
+            ]
+            command += ["--wsgi-file", str(FOLDER / "contract_app.py"), "--callable", "app"]
+            return [*command, "--home", sys.prefix, "--listen", "100", *options]
+        command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--access-logfile", "-"]
+        if tls:
+            command += ["--certfile", tls[0], "--keyfile", tls[1]]
+        if not self.older:
+            command += ["--no-control-socket"]
+        return [
+            *command,
+            "--chdir",
+            str(FOLDER),
+            "--graceful-timeout",
+            "5",
+            *options,
+            "contract_app:app",
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {"PYTHONPATH": str(older_gunicorn())} if self.older else {}
+
+    def available(self) -> bool:
+        program = self.arguments[0]
+        return program != "uwsgi" or (pathlib.Path(sys.executable).parent / "uwsgi").exists()
+
+
+def older_gunicorn() -> pathlib.Path:
+    folder = OLDER / "gunicorn-20.1"
+    if not (folder / "gunicorn").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--target", str(folder), *GUNICORN_20], check=True)
+    return folder
+
+
+def gunicorn(name: str, *options: str, **more: bool) -> Kind:
+    return Kind(f"gunicorn-{name}", ("gunicorn", *options), reloads=True, **more)
+
+
+def own(name: str, **more: object) -> Kind:
+    return Kind(name, ("serve", name.removesuffix("-tls")), **more)  # type: ignore[arg-type]
+
+
+GEVENT = {"greenlets": True}
+UWSGI_ACCESS = r"GET /echo => generated 0 bytes .*\(HTTP/1.1 101\)"
+
+KINDS = [
+    own("werkzeug"),
+    own("werkzeug-single"),
+    gunicorn("sync"),
+    gunicorn("sync-preload", "--preload"),
+    gunicorn("gthread", "--threads", "2"),
+    gunicorn("gevent", "-k", "gevent", **GEVENT),
+    gunicorn("gevent-preload", "-k", "gevent", "--preload", **GEVENT),
+    gunicorn("gevent-pywsgi", "-k", "gevent_pywsgi", **GEVENT),
+    gunicorn("20.1-sync", older=True),
+    gunicorn("20.1-gthread", "--threads", "2", older=True),
+    own("gevent", access=r'"GET /echo HTTP/1.1" 101 ', **GEVENT),
+    own("gevent-patched", **GEVENT),
+    own("eventlet", **GEVENT),
+    own("eventlet-patched", **GEVENT),
+    own("cheroot", access=None),
+    Kind("uwsgi", ("uwsgi",), access=UWSGI_ACCESS),
+    Kind("uwsgi-threads", ("uwsgi", "--threads", "4"), access=UWSGI_ACCESS),
+    Kind("uwsgi-gevent", ("uwsgi", "--gevent", "100"), access=UWSGI_ACCESS, greenlets=True),
+    own("werkzeug-tls", tls=True),
+    gunicorn("sync-tls", tls=True),
+    gunicorn("gthread-tls", "--threads", "2", tls=True),
+    gunicorn("gevent-tls", "-k", "gevent", tls=True, **GEVENT),
+    own("gevent-tls", tls=True, **GEVENT),
+    own("cheroot-tls", access=None, tls=True),
+]

@@ -1,0 +1,111 @@
+"""Servers of all kinds, each started once for the tests of a module."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import kinds
+import pytest
+import trustme
+import websocket
+import wire
+from conftest import Program, free_port
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, tuple[str, str]]:
+    """What a client trusts, and a certificate and its key for the servers."""
+    folder = tmp_path_factory.mktemp("certificate")
+    ca = trustme.CA()
+    certificate = ca.issue_cert("localhost", "127.0.0.1")
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    for number, blob in enumerate(certificate.cert_chain_pems):
+        blob.write_to_path(folder / "certificate.pem", append=number > 0)
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    return context, (str(folder / "certificate.pem"), str(folder / "key.pem"))
+
+
+class Served(Program):
+    """The contract's application on one kind of server."""
+
+    def __init__(self, folder: Any, kind: kinds.Kind, authority: Any) -> None:
+        self.kind = kind
+        self.context, certificate = authority
+        port = free_port()
+        super().__init__(folder, None, port, kind.command(port, certificate), kind.environment())
+
+    def url(self, path: str) -> str:
+        return f"{'wss' if self.kind.tls else 'ws'}://127.0.0.1:{self.port}{path}"
+
+    def connect(self, path: str, **options: Any) -> websocket.WebSocket:
+        if self.kind.tls:
+            options["sslopt"] = {"context": self.context}
+        return super().connect(path, **options)
+
+    def socket(self) -> socket.socket:
+        """A bare connection."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        if not self.kind.tls:
+            return connection
+        return self.context.wrap_socket(connection, server_hostname="localhost")
+
+    def page(self, method: str, path: str, body: str | None = None) -> http.client.HTTPResponse:
+        if self.kind.tls:
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "localhost", self.port, timeout=10, context=self.context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, body, {"Connection": "close"})
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()  # type: ignore[attr-defined]
+        connection.close()
+        return answer
+
+    def refused(self, path: str, **options: Any) -> websocket.WebSocketBadStatusException:
+        with pytest.raises(websocket.WebSocketBadStatusException) as error:
+            self.connect(path, **options)
+        return error.value
+
+    def raw(self, request: bytes) -> bytes:
+        """Send a raw request, and read the whole answer."""
+        with self.socket() as connection:
+            connection.sendall(request)
+            answer = b""
+            while more := connection.recv(65536):
+                answer += more
+            return answer
+
+    def upgrade(self, path: str, more: str = "") -> bytes:
+        return wire.request(self.port, path, more)
+
+
+@pytest.fixture(scope="module")
+def serve(
+    tmp_path_factory: pytest.TempPathFactory, authority: Any
+) -> Iterator[Callable[[kinds.Kind], Served]]:
+    """Starts a server of its own."""
+    started: list[Served] = []
+
+    def start(kind: kinds.Kind) -> Served:
+        if not kind.available():
+            pytest.skip(f"{kind.arguments[0]} is not installed")
+        started.append(Served(tmp_path_factory.mktemp(kind.name), kind, authority))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture(scope="module", params=kinds.KINDS, ids=str)
+def served(request: pytest.FixtureRequest, serve: Callable[[kinds.Kind], Served]) -> Iterator[Served]:
+    """One server of each kind, for all tests that leave it as it was."""
+    server = serve(request.param)
+    yield server
+    server.kill()

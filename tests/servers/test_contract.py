@@ -1,0 +1,282 @@
+"""What every server has to do alike. One server of each kind, as a user starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import ssl
+import threading
+import time
+
+import kinds
+import pytest
+import websocket
+import wire
+from conftest import wait_for
+
+GOING_AWAY = (1001).to_bytes(2, "big")
+INTERNAL_ERROR = (1011).to_bytes(2, "big")
+
+
+def echoes(client, data="hello") -> bool:
+    client.send(data)
+    return client.recv() == data
+
+
+def head(answer: bytes) -> str:
+    return answer.partition(b"\r\n")[0].decode()
+
+
+# ---- messages ----
+
+
+def test_echo_and_pages_side_by_side(served):
+    clients = [served.connect("/echo") for _ in range(5)]
+    for _ in range(3):
+        assert all(echoes(client) for client in clients)
+        assert served.page("GET", "/").text == "a page"
+    for client in clients:
+        client.close()
+
+
+def test_channels(served):
+    clients = [served.connect("/channel/one") for _ in range(3)]
+    other = served.connect("/channel/other")
+    assert [client.recv() for client in [*clients, other]] == ["subscribed"] * 4
+    clients[0].send("from a websocket")
+    assert [client.recv() for client in clients] == ["from a websocket"] * 3
+    assert served.page("POST", "/publish/one", "from a page").text == "3"
+    assert [client.recv() for client in clients] == ["from a page"] * 3
+    for client in [*clients, other]:
+        client.close()
+
+
+def test_a_mebibyte_both_ways(served):
+    client = served.connect("/echo")
+    assert echoes(client, "ä" * (1 << 19))
+    client.send_binary(bytes(range(256)) * (1 << 12))
+    assert client.recv() == bytes(range(256)) * (1 << 12)
+    client.close()
+
+
+def test_200_concurrent(served):
+    clients = [served.connect("/echo") for _ in range(200)]
+    for client in clients:
+        client.send("x" * 1000)
+    assert all(client.recv() == "x" * 1000 for client in clients)
+    for client in clients:
+        client.shutdown()
+
+
+def test_receive_with_a_timeout(served):
+    client = served.connect("/timeout")
+    assert client.recv() == "None True"
+    client.send("now")
+    assert client.recv() == "now"
+
+
+def test_ping_waits_for_the_pong(served):
+    assert served.connect("/ping").recv() == "True"
+
+
+def test_a_sender_waits_for_a_slow_reader(served):
+    client = served.connect("/flood")
+    time.sleep(0.3)  # 16 MiB do not fit into any buffer on the way
+    assert served.page("GET", "/").text == "a page"
+    for number in range(16):
+        assert client.recv() == bytes([number]) * (1 << 20)
+
+
+def test_a_deeply_nested_message_does_not_end_the_process(served):
+    pid = served.page("GET", "/pid").text
+    client = served.connect("/json")
+    client.send("[" * 200_000)
+    assert client.recv() in ("RecursionError", "JSONDecodeError")
+    assert served.page("GET", "/pid").text == pid
+
+
+# ---- the handshake ----
+
+
+@pytest.mark.parametrize("size", [1, 300, 3000])
+def test_bytes_that_come_with_the_request_are_not_lost(served, size):
+    data = b"x" * size
+    with served.socket() as connection:
+        request = served.upgrade("/echo")
+        # One packet, and one TLS record, so that the server reads past its request.
+        connection.sendall(request + wire.frame(1, data) + wire.frame(1, b"second"))
+        assert wire.read_head(connection).startswith("HTTP/1.1 101")
+        assert wire.read_frame(connection) == (0x81, data)
+        assert wire.read_frame(connection) == (0x81, b"second")
+        connection.sendall(wire.frame(1, b"third"))
+        assert wire.read_frame(connection) == (0x81, b"third")
+
+
+def test_the_handler_refuses(served):
+    assert served.refused("/401").status_code == 401
+    assert served.refused("/early-bug").status_code == 500
+
+
+def test_the_handler_redirects(served):
+    # The client follows redirects by itself, unless it may not.
+    answer = served.raw(served.upgrade("/redirect", "Connection: close\r\n"))
+    assert head(answer).startswith("HTTP/1.") and " 302 " in head(answer)
+    assert re.search(rb"location: /login\r\n", answer, re.IGNORECASE)
+
+
+def test_before_request_refuses(served):
+    error = served.refused("/echo", header={"X-Refuse": "yes"})
+    assert error.status_code == 403
+    assert b"refused before the request" in error.resp_body
+
+
+def test_a_refusal_sets_the_session_cookie(served):
+    error = served.refused("/session")
+    assert error.status_code == 403
+    assert "session=" in error.resp_headers["set-cookie"]
+
+
+def test_the_body_of_the_request_is_empty(served):
+    assert served.connect("/data").recv() == "b'' ImmutableMultiDict([])"
+
+
+def test_a_handshake_with_a_body_is_refused(served):
+    more = "Content-Length: 5\r\nConnection: close\r\n"
+    answer = served.raw(served.upgrade("/echo", more) + b"hello")
+    assert " 400 " in head(answer)
+    assert b"A WebSocket handshake has no body." in answer
+
+
+def test_an_upgrade_of_an_ordinary_page(served):
+    answer = served.raw(served.upgrade("/", "Connection: close\r\n"))
+    assert " 400 " in head(answer)
+    assert b"This URL is an ordinary page" in answer
+
+
+def test_an_upgrade_to_something_else_is_not_taken_up(served):
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nUpgrade: h2c\r\n"
+    request += "Connection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    answer = served.raw(request.encode())
+    assert " 200 " in head(answer)
+    assert answer.endswith(b"a page") or b"a page\r\n0\r\n" in answer
+
+
+def test_a_plain_request_of_a_websocket_url(served):
+    answer = served.page("GET", "/echo")
+    assert answer.status == 426
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_a_middleware_that_replaces_the_input(served):
+    """Where that hides the connection, an error that says so; else no harm."""
+    try:
+        client = served.connect("/echo", header={"X-Replace-Input": "yes"})
+    except websocket.WebSocketBadStatusException as error:
+        assert error.status_code == 501
+        assert b"A middleware has replaced wsgi.input by a _io.BytesIO" in error.resp_body
+    else:
+        assert echoes(client)
+        client.close()
+
+
+# ---- ends ----
+
+
+def test_an_exception_is_1011(served):
+    client = served.connect("/bug")
+    assert client.recv() == "before"
+    assert client.recv_data() == (8, INTERNAL_ERROR + b"internal error")
+    wait_for(lambda: "KeyError: 'a bug in the handler'" in served.log, what="the traceback")
+
+
+def test_what_the_log_says(served):
+    before = len(served.log)
+    clients = [served.connect("/echo") for _ in range(3)]
+    for client in clients:
+        assert echoes(client)
+        client.close()
+    for client in clients:
+        client.shutdown()
+
+    def new():
+        return re.sub(r"\x1b\[[\d;]*m", "", served.log[before:])
+
+    if served.kind.access is not None:
+        wait_for(lambda: len(re.findall(served.kind.access, new())) == 3, what="three lines with 101")
+    assert not re.search("traceback|error|exception|warning|broken|sigpipe", new(), re.IGNORECASE), (
+        new()
+    )
+
+
+def test_nothing_is_left_of_a_closed_connection(served):
+    """Descriptors, seen from the worker that a page is served by."""
+    from processes import descriptors
+
+    pid = int(served.page("GET", "/pid").text)
+    served.connect("/echo").close()
+    wait_for(lambda: served.page("GET", "/").status == 200)
+    time.sleep(0.2)
+    before = descriptors(pid)
+    clients = [served.connect("/echo") for _ in range(20)]
+    assert all(echoes(client) for client in clients)
+    assert served.refused("/401").status_code == 401
+    for client in clients:
+        client.close()
+        client.shutdown()
+    wait_for(lambda: descriptors(pid) <= before, what="the descriptors to be closed")
+
+
+@pytest.fixture(params=kinds.KINDS, ids=str)
+def fresh(request, serve):
+    """A server of its own, for tests that stop it."""
+    server = serve(request.param)
+    yield server
+    server.kill()
+
+
+def answer_close(client, codes):
+    """What a browser does."""
+    try:
+        while True:
+            opcode, data = client.recv_data()
+            if opcode == 8:
+                codes.append(data[:2])
+                client.send(data[:2], 8)
+                return
+    except (OSError, websocket.WebSocketException, ssl.SSLError):
+        codes.append(None)
+
+
+def test_the_server_stops(fresh):
+    """While handlers wait, sleep and publish: 1001 to all, and out."""
+    paths = ["/echo", "/echo", "/channel/a", "/sleep", "/busy/a", "/echo"]
+    clients = [fresh.connect(path) for path in paths]
+    assert echoes(clients[0])
+    for client, path in zip(clients, paths, strict=True):
+        if path != "/echo":
+            client.recv()
+    codes = []
+    threads = [threading.Thread(target=answer_close, args=(client, codes)) for client in clients]
+    for thread in threads:
+        thread.start()
+    begun = time.monotonic()
+    fresh.process.send_signal(signal.SIGTERM)
+    assert fresh.wait(15) == 0
+    # The sleeping handler gets WEBSOCKETS_CLOSE_TIMEOUT, 2 s; uWSGI looks every second.
+    assert time.monotonic() - begun < 7
+    for thread in threads:
+        thread.join()
+    assert codes == [GOING_AWAY] * len(clients)
+    assert "Traceback" not in fresh.log, fresh.log
+
+
+def test_a_server_that_hides_its_socket(serve):
+    server = serve(kinds.own("waitress"))
+    error = server.refused("/echo")
+    assert error.status_code == 501
+    assert b"waitress does not give it out" in error.resp_body
+    assert b"gunicorn" in error.resp_body and b"uWSGI" in error.resp_body
+    assert server.log.count("does not give it out") == 1
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5):
+        pass
