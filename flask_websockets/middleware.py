@@ -6,6 +6,7 @@ server gets its answer and its worker back; an accepted connection lives on with
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,9 @@ class Middleware:
         except servers.NoSocket as error:
             environ[NO_SOCKET_KEY] = str(error)  # for the view to say
             return self.wsgi_app(environ, start_response)
+        # There is no body, and what servers have here reads on into the websocket's bytes, or keeps
+        # its buffer for as long as the request lives.
+        environ["wsgi.input"] = io.BytesIO()
         if not self.runtime.enter_handler():
             return overloaded(start_response)
         started = False

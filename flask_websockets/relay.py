@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ._core import name_thread
 
-__all__ = ("Relay", "relay")
+__all__ = ("Connection", "Relay", "relay")
 
 #: Read at once, bytes.
 CHUNK = 64 * 1024
@@ -224,8 +224,8 @@ class Poll:
 
 
 class Relay:
-    """The relay of one process. :meth:`add` may be called from any thread; the rest is the relay
-    thread's own."""
+    """The relay of one process. :meth:`connect` and :meth:`start` may be called from any thread; the
+    rest is the relay thread's own."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -238,22 +238,24 @@ class Relay:
         self._poll.register(self._woken.fileno(), READABLE)
         original("_thread", "start_new_thread")(self.run, ())
 
-    def add(self, tls: TLS, fd: int, received: bytes) -> int:
-        """Relay a connection from now on.
+    def connect(self, tls: TLS, fd: int, received: bytes) -> tuple[Connection, int]:
+        """Prepare for a connection.
 
-        :param tls: the connection; it is closed at its end.
+        :param tls: the connection.
         :param fd: its descriptor.
         :param received: bytes that are decrypted already.
-        :returns: a descriptor of the plain side, which the caller owns.
+        :returns: what to start, and a descriptor of the plain side, which the caller owns.
         :raises OSError: when descriptors are used up.
         """
         engine, plain = (raw(end) for end in socket.socketpair())
         plain.setblocking(False)
-        self._new.append(Connection(tls, fd, plain, received))
+        return Connection(tls, fd, plain, received), engine.detach()
+
+    def start(self, connection: Connection) -> None:
+        """Relay it from now on, until it is at its end and closed."""
+        self._new.append(connection)
         with contextlib.suppress(BlockingIOError):  # full: it is awake already
             self._wake.send(b"x")
-        descriptor: int = engine.detach()
-        return descriptor
 
     def run(self) -> None:
         name_thread("fws-tls")

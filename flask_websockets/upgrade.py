@@ -161,6 +161,7 @@ class Upgrade:
         except BaseException:
             socket.give_back(fd)
             raise
+        socket.keep()
 
     def answer(self, outcome: Refused | BaseException) -> None:
         """The application has answered with plain HTTP, or has failed before it accepted."""

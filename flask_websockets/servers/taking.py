@@ -62,7 +62,7 @@ class ServerSocket:
 
     def __init__(self, server: Any, read_ahead: Callable[[], bytes]) -> None:
         self._server = server
-        self._read_ahead = read_ahead
+        self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
         self._far_end: socket.socket | None = None
 
@@ -73,13 +73,15 @@ class ServerSocket:
         :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
             server then still has its socket.
         """
+        assert self._read_ahead is not None  # taken once, and before the server has answered
         if tls.is_tls(self._server):
             self._taken = tls.Taken(self._server)
             try:
                 received = self._read_ahead()
-                return self._taken.relay(received), b""
+                return self._taken.connect(received), b""
             except BaseException:
                 self._taken.give_back()
+                self._taken = None
                 raise
         fd = self._server if isinstance(self._server, int) else self._server.fileno()
         ours = os.dup(fd)
@@ -102,8 +104,13 @@ class ServerSocket:
             raise
         return ours, received
 
+    def keep(self) -> None:
+        """The engine has it."""
+        if self._taken is not None:
+            self._taken.start()
+
     def give_back(self, fd: int) -> None:
-        """The engine could not have it: the server answers after all.
+        """Instead of keep(): the engine could not have it, and the server answers after all.
 
         :param fd: what take() returned; it is closed.
         """
@@ -116,7 +123,8 @@ class ServerSocket:
         self.finished()
 
     def finished(self) -> None:
-        """The server has written its answer: there is nothing more to be swallowed."""
+        """The server has written its answer: there is nothing more to be swallowed, or to be read."""
+        self._server = self._read_ahead = None
         if self._far_end is not None:
             self._far_end.close()
             self._far_end = None

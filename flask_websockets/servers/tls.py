@@ -7,12 +7,13 @@ server keeps its socket object, which from then on is a dead one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
 from typing import Any
 
-from ..relay import relay
+from ..relay import Connection, relay
 
 __all__ = ("Taken", "is_tls")
 
@@ -33,37 +34,48 @@ class Taken:
         self._server = server
         self._class: type[Any] = type(server)
         self._timeout = server.gettimeout()
+        self._connection: Connection | None = None
         self.ssl = server._sslobj
         #: gevent has the real socket below its own.
         self.below = getattr(server, "_sock", None)
         near, far = socket.socketpair()
         far.close()
-        if self.below is not None:
-            server._sock = near._sock if hasattr(near, "_sock") else near
-        server.settimeout(0.0)
         #: Whatever asks for the server's descriptor, to wait for it, gets one that is at its end.
         self.near = near
+        server.settimeout(0.0)
+        with contextlib.suppress(OSError):  # as the engine does with a descriptor of its own
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.below is not None:
+            server._sock = near._sock if hasattr(near, "_sock") else near
         server.__class__ = dead_class(self._class)  # type: ignore[arg-type]
         server._taken = self
 
-    def relay(self, received: bytes) -> int:
-        """Have the relay speak TLS for it.
+    def connect(self, received: bytes) -> int:
+        """Connect it to the relay, which does not begin yet.
 
         :param received: what the server had read already; it comes first.
         :returns: a descriptor for the engine, which the caller owns.
         :raises OSError: when descriptors are used up.
         """
         fd = self._class.fileno(self._server) if self.below is None else self.below.fileno()
-        return relay().add(self, fd, received)
+        self._connection, engine = relay().connect(self, fd, received)
+        return engine
+
+    def start(self) -> None:
+        """The relay begins: from here on the connection is its own."""
+        assert self._connection is not None
+        relay().start(self._connection)
 
     def give_back(self) -> None:
-        """The server has its socket again. Not after relay() has returned."""
+        """The server has its socket again; instead of start()."""
         self._server.__class__ = self._class
         if self.below is not None:
             self._server._sock = self.below
         self._server.settimeout(self._timeout)
         del self._server._taken
         self.near.close()
+        if self._connection is not None:
+            self._connection.plain.close()
 
     def close(self) -> None:
         """Called by the relay, at the end: close the connection itself."""

@@ -26,9 +26,13 @@ def werkzeug(threaded):
 
 
 def gevent():
+    from gevent import ssl
     from gevent.pywsgi import WSGIServer
 
-    options = dict(zip(("certfile", "keyfile"), CERTIFICATE, strict=False))
+    options = {}
+    if CERTIFICATE:
+        options["ssl_context"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        options["ssl_context"].load_cert_chain(*CERTIFICATE)
     WSGIServer(("127.0.0.1", PORT), app, **options).serve_forever()
 
 

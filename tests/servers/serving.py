@@ -72,13 +72,13 @@ class Served(Program):
             self.connect(path, **options)
         return error.value
 
-    def raw(self, request: bytes) -> bytes:
-        """Send a raw request, and read the whole answer."""
+    def raw(self, request: bytes) -> http.client.HTTPResponse:
+        """Send a raw request, and read the answer."""
         with self.socket() as connection:
             connection.sendall(request)
-            answer = b""
-            while more := connection.recv(65536):
-                answer += more
+            answer = http.client.HTTPResponse(connection, method="GET")
+            answer.begin()
+            answer.text = answer.read().decode()  # type: ignore[attr-defined]
             return answer
 
     def upgrade(self, path: str, more: str = "") -> bytes:

@@ -24,10 +24,6 @@ def echoes(client, data="hello") -> bool:
     return client.recv() == data
 
 
-def head(answer: bytes) -> str:
-    return answer.partition(b"\r\n")[0].decode()
-
-
 # ---- messages ----
 
 
@@ -119,10 +115,10 @@ def test_the_handler_refuses(served):
 
 
 def test_the_handler_redirects(served):
-    # The client follows redirects by itself, unless it may not.
-    answer = served.raw(served.upgrade("/redirect", "Connection: close\r\n"))
-    assert head(answer).startswith("HTTP/1.") and " 302 " in head(answer)
-    assert re.search(rb"location: /login\r\n", answer, re.IGNORECASE)
+    # By hand: the client would follow it.
+    answer = served.raw(served.upgrade("/redirect"))
+    assert answer.status == 302
+    assert answer.headers["Location"] == "/login"
 
 
 def test_before_request_refuses(served):
@@ -142,24 +138,23 @@ def test_the_body_of_the_request_is_empty(served):
 
 
 def test_a_handshake_with_a_body_is_refused(served):
-    more = "Content-Length: 5\r\nConnection: close\r\n"
-    answer = served.raw(served.upgrade("/echo", more) + b"hello")
-    assert " 400 " in head(answer)
-    assert b"A WebSocket handshake has no body." in answer
+    answer = served.raw(served.upgrade("/echo", "Content-Length: 5\r\n") + b"hello")
+    assert answer.status == 400
+    assert answer.text == "A WebSocket handshake has no body.\n"
 
 
 def test_an_upgrade_of_an_ordinary_page(served):
-    answer = served.raw(served.upgrade("/", "Connection: close\r\n"))
-    assert " 400 " in head(answer)
-    assert b"This URL is an ordinary page" in answer
+    answer = served.raw(served.upgrade("/"))
+    assert answer.status == 400
+    assert "This URL is an ordinary page" in answer.text
 
 
 def test_an_upgrade_to_something_else_is_not_taken_up(served):
     request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nUpgrade: h2c\r\n"
-    request += "Connection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    request += "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
     answer = served.raw(request.encode())
-    assert " 200 " in head(answer)
-    assert answer.endswith(b"a page") or b"a page\r\n0\r\n" in answer
+    assert answer.status == 200
+    assert answer.text == "a page"
 
 
 def test_a_plain_request_of_a_websocket_url(served):
@@ -250,12 +245,15 @@ def answer_close(client, codes):
 
 def test_the_server_stops(fresh):
     """While handlers wait, sleep and publish: 1001 to all, and out."""
-    paths = ["/echo", "/echo", "/channel/a", "/sleep", "/busy/a", "/echo"]
+    paths = ["/echo", "/echo", "/channel/a", "/echo"]
+    if fresh.kind.sleeps:
+        paths += ["/sleep", "/busy/a"]
     clients = [fresh.connect(path) for path in paths]
     assert echoes(clients[0])
     for client, path in zip(clients, paths, strict=True):
         if path != "/echo":
             client.recv()
+    before = len(fresh.log)
     codes = []
     threads = [threading.Thread(target=answer_close, args=(client, codes)) for client in clients]
     for thread in threads:
@@ -268,7 +266,7 @@ def test_the_server_stops(fresh):
     for thread in threads:
         thread.join()
     assert codes == [GOING_AWAY] * len(clients)
-    assert "Traceback" not in fresh.log, fresh.log
+    assert "Traceback" not in fresh.log[before:], fresh.log
 
 
 def test_a_server_that_hides_its_socket(serve):
