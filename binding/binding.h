@@ -12,6 +12,7 @@
 #include <structmember.h> /* T_PYSSIZET: its new name came with Python 3.12 */
 
 #include "../core/engine/engine.h"
+#include "../core/engine/gate.h"
 #include "../core/engine/websocket.h"
 
 typedef struct {
@@ -23,6 +24,7 @@ typedef struct {
     PyObject *connection_closed; /* flask_websockets.errors.ConnectionClosed */
     PyObject *open_name;         /* "_open", "_load_json": interned */
     PyObject *load_json_name;
+    fws_gate gate; /* see waiting.c */
 } fws_module_state;
 
 typedef struct {

@@ -411,6 +411,7 @@ static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
 {
     engine_object *self = (engine_object *)object;
     fws_engine_after_fork(self->core);
+    fws_gate_init(&self->state->gate); /* a thread of the parent may have held it */
     Py_RETURN_NONE;
 }
 

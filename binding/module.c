@@ -62,6 +62,7 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
+    fws_gate_init(&state->gate);
     PyObject *errors = PyImport_ImportModule("flask_websockets.errors");
     if (errors == NULL)
         return -1;

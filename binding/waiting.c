@@ -43,12 +43,26 @@ static bool is_over(fws_ns deadline)
 
 /* ---- receiving ---- */
 
+/* Threads that wait for the GIL wake every few milliseconds to ask for it; when thousands of
+ * handlers wake at once, as for a publish or the end of the server, that is all that the process
+ * would do. So one of them at a time waits for the GIL, and the others sleep at the gate before it.
+ * Nobody waits at the gate with the GIL held. */
+static void restore_thread(fws_module_state *state, PyThreadState *thread)
+{
+    fws_gate_enter(&state->gate);
+    PyEval_RestoreThread(thread);
+    fws_gate_leave(&state->gate);
+}
+
 static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_message *message)
 {
     fws_status status;
     do {
-        Py_BEGIN_ALLOW_THREADS status = fws_websocket_receive_wait(self->core, deadline, message);
-        Py_END_ALLOW_THREADS if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0) return -1;
+        PyThreadState *thread = PyEval_SaveThread();
+        status = fws_websocket_receive_wait(self->core, deadline, message);
+        restore_thread(self->state, thread);
+        if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
+            return -1;
     } while (status == FWS_INTERRUPTED);
     return (int)status;
 }

@@ -1,0 +1,35 @@
+/* A lock for threads that wake by the hundred and each need the same thing for a moment.
+ *
+ * Whoever comes while it is free goes in, also before threads that sleep at it: it runs already,
+ * and to let it run on is cheaper than to wake another. But nobody sleeps for longer than
+ * FWS_GATE_PATIENCE (and one turn of each who has slept as long): then it is handed over in the
+ * order of arrival.
+ *
+ * Threads: enter and leave from any, leave from the one that is inside. Not to be copied.
+ */
+#ifndef FWS_ENGINE_GATE_H
+#define FWS_ENGINE_GATE_H
+
+#include "clock.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#define FWS_GATE_PATIENCE (20 * FWS_NS_PER_MS)
+
+typedef struct fws_gate_sleeper fws_gate_sleeper;
+
+typedef struct {
+    pthread_mutex_t lock; /* protects all fields, and the sleepers */
+    bool taken;
+    bool calling; /* the first sleeper is called, and has not come yet */
+    fws_gate_sleeper *first, **last;
+} fws_gate;
+
+/* Also in a forked child, where nobody is inside or asleep. */
+void fws_gate_init(fws_gate *gate);
+
+void fws_gate_enter(fws_gate *gate);
+void fws_gate_leave(fws_gate *gate);
+
+#endif
