@@ -10,10 +10,12 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.exceptions import HTTPException
+
 from . import handlers, servers
 from ._core import list_contains
 from .handshake import has_body
-from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, Refused, Upgrade
+from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -35,7 +37,7 @@ class Middleware:
         self.runtime = runtime
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if not is_upgrade(environ):
+        if not is_upgrade(environ) or not self.is_ours(environ):
             return self.wsgi_app(environ, start_response)
         try:
             socket = servers.find(environ)
@@ -71,6 +73,19 @@ class Middleware:
             return refused.body
         start_response("101 Switching Protocols", [])
         return Swallowed(upgrade)
+
+    def is_ours(self, environ: dict[str, Any]) -> bool:
+        """Does the URL lead to a view of this extension? Others keep the server's thread and socket:
+        pages that are asked for an upgrade, and the websockets of other extensions."""
+        app = self.runtime.app
+        try:
+            adapter = app.create_url_adapter(app.request_class(environ))
+            if adapter is None:
+                return False
+            rule, _ = adapter.match(return_rule=True)
+        except HTTPException:  # among them redirects
+            return False
+        return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, False)
 
     def run(self, environ: dict[str, Any], upgrade: Upgrade) -> None:
         """The handler: the application, from before_request to teardown."""

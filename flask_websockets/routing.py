@@ -16,7 +16,7 @@ from . import handshake
 from ._core import list_contains
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
-from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, Upgrade
+from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Upgrade
 from .websocket import WebSocket
 
 __all__ = ("answer_mismatch", "check_handler", "check_rule_options", "make_view")
@@ -64,6 +64,7 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         finally:
             runtime.discard(ws)
 
+    setattr(view, VIEW_MARK, True)
     return view
 
 
@@ -96,8 +97,8 @@ def run_handler(
 def no_socket() -> Response:
     """501, when the connection cannot be taken over from the server."""
     text = request.environ.get(NO_SOCKET_KEY) or (
-        "This request has not come through app.wsgi_app as WebSockets(app) left it. Wrap app.wsgi_app, "
-        "not what was there before, and keep the WSGI environment."
+        "This request has not come through app.wsgi_app as WebSockets(app) left it, or its path was "
+        "changed on the way. Wrap app.wsgi_app after WebSockets(app), and keep what it finds there."
     )
     current_app.logger.error(text)
     return Response(text + "\n", status=501, mimetype="text/plain")

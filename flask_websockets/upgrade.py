@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from flask import Request
 from werkzeug.exceptions import ServiceUnavailable
 
+from . import servers
 from ._core import Engine
 from .config import Config, DeflateParameters
 from .errors import ConnectionClosed
-from .handlers import Handlers
+from .handlers import Condition, Handlers
 from .handshake import (
     accept_response,
     choose_compression,
@@ -27,12 +28,35 @@ from .servers import ServerSocket
 if TYPE_CHECKING:
     from .websocket import WebSocket
 
-__all__ = ("ENVIRON_KEY", "NO_SOCKET_KEY", "Refused", "Upgrade")
+__all__ = ("ENVIRON_KEY", "NO_SOCKET_KEY", "VIEW_MARK", "Refused", "Upgrade")
 
 #: Where the WSGI environment carries the Upgrade of its request.
 ENVIRON_KEY = "flask_websockets.upgrade"
 #: Where it carries the reason that there is none.
 NO_SOCKET_KEY = "flask_websockets.no_socket"
+
+
+#: The attribute of a view function that says that it is one of this extension.
+VIEW_MARK = "_flask_websockets_view"
+
+
+class Settled:
+    """In place of the condition of an upgrade that was accepted: nothing changes any more."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def wait(self, timeout: float | None = None) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    def notify_all(self) -> None:
+        pass
+
+
+SETTLED = Settled()
 
 
 class Refused:
@@ -87,7 +111,7 @@ class Upgrade:
         self._handlers = handlers
         self._socket: ServerSocket | None = socket
         self._config = config
-        self._changed = handlers.condition()
+        self._changed: Condition = handlers.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
         self._accepted = False
@@ -162,12 +186,16 @@ class Upgrade:
             socket.give_back(fd)
             raise
         socket.keep()
+        assert self._request is not None
+        for key in servers.SOCKET_KEYS:  # what is gone, and would keep the server's buffers
+            self._request.environ.pop(key, None)
 
     def answer(self, outcome: Refused | BaseException) -> None:
         """The application has answered with plain HTTP, or has failed before it accepted."""
         with self._changed:
-            self._outcome = outcome
-            self._changed.notify_all()
+            if not self._accepted:
+                self._outcome = outcome
+                self._changed.notify_all()
 
     # ---- the server's thread ----
 
@@ -207,3 +235,4 @@ class Upgrade:
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.finished()
+        self._changed = SETTLED  # a condition takes more memory than the rest of this object

@@ -13,7 +13,7 @@ from typing import Any
 from . import cheroot, eventlet, gevent, gunicorn, uwsgi, werkzeug
 from .taking import NoSocket, ServerSocket
 
-__all__ = ("NAMES", "NoSocket", "ServerSocket", "find", "protocol")
+__all__ = ("NAMES", "SOCKET_KEYS", "NoSocket", "ServerSocket", "find", "protocol")
 
 ADAPTERS: tuple[Callable[[dict[str, Any]], ServerSocket | None], ...] = (
     gunicorn.find,
@@ -22,6 +22,16 @@ ADAPTERS: tuple[Callable[[dict[str, Any]], ServerSocket | None], ...] = (
     uwsgi.find,
     eventlet.find,
     cheroot.find,
+)
+
+#: What servers put into the environment that leads to the connection.
+SOCKET_KEYS = (
+    "werkzeug.socket",
+    "gunicorn.socket",
+    "gunicorn.sock",
+    "wsgi.early_hints",
+    "eventlet.input",
+    "eventlet.set_idle",
 )
 
 #: For the message to someone whose server hides its socket.
