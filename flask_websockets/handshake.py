@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from flask import Request, Response
 
@@ -20,7 +19,6 @@ __all__ = (
     "accept_response",
     "choose_compression",
     "choose_subprotocol",
-    "has_body",
     "refusal",
     "requested_subprotocols",
 )
@@ -64,8 +62,6 @@ def refusal(request: Request, config: Config) -> Response | None:
         return answer(405, "A WebSocket handshake is a GET request.\n", Allow="GET")
     if not list_contains(headers.get("Upgrade", ""), "websocket"):
         return plain_request()
-    if has_body(request.environ):
-        return answer(400, "A WebSocket handshake has no body.\n")
     if protocol(request.environ) in ("HTTP/1.0", "HTTP/0.9"):
         return answer(
             400,
@@ -98,11 +94,6 @@ def refusal(request: Request, config: Config) -> Response | None:
             "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",
         )
     return None
-
-
-def has_body(environ: Mapping[str, Any]) -> bool:
-    """Is there anything between the head of the request and what follows it on the connection?"""
-    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def requested_subprotocols(request: Request) -> list[str]:

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 
 from . import handlers, servers
 from ._core import list_contains
-from .handshake import has_body
 from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Middleware:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if not is_upgrade(environ) or not self.is_ours(environ):
             return self.wsgi_app(environ, start_response)
+        if has_body(environ):  # before anybody waits for it
+            return answer(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
         try:
             socket = servers.find(environ)
         except servers.NoSocket as error:
@@ -131,21 +132,24 @@ class Swallowed:
 def is_upgrade(environ: dict[str, Any]) -> bool:
     """Is this a request whose connection a websocket view might want? Not all of the rules: what is
     wrong with a handshake, the view says."""
-    return (
-        environ.get("REQUEST_METHOD") == "GET"
-        and list_contains(environ.get("HTTP_UPGRADE", ""), "websocket")
-        and not has_body(environ)
+    return environ.get("REQUEST_METHOD") == "GET" and list_contains(
+        environ.get("HTTP_UPGRADE", ""), "websocket"
     )
+
+
+def has_body(environ: dict[str, Any]) -> bool:
+    """Is there anything between the head of the request and what follows it on the connection?"""
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def overloaded(start_response: Any) -> list[bytes]:
-    body = b"Too many WebSocket handlers are running; try again later.\n"
-    start_response(
-        "503 Service Unavailable",
-        [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Retry-After", "5"),
-        ],
-    )
+    text = "Too many WebSocket handlers are running; try again later."
+    return answer(start_response, "503 Service Unavailable", text, ("Retry-After", "5"))
+
+
+def answer(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
+    """Plain HTTP, without the application."""
+    body = text.encode() + b"\n"
+    fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, [*fields, *headers])
     return [body]

@@ -328,18 +328,81 @@ def test_a_refused_websocket_cannot_be_used_afterwards(application):
         kept[0].send("x")
 
 
-def test_a_broken_body_behind_the_handshake_is_an_http_error_and_leaks_nothing(application, caplog):
+def refused_20_times(server, text, status):
+    server.request(text)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        assert split(server.request(text))[0] == status
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_handshake_with_a_body_is_refused_and_leaks_nothing(server, body):
+    name, value = body.split(": ")
+    text = handshake(**{name.replace("-", "_"): value}) + "hello\n"
+    assert split(server.request(text))[2] == "A WebSocket handshake has no body.\n"
+    refused_20_times(server, text, 400)
+
+
+def test_a_connection_that_cannot_be_taken_over_leaks_nothing(application, caplog, monkeypatch):
     @application.route("/ws")
     def ws_(ws):
         ws.send("hello")
 
+    def broken(reader):
+        raise OSError(errno.EIO, "Input/output error")
+
     server = application.serve()
-    text = handshake(Transfer_Encoding="chunked") + "no chunk\n"
-    server.request(text)
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
-        assert split(server.request(text))[0] == 500
-    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    with monkeypatch.context() as patch:
+        patch.setattr("flask_websockets.servers.taking.Reader.read_ahead", broken)
+        refused_20_times(server, handshake(), 500)
+    assert server.connect("/ws").recv() == "hello"
+
+
+def test_websockets_of_other_extensions_stay_with_the_server(application):
+    """Their views find the server's socket, and run where the server has called them."""
+    threads = []
+
+    @application.route("/ws")
+    def ws_(ws):
+        ws.send("ours")
+
+    @application.app.route("/theirs", websocket=True)
+    def theirs():
+        threads.append(threading.current_thread())
+        server_socket = flask.request.environ["werkzeug.socket"]
+        server_socket.sendall(b"HTTP/1.1 101 Their own\r\n\r\n")
+        return ""
+
+    @application.app.before_request
+    def note_thread():
+        threads.append(threading.current_thread())
+
+    server = application.serve()
+    answer = server.request(handshake("GET /theirs HTTP/1.1"))
+    assert answer.startswith(b"HTTP/1.1 101 Their own")
+    assert len(set(threads)) == 1
+    assert not threads[0].name.startswith("ws ")
+    assert server.connect("/ws").recv() == "ours"
+    assert threads[-1].name == "ws /ws 127.0.0.1"
+
+
+def test_a_path_that_was_changed_before_our_middleware_says_so(application, caplog):
+    @application.route("/ws")
+    def ws_(ws):
+        pass
+
+    inner = application.app.extensions["flask_websockets"].app.wsgi_app.wsgi_app
+
+    def rewriting(environ, start_response):
+        environ["PATH_INFO"] = "/ws"
+        return inner(environ, start_response)
+
+    application.app.wsgi_app.wsgi_app = rewriting
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        application.serve().connect("/elsewhere")
+    assert refused.value.status_code == 501
+    assert b"its path was changed on the way" in refused.value.resp_body
 
 
 def expect_503_without_descriptors(server, monkeypatch):
