@@ -30,7 +30,7 @@ lint: $(VENV)/tests-installed
 # ---- the long forms ----
 
 soak: $(VENV)/tests-installed
-	FWS_SOAK_ROUNDS=200000 FWS_HOSTILE_SECONDS=1800 $(BIN)/pytest -s -o timeout=7200 tests/soak
+	FWS_SOAK_ROUNDS=200000 FWS_HOSTILE_SECONDS=1800 FWS_RELOADS=100 $(BIN)/pytest -s -o timeout=7200 tests/soak tests/servers/test_gunicorn.py
 
 compliance: $(VENV)/tests-installed
 	$(BIN)/python tests/compliance/autobahn.py
