@@ -95,7 +95,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
         return;
     fws_hub_forget(&websocket->engine->hub, websocket);
     websocket->adopt_at = 0;
-    websocket->ping_at = 0;
+    websocket->ping_at = websocket->pong_by = 0;
     if (websocket->pollers > 0)
         fws_wakeup_ring(&websocket->wakeup);
     fws_websocket_notify(websocket);

@@ -67,7 +67,6 @@ struct fws_websocket {
     uint8_t watched;    /* what the loop watches */
     bool flush_queued;  /* in the engine's flush list */
     bool more_expected; /* the last recv filled its buffer */
-    bool pong_due;      /* the engine's own ping is unanswered */
     uint16_t close_code;
     uint8_t close_reason_size;
     char *close_reason; /* malloc'd; not NUL-terminated */
@@ -81,6 +80,7 @@ struct fws_websocket {
     fws_ns heard_at; /* when bytes last came; 0: not since the engine's own ping */
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
+    fws_ns pong_by; /* bytes must have come since the engine's own ping */
     fws_ns end_at;
     fws_ns stall_at; /* the peer must have taken something of the outbox by then */
     fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */

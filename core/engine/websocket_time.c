@@ -26,6 +26,8 @@ void fws_websocket_schedule(fws_websocket *websocket)
         include(&earliest, round_up(websocket->adopt_at, ADOPT_GRID));
     if (websocket->ping_at != 0)
         include(&earliest, round_up(websocket->ping_at, PING_GRID));
+    if (websocket->pong_by != 0)
+        include(&earliest, round_up(websocket->pong_by, PING_GRID));
     if (websocket->stall_at != 0)
         include(&earliest, round_up(websocket->stall_at, PING_GRID));
     include(&earliest, websocket->end_at);
@@ -45,33 +47,25 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
         return;
     }
-    /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message. */
-    websocket->heard_at = 0;
-    websocket->pong_due = config->ping_timeout > 0;
-    websocket->ping_at = now + (websocket->pong_due ? config->ping_timeout : config->ping_interval);
+    websocket->ping_at = now + config->ping_interval;
+    /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message.
+     * While an earlier ping is unanswered, its time runs on. */
+    bool unanswered = websocket->pong_by != 0 && websocket->heard_at == 0;
+    if (config->ping_timeout > 0 && !unanswered) {
+        websocket->heard_at = 0;
+        websocket->pong_by = now + config->ping_timeout;
+    }
     fws_websocket_flush(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
 }
 
-static void keep_alive(fws_websocket *websocket, fws_ns now)
+static void check_pong(fws_websocket *websocket)
 {
-    const fws_engine_config *config = &websocket->engine->config;
-    if (!websocket->pong_due) {
-        send_ping(websocket, now);
-        return;
-    }
     bool nobody_reads = !websocket->adopted && websocket->pollers == 0;
-    if (websocket->heard_at == 0 && !nobody_reads) {
+    websocket->pong_by = 0;
+    if (websocket->heard_at == 0 && !nobody_reads)
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "ping timeout");
-        return;
-    }
-    websocket->pong_due = false;
-    fws_ns rest = config->ping_interval - config->ping_timeout;
-    if (rest > 0)
-        websocket->ping_at = now + rest;
-    else
-        send_ping(websocket, now);
 }
 
 void fws_websocket_on_timer(fws_websocket *websocket)
@@ -91,8 +85,10 @@ void fws_websocket_on_timer(fws_websocket *websocket)
         websocket->adopt_at = 0;
         fws_websocket_adopt(websocket);
     }
+    if (websocket->state == FWS_STATE_OPEN && websocket->pong_by != 0 && now >= websocket->pong_by)
+        check_pong(websocket);
     if (websocket->state == FWS_STATE_OPEN && websocket->ping_at != 0 && now >= websocket->ping_at)
-        keep_alive(websocket, now);
+        send_ping(websocket, now);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_schedule(websocket);
     fws_websocket_unlock(websocket);

@@ -178,6 +178,20 @@ static void test_a_missing_pong_is_1011(void **state)
     stop(state);
 }
 
+static void test_pings_come_at_their_interval_also_when_the_timeout_is_longer(void **state)
+{
+    (void)state;
+    fws_engine_config config = default_config;
+    config.ping_interval = 200 * FWS_NS_PER_MS;
+    config.ping_timeout = 1000 * FWS_NS_PER_MS;
+    start_with(&config, true);
+    /* The first is not answered, and its time runs on while others are sent. */
+    for (int i = 0; i < 4; i++)
+        expect_bytes(&p, "\x89\x00", 2);
+    expect_closed(p.server, 1011);
+    stop(state);
+}
+
 static void test_a_peer_that_answers_pings_stays(void **state)
 {
     (void)state;
@@ -257,6 +271,7 @@ int main(void)
         BARE(test_a_broken_protocol_is_said_so_and_ended),
         cmocka_unit_test(test_a_peer_that_never_answers_a_close_is_cut_off),
         cmocka_unit_test(test_a_missing_pong_is_1011),
+        cmocka_unit_test(test_pings_come_at_their_interval_also_when_the_timeout_is_longer),
         cmocka_unit_test(test_a_peer_that_answers_pings_stays),
         BARE(test_a_close_overtakes_nothing_but_a_failure_overtakes_what_waits),
         BARE(test_a_sender_that_waits_for_room_wakes_at_the_end),
