@@ -72,6 +72,7 @@ class Middleware:
         if refused is not None:
             start_response(refused.status, refused.headers)
             return refused.body
+        upgrade.close_server_side(start_response)
         start_response("101 Switching Protocols", [])
         return Swallowed(upgrade)
 
@@ -111,7 +112,8 @@ class Middleware:
             # it, the view has logged.
             upgrade.answer(error)
         else:
-            upgrade.answer(Refused(answer[0], answer[1], body))
+            if answer:  # else: it was accepted
+                upgrade.answer(Refused(answer[0], answer[1], body))
         finally:
             self.runtime.leave_handler()
 

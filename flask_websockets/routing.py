@@ -68,6 +68,14 @@ def make_view(handler: Handler) -> Callable[..., Any]:
     return view
 
 
+class Ended(Response):
+    """What the view returns in the end, for the after_request functions to see: the answer has been
+    sent long since."""
+
+    def __call__(self, environ: Any, start_response: Any) -> tuple[bytes, ...]:
+        return ()
+
+
 def run_handler(
     handler: Handler, ws: WebSocket, upgrade: Upgrade, args: tuple[Any, ...], values: dict[str, Any]
 ) -> Any:
@@ -91,7 +99,7 @@ def run_handler(
         if not upgrade.leave() and result is not None:
             return result
         ws.close(1000)
-    return Response(status=101)
+    return Ended(status=101)
 
 
 def no_socket() -> Response:

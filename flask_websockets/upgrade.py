@@ -230,6 +230,11 @@ class Upgrade:
                 raise self._outcome
             return self._outcome
 
+    def close_server_side(self, start_response: object) -> None:
+        """Before the server's answer: the server need not wait for another request."""
+        if self._socket is not None:
+            self._socket.close_server_side(start_response)
+
     def finished(self) -> None:
         """The server has written the answer that nobody reads: its socket is of no more use."""
         socket, self._socket = self._socket, None

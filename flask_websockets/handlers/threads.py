@@ -16,34 +16,96 @@ __all__ = ("STACK_SIZE", "THREADS")
 #: ends the process in ``json.loads`` at 1 MiB.
 STACK_SIZE = 4 * 1024 * 1024
 
+#: A thread whose handler has ended waits for another one, so long (seconds), and so many at once.
+IDLE_TIME = 5.0
+IDLE_MAX = 32
+
+Run = Callable[[], None]
+
+
+class Worker:
+    """A thread that runs one handler, and others after it if there are any soon.
+
+    It is a daemon, so that the interpreter's end does not wait for handlers beyond
+    ``WEBSOCKETS_CLOSE_TIMEOUT``.
+    """
+
+    def __init__(self, owner: Threads, run: Run, name: str) -> None:
+        self._owner = owner
+        self._next: tuple[Run, str] | None = (run, name)
+        self._given = threading.Lock()
+        self._given.acquire()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def give(self, run: Run, name: str) -> None:
+        """To an idle one: the next handler."""
+        self._next = (run, name)
+        self._given.release()
+
+    def _run(self) -> None:
+        be_patient()
+        while self._next is not None:
+            (run, name), self._next = self._next, None
+            self.thread.name = name
+            name_thread(name)
+            run()
+            del run  # and what it holds
+            if not self._owner.is_wanted(self):
+                return
+            name_thread("ws idle")
+            if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.is_leaving(self):
+                self._given.acquire()  # it was given something at the last moment
+
 
 class Threads:
-    """Each handler has a thread of its own, a daemon, so that the interpreter's end does not wait for
-    handlers beyond ``WEBSOCKETS_CLOSE_TIMEOUT``."""
+    """Each handler has a thread of its own."""
 
     notifier = None
     wait = None
 
     def __init__(self) -> None:
-        self._stack_size = threading.Lock()
+        self.after_fork()
+        os.register_at_fork(after_in_child=self.after_fork)
 
-    def start(self, run: Callable[[], None], name: str) -> None:
-        def thread() -> None:
-            name_thread(name)
-            be_patient()
-            run()
+    def after_fork(self) -> None:
+        """No thread of the parent is here."""
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
 
-        starting = threading.Thread(target=thread, name=name, daemon=True)
+    def start(self, run: Run, name: str) -> None:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is not None:
+            worker.give(run, name)
+            return
+        worker = Worker(self, run, name)
         # The size is the process's. A thread that somebody else starts at this moment gets it too,
         # which is no harm; one that the application has set stands.
-        with self._stack_size:
+        with self._lock:
             before = threading.stack_size()
             if before == 0:
                 threading.stack_size(STACK_SIZE)
             try:
-                starting.start()
+                worker.thread.start()
             finally:
                 threading.stack_size(before)
+
+    def is_wanted(self, worker: Worker) -> bool:
+        """Called by a worker that has nothing to do: may it wait for something?"""
+        with self._lock:
+            if len(self._idle) >= IDLE_MAX:
+                return False
+            self._idle.append(worker)
+            return True
+
+    def is_leaving(self, worker: Worker) -> bool:
+        """Called by a worker that has waited long enough: false when it has just been given
+        something."""
+        with self._lock:
+            if worker not in self._idle:
+                return False
+            self._idle.remove(worker)
+            return True
 
     condition = staticmethod(threading.Condition)
 

@@ -104,6 +104,16 @@ class ServerSocket:
             raise
         return ours, received
 
+    def close_server_side(self, start_response: object) -> None:
+        """Tell the server not to keep its end of the connection, where there is a way to do so.
+
+        :param start_response: the server's, which in gunicorn is a method of its response. It cannot
+            be told by a header: a Connection header is not for applications to set.
+        """
+        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+        if callable(force_close):
+            force_close()
+
     def keep(self) -> None:
         """The engine has it."""
         if self._taken is not None:

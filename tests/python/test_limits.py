@@ -15,6 +15,7 @@ from conftest import wait_for
 
 from flask_websockets import ConnectionClosed
 from flask_websockets.addresses import Addresses
+from flask_websockets.handlers.threads import THREADS
 
 
 def echo_on(application, **settings):
@@ -323,6 +324,7 @@ def test_no_thread_to_be_had_is_503(application, monkeypatch):
     start = threading.Thread.start
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(THREADS, "_idle", [])
         assert refused(server)[0] == 503
     with wire.connect(server.port, "/ws"):
         pass
