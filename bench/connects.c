@@ -1,9 +1,10 @@
 /* How fast a server takes up connections: connect, handshake, one echo, closing handshake, again.
  *
- *     connects PORT PATH AT_ONCE WARM_UP_S SECONDS
+ *     connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS
  *
- * AT_ONCE threads do so one connection after the other. Prints one line of JSON: connections per
- * second, and how busy this program was itself. Exits with 1, and says so, at any other answer.
+ * AT_ONCE threads do so one connection after the other, and stay for STAY_S after the echo. Prints
+ * one line of JSON: connections per second, and how busy this program was itself. Exits with 1, and
+ * says so, at any other answer.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +27,7 @@
 
 static unsigned port;
 static const char *path;
+static double stay;
 static atomic_ulong done;
 static atomic_bool stopping;
 
@@ -72,6 +74,13 @@ static void shake_hands(int fd)
         fail("handshake was refused");
 }
 
+static void sleep_for(double seconds)
+{
+    struct timespec time = {.tv_sec = (time_t)seconds,
+                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&time, NULL);
+}
+
 /* Masked with the key 0. */
 static const unsigned char message[] = {0x82, 0x84, 0, 0, 0, 0, 'e', 'c', 'h', 'o'};
 static const unsigned char echo[] = {0x82, 0x04, 'e', 'c', 'h', 'o'};
@@ -92,6 +101,7 @@ static void one_connection(void)
     receive_exactly(fd, answer, sizeof answer, "a message was not answered");
     if (memcmp(answer, echo, sizeof echo) != 0)
         fail("a peer answered something else than the echo");
+    sleep_for(stay);
     send_all(fd, bye, sizeof bye);
     /* The server ends the connection (RFC 6455 section 7.1.1). That it says a close first is not
      * asked for: flask-sock does so only now and then. */
@@ -110,13 +120,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-static void sleep_for(double seconds)
-{
-    struct timespec time = {.tv_sec = (time_t)seconds,
-                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&time, NULL);
-}
-
 static double cpu(void)
 {
     struct rusage usage;
@@ -128,17 +131,18 @@ static double cpu(void)
 int main(int count, char **values)
 {
     errno = 0;
-    if (count != 6)
-        fail("usage: connects PORT PATH AT_ONCE WARM_UP_S SECONDS");
+    if (count != 7)
+        fail("usage: connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS");
     port = (unsigned)atoi(values[1]);
     path = values[2];
     int at_once = atoi(values[3]);
-    double seconds = atof(values[5]);
+    stay = atof(values[4]);
+    double seconds = atof(values[6]);
     for (int i = 0; i < at_once; i++) {
         pthread_t thread;
         pthread_create(&thread, NULL, run, NULL);
     }
-    sleep_for(atof(values[4]));
+    sleep_for(atof(values[5]));
     unsigned long before = atomic_load(&done);
     double cpu_before = cpu();
     sleep_for(seconds);

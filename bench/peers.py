@@ -16,6 +16,9 @@ BUILD = ROOT / "build" / "bench"
 PEERS = ROOT / ".cache" / "bench-peers"
 REQUIREMENTS = [
     "flask-sock==0.7.0",
+    "gevent==26.9.0",
+    "gunicorn==27.0.1",
+    "packaging",
     "flask-websockets==0.1.2",
     "picows==2.3.1",
     "socketify==0.0.31",  # carries uWebSockets as a shared library, see uws_echo.c

@@ -1,10 +1,11 @@
 """Measure echo against peers, side by side in the same minutes, and print ratios.
 
-    python bench/run.py [--rounds N] [--seconds S] [--workloads plain,compressed,micro]
-                        [--connections 1,50,500] [--json FILE]
+    python bench/run.py [--rounds N] [--seconds S] [--workloads plain,compressed,micro,gunicorn]
+                        [--connections 1,50,500] [--held N] [--json FILE]
 
 plain: 32 bytes. compressed: 1 KiB of JSON with permessage-deflate, as a browser offers it.
-micro: unmasking and UTF-8 validation beside memcpy.
+micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and taken up, and
+echo in greenlets, on its workers.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -28,6 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import deployed
 import peers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -221,8 +223,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--workloads", default="plain,compressed,micro")
+    parser.add_argument("--workloads", default="plain,compressed,micro,gunicorn")
     parser.add_argument("--connections", default="1,50,500")
+    parser.add_argument("--held", type=int, default=5000, help="connections on one gunicorn worker")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
@@ -237,6 +240,8 @@ def main() -> int:
     document: dict[str, Any] = {name: as_json(workload) for name, workload in selected.items()}
     if "micro" in names:
         document["micro"] = run_micro(min(options.seconds, 2.0))
+    if "gunicorn" in names:
+        document["gunicorn"] = deployed.run(options.rounds, options.seconds, options.held)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1))

@@ -20,7 +20,9 @@ def test_one_short_round_measures_every_server(tmp_path):
     result = tmp_path / "result.json"
     command = [sys.executable, str(ROOT / "bench/run.py"), "--rounds", "1", "--seconds", "0.3"]
     done = subprocess.run(
-        [*command, "--connections", "1,20", "--json", str(result)], capture_output=True, text=True
+        [*command, "--connections", "1,20", "--held", "50", "--json", str(result)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads(result.read_text())
@@ -32,6 +34,9 @@ def test_one_short_round_measures_every_server(tmp_path):
             (run,) = entry["runs"]
             assert run["rate"] > 0 and run["p99_us"] >= run["p50_us"] > 0 and run["cpu_us"] > 0
     assert all(value > 0 for value in measured["micro"].values())
+    assert len(measured["gunicorn"]) == 8
+    for (row,) in measured["gunicorn"].values():
+        assert all(value > 0 for value in row.values())
     assert "ours is" in done.stdout
 
 
