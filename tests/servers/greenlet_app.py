@@ -1,0 +1,114 @@
+"""What only handlers that are greenlets can do; GREEN says whose."""
+
+import os
+import threading
+
+import flask
+
+from flask_websockets import ConnectionClosed, WebSockets
+
+if os.environ["GREEN"] == "gevent":
+    from gevent import Timeout, sleep, spawn
+    from gevent.monkey import get_original
+
+    def join(greenlet):
+        return greenlet.get()
+
+    def kill(greenlet):
+        greenlet.kill()
+
+else:
+    from eventlet import Timeout, sleep, spawn
+    from eventlet.patcher import original
+
+    def get_original(module, name):
+        return getattr(original(module), name)
+
+    def join(greenlet):
+        return greenlet.wait()
+
+    def kill(greenlet):
+        greenlet.kill()
+
+
+app = flask.Flask(__name__)
+app.config["WEBSOCKETS_PING_TIMEOUT"] = 0.5
+app.config["WEBSOCKETS_PING_INTERVAL"] = 0
+websockets = WebSockets(app)
+
+
+@app.get("/")
+def page():
+    return "a page"
+
+
+@websockets.route("/interrupted")
+def interrupted(ws):
+    """An exception that is thrown into a waiting receive() loses nothing."""
+    for _ in range(3):
+        try:
+            with Timeout(0.05):
+                ws.receive()
+        except Timeout:
+            ws.send("timed out")
+    ws.send(ws.receive())
+
+
+@websockets.route("/several")
+def several(ws):
+    """Greenlets that receive from one websocket: each message goes to one of them."""
+    got = []
+
+    def take():
+        try:
+            while True:
+                got.append(ws.receive())
+        except ConnectionClosed:
+            return
+
+    greenlets = [spawn(take) for _ in range(5)]
+    ws.send("ready")
+    while len(got) < 100:
+        sleep(0.01)
+    for greenlet in greenlets:  # before the client knows, and sends more
+        kill(greenlet)
+    ws.send(",".join(sorted(got, key=int)))
+    ws.send(ws.receive())
+
+
+@websockets.route("/native")
+def native(ws):
+    """A thread of the system, beside the event loop, sends, receives and publishes."""
+    start = get_original("_thread", "start_new_thread")
+    with websockets.subscribe(ws, ["native"]):
+
+        def thread():
+            ws.send(f"native {threading.get_ident() > 0}")
+            websockets.publish(f"published {ws.receive()}", ["native"])
+
+        start(thread, ())
+        while not ws.closed:
+            sleep(0.05)
+
+
+@websockets.route("/ping")
+def ping(ws):
+    try:
+        ws.ping()
+    except TimeoutError as error:
+        ws.send(f"{error}")
+    ws.send(ws.receive())
+
+
+@websockets.route("/together")
+def together(ws):
+    """Two greenlets, one of which waits for room to send, and one for messages."""
+
+    def flood():
+        for _ in range(8):
+            ws.send(b"x" * (1 << 20))
+        return "sent"
+
+    flooding = spawn(flood)
+    ws.send(ws.receive())
+    ws.send(join(flooding))

@@ -1,0 +1,116 @@
+"""The end of a process by signals, and what its threads are called while it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import signal
+import time
+
+import pytest
+from conftest import wait_for
+from kinds import gunicorn, own
+
+APP = """
+import signal, sys, time, threading
+from flask import Flask
+from flask_websockets import WebSockets
+BEFORE
+app = Flask(__name__)
+websockets = WebSockets(app)
+
+@websockets.route("/echo")
+def echo(ws):
+    for data in ws.iter_data():
+        ws.send(data)
+
+@websockets.route("/sleep")
+def sleep(ws):
+    ws.send("asleep")
+    time.sleep(60)
+
+@app.get("/")
+def index():
+    return "a page"
+
+app.run(port=PORT)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_the_server_leaves_alone_says_goodbye(program, number):
+    server = program(APP.replace("BEFORE", ""))
+    client = server.connect("/echo")
+    server.process.send_signal(number)
+    assert client.recv_data() == (8, (1001).to_bytes(2, "big") + b"server shutting down")
+    client.send((1001).to_bytes(2, "big"), 8)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log
+
+
+def test_a_process_that_serves_nothing_ends_by_the_signal(program):
+    server = program(APP.replace("BEFORE", ""))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == -signal.SIGTERM
+
+
+def test_a_second_one_ends_at_once(program):
+    server = program(APP.replace("BEFORE", ""))
+    client = server.connect("/sleep")
+    assert client.recv() == "asleep"
+    server.process.send_signal(signal.SIGTERM)
+    client.recv_data()
+    time.sleep(0.2)
+    begun = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == -signal.SIGTERM
+    assert time.monotonic() - begun < 2
+
+
+def test_handlers_of_the_application_stay(program):
+    before = "signal.signal(signal.SIGTERM, lambda *_: print('its own', flush=True))"
+    server = program(APP.replace("BEFORE", before))
+    client = server.connect("/echo")
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "its own" in server.log)
+    client.send("still there")
+    assert client.recv() == "still there"
+
+
+def names(pid: int) -> list[str]:
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found.append((task / "comm").read_text().strip())
+    return found
+
+
+def test_threads_have_names(serve):
+    server = serve(gunicorn("sync"))
+    pid = int(server.page("GET", "/pid").text)
+    client = server.connect("/echo")
+    assert server.connect("/name").recv() == "ws /name 127.0.0.1"
+    assert "ws /echo 127.0." in names(pid)  # the kernel keeps 15 bytes
+    assert "fws-engine" in names(pid)
+    client.close()
+    wait_for(lambda: "ws /echo 127.0." not in names(pid))
+
+
+def test_threads_of_handlers_that_have_ended_go_in_the_end(serve):
+    server = serve(gunicorn("sync"))
+    pid = int(server.page("GET", "/pid").text)
+    clients = [server.connect("/echo") for _ in range(50)]
+    assert len(names(pid)) >= 50
+    for client in clients:
+        client.close()
+        client.shutdown()
+    wait_for(lambda: len(names(pid)) <= 40, what="those that are too many")
+    wait_for(lambda: len(names(pid)) <= 3, 20, "those that were idle for long")
+
+
+def test_tls_connections_share_one_thread(serve):
+    server = serve(own("werkzeug-tls", tls=True))
+    clients = [server.connect("/echo") for _ in range(10)]
+    assert names(server.process.pid).count("fws-tls") == 1
+    for client in clients:
+        client.close()

@@ -1,0 +1,76 @@
+"""Handlers that are greenlets of gevent and eventlet."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import wire
+from conftest import free_port
+
+RUN = {
+    "gevent": """
+from gevent import monkey; monkey.patch_all()
+from gevent.pywsgi import WSGIServer
+from greenlet_app import app
+WSGIServer(("127.0.0.1", PORT), app).serve_forever()
+""",
+    "eventlet": """
+import eventlet; eventlet.monkey_patch()
+import eventlet.wsgi
+from greenlet_app import app
+eventlet.wsgi.server(eventlet.listen(("127.0.0.1", PORT)), app)
+""",
+}
+
+
+@pytest.fixture(params=RUN)
+def server(request, program):
+    port = free_port()
+    source = RUN[request.param].replace("PORT", str(port))
+    import kinds
+
+    environment = {"GREEN": request.param, "PYTHONPATH": str(kinds.FOLDER)}
+    return program(None, port, [sys.executable, "-u", "-c", source], environment)
+
+
+def test_a_receive_that_is_interrupted_loses_nothing(server):
+    client = server.connect("/interrupted")
+    assert [client.recv() for _ in range(3)] == ["timed out"] * 3
+    client.send("all the same")
+    assert client.recv() == "all the same"
+
+
+def test_several_greenlets_receive_from_one_websocket(server):
+    client = server.connect("/several")
+    assert client.recv() == "ready"
+    for number in range(100):
+        client.send(str(number))
+    assert client.recv() == ",".join(map(str, range(100)))
+    client.send("after they were killed")
+    assert client.recv() == "after they were killed"
+
+
+def test_threads_beside_the_event_loop(server):
+    client = server.connect("/native")
+    assert client.recv() == "native True"
+    client.send("a")
+    assert client.recv() == "published a"
+
+
+def test_a_pong_that_does_not_come(server):
+    """The client is one that answers no ping."""
+    with wire.connect(server.port, "/ping") as connection:
+        assert wire.read_frame(connection)[0] == 0x89
+        assert wire.read_frame(connection) == (0x81, b"the pong did not come in time")
+        connection.sendall(wire.frame(1, b"still there"))
+        assert wire.read_frame(connection) == (0x81, b"still there")
+
+
+def test_one_waits_for_room_and_another_for_messages(server):
+    with wire.connect(server.port, "/together") as connection:
+        connection.sendall(wire.frame(1, b"hello"))
+        frames = [wire.read_frame(connection) for _ in range(9)]
+        assert frames.count((0x82, b"x" * (1 << 20))) == 8
+        assert frames.count((0x81, b"hello")) == 1
+        assert wire.read_frame(connection) == (0x81, b"sent")
