@@ -12,6 +12,8 @@ import sys
 PACKAGES = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
     "pkg-config": "pkg-config",
     "cc": "gcc",
 }

@@ -1,0 +1,202 @@
+"""TLS that the server ends itself: the relay between peers and engine, and peers that misbehave."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import flask
+import pytest
+import wire
+from conftest import wait_for
+from werkzeug.serving import make_server
+
+from flask_websockets import WebSockets, relay
+
+
+class Server:
+    """An application behind TLS, in a thread of the tests."""
+
+    def __init__(self, authority, **configuration):
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.context, certificate = authority
+        self.app = flask.Flask("relayed")
+        self.app.config.update({f"WEBSOCKETS_{key}": value for key, value in configuration.items()})
+        websockets = WebSockets(self.app)
+
+        @websockets.route("/echo")
+        def echo(ws):
+            for data in ws.iter_data():
+                ws.send(data)
+
+        @websockets.route("/flood")
+        def flood(ws):
+            while True:
+                ws.send(b"x" * 100_000)
+
+        self.runtime = self.app.extensions["flask_websockets"]
+        self.http = make_server("127.0.0.1", 0, self.app, threaded=True, ssl_context=certificate)
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+        self.connections: list[socket.socket] = []
+
+    def connect(self, path: str) -> ssl.SSLSocket:
+        connection = self.handshake(path)
+        assert wire.read_head(connection).startswith("HTTP/1.1 101")
+        return connection
+
+    def handshake(self, path: str) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.http.server_port), timeout=20)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection = self.context.wrap_socket(plain, server_hostname="localhost")
+        self.connections.append(connection)
+        connection.sendall(wire.request(self.http.server_port, path))
+        return connection
+
+    def stop(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.runtime.shut_down()
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+        wait_for(lambda: self.runtime._handlers == 0)
+        wait_for(lambda: not relay.relay()._connections, what="the relay to be empty")
+
+
+@pytest.fixture
+def serve(authority):
+    started = []
+
+    def start(**configuration) -> Server:
+        started.append(Server(authority, **{"CLOSE_TIMEOUT": 1, **configuration}))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_many_messages_in_one_record(serve):
+    connection = serve().connect("/echo")
+    for _ in range(20):
+        connection.sendall(b"".join(wire.frame(1, b"%d" % number) for number in range(100)))
+        assert [wire.read_frame(connection) for _ in range(100)] == [
+            (0x81, b"%d" % number) for number in range(100)
+        ]
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 1 << 20])
+def test_large_messages_both_ways(serve, size):
+    """While the peer sends, and does not read: both directions fill up, and none stalls the other."""
+    connection = serve().connect("/echo")
+    data = os.urandom(size)
+
+    def send():
+        for _ in range(8):
+            connection.sendall(wire.frame(2, data))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    for _ in range(8):
+        assert wire.read_frame(connection) == (0x82, data)
+    sending.join()
+
+
+def vanish(connection: ssl.SSLSocket) -> None:
+    """Without a word: a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())
+
+
+def test_peers_that_vanish_leave_nothing(serve):
+    server = serve()
+    server.connect("/echo").close()
+    wait_for(lambda: not relay.relay()._connections)
+    before = files()
+    for path in ("/echo", "/flood"):
+        connections = [server.connect(path) for _ in range(10)]
+        time.sleep(0.2)
+        for connection in connections:
+            vanish(connection)
+        wait_for(lambda: files() <= before, what=f"the descriptors of {path} to be closed")
+
+
+def test_a_peer_that_reads_nothing_is_given_up(serve):
+    server = serve(SEND_TIMEOUT=0.5)
+    server.connect("/echo").close()
+    wait_for(lambda: not relay.relay()._connections)
+    server.connect("/flood")
+    # The engine cuts off what does not get on; what the relay has taken already gets 5 s.
+    wait_for(lambda: not relay.relay()._connections, 10)
+
+
+def test_the_closing_handshake_and_close_notify(serve):
+    connection = serve().connect("/echo")
+    connection.sendall(wire.frame(1, b"last") + wire.frame(8, b"\x03\xe8"))
+    assert wire.read_frame(connection) == (0x81, b"last")
+    assert wire.read_frame(connection) == (0x88, b"\x03\xe8")
+    assert connection.recv(1) == b""  # close_notify: a bare end would be an error
+    connection.unwrap().close()
+
+
+def test_a_peer_that_ends_its_side(serve):
+    """It sends close_notify, and is answered with one."""
+    connection = serve().connect("/echo")
+    connection.sendall(wire.frame(1, b"last"))
+    assert wire.read_frame(connection) == (0x81, b"last")
+    connection.unwrap().close()
+    wait_for(lambda: not relay.relay()._connections)
+
+
+def test_what_hangs_up_does_not_keep_the_relay_busy(serve):
+    server = serve()
+    for _ in range(5):
+        vanish(server.connect("/flood"))
+    idle = server.connect("/echo")
+    flooded = server.connect("/flood")
+    time.sleep(0.5)
+    begun = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - begun < 0.5
+    flooded.close()
+    idle.sendall(wire.frame(1, b"awake"))
+    assert wire.read_frame(idle) == (0x81, b"awake")
+
+
+@pytest.mark.parametrize("where", ["engine", "relay"])
+def test_descriptors_used_up_is_503_over_tls(serve, monkeypatch, where):
+    server = serve()
+    server.connect("/echo").close()
+
+    class Exhausted:
+        def attach(self, *args, **options):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    def no_pair():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        if where == "engine":
+            patch.setattr(server.runtime, "_engine", Exhausted())
+        else:
+            patch.setattr("flask_websockets.relay.socket.socketpair", no_pair)
+        connection = server.handshake("/echo")
+        answer = b""
+        while more := connection.recv(4096):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"no descriptors or no memory" in answer
+    again = server.connect("/echo")
+    again.sendall(wire.frame(1, b"again"))
+    assert wire.read_frame(again) == (0x81, b"again")
