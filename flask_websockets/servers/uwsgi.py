@@ -23,21 +23,18 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None or "uwsgi.version" not in environ:
         return None
-    if any(name.startswith("https") for name in map(text, uwsgi.opt)) and not is_routed(uwsgi):
+    options = {name.decode() if isinstance(name, bytes) else name for name in uwsgi.opt}
+    if not options & {"enable-threads", "threads", "gevent"}:
+        raise NoSocket(
+            "uWSGI stops all Python threads between two requests; start it with --enable-threads, or "
+            "with --gevent."
+        )
+    if any(name.startswith("https-socket") for name in options):
         raise NoSocket(
             "uWSGI keeps a TLS connection that it ends itself; end TLS in its HTTP router (--https) or "
             "in a proxy in front of it."
         )
     return ServerSocket(uwsgi.connection_fd(), read_ahead(uwsgi))
-
-
-def text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def is_routed(uwsgi: Any) -> bool:
-    """TLS ends in the router, a process before the workers, unless it is the workers' own socket."""
-    return not any(text(name).startswith("https-socket") for name in uwsgi.opt)
 
 
 def read_ahead(uwsgi: Any) -> Callable[[], bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import shutil
 import subprocess
@@ -41,13 +42,7 @@ class Kind:
             return [sys.executable, "-u", str(FOLDER / "serve.py"), *options, str(port), *tls]
         if program == "uwsgi":
             command = [str(pathlib.Path(sys.executable).parent / "uwsgi"), "--http-socket"]
-            command += [
-                f"127.0.0.1:{port}",
-                "--master",
-                "--enable-threads",
-                "--die-on-term",
-                "--need-app",
-            ]
+            command += [f"127.0.0.1:{port}", "--master", "--die-on-term", "--need-app"]
             command += ["--wsgi-file", str(FOLDER / "contract_app.py"), "--callable", "app"]
             return [*command, "--home", sys.prefix, "--listen", "100", *options]
         command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--access-logfile", "-"]
@@ -66,11 +61,16 @@ class Kind:
         ]
 
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(older_gunicorn())} if self.older else {}
+        return {"PYTHONPATH": python_path(older_gunicorn())} if self.older else {}
 
     def available(self) -> bool:
         program = self.arguments[0]
         return program != "uwsgi" or (pathlib.Path(sys.executable).parent / "uwsgi").exists()
+
+
+def python_path(folder: pathlib.Path) -> str:
+    """Before what is there already, which may be the build to be tested."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def older_gunicorn() -> pathlib.Path:
@@ -108,7 +108,7 @@ KINDS = [
     own("eventlet", sleeps=False),
     own("eventlet-patched"),
     own("cheroot", access=None),
-    Kind("uwsgi", ("uwsgi",), access=UWSGI_ACCESS),
+    Kind("uwsgi", ("uwsgi", "--enable-threads"), access=UWSGI_ACCESS),
     Kind("uwsgi-threads", ("uwsgi", "--threads", "4"), access=UWSGI_ACCESS),
     Kind("uwsgi-gevent", ("uwsgi", "--gevent", "100"), access=UWSGI_ACCESS, sleeps=False),
     own("werkzeug-tls", tls=True),

@@ -269,6 +269,13 @@ def test_the_server_stops(fresh):
     assert "Traceback" not in fresh.log[before:], fresh.log
 
 
+def test_uwsgi_without_threads_says_so(serve):
+    """They would never run: a stuck connection."""
+    error = serve(kinds.Kind("uwsgi-without-threads", ("uwsgi",))).refused("/echo")
+    assert error.status_code == 501
+    assert b"start it with --enable-threads" in error.resp_body
+
+
 def test_a_server_that_hides_its_socket(serve):
     server = serve(kinds.own("waitress"))
     error = server.refused("/echo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import kinds
 import pytest
 import wire
 from conftest import free_port
@@ -28,9 +29,7 @@ eventlet.wsgi.server(eventlet.listen(("127.0.0.1", PORT)), app)
 def server(request, program):
     port = free_port()
     source = RUN[request.param].replace("PORT", str(port))
-    import kinds
-
-    environment = {"GREEN": request.param, "PYTHONPATH": str(kinds.FOLDER)}
+    environment = {"GREEN": request.param, "PYTHONPATH": kinds.python_path(kinds.FOLDER)}
     return program(None, port, [sys.executable, "-u", "-c", source], environment)
 
 
