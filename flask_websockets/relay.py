@@ -228,7 +228,6 @@ class Relay:
     rest is the relay thread's own."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self._new: deque[Connection] = deque()
         self._connections: dict[int, Connection] = {}
         self._again: set[Connection] = set()
@@ -341,6 +340,18 @@ _relay: Relay | None = None
 def relay() -> Relay:
     """The relay of this process; it starts with the first connection."""
     global _relay
-    if _relay is None or _relay.pid != os.getpid():
+    if _relay is None:
         _relay = Relay()
     return _relay
+
+
+def after_fork_in_child() -> None:
+    """The connections are the parent's; its own descriptors of them a child closes, without a word."""
+    global _relay
+    if _relay is not None:
+        for connection in {*_relay._connections.values(), *_relay._new}:
+            connection.close()
+        _relay = None
+
+
+os.register_at_fork(after_in_child=after_fork_in_child)

@@ -59,7 +59,7 @@ def lint(result: Result) -> None:
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["mypy"],
-        ["stubtest", "flask_websockets._core"],
+        ["stubtest", "--mypy-config-file", "pyproject.toml", "flask_websockets._core"],
     ]
     failed = 0
     for command in commands:

@@ -49,6 +49,20 @@ def pid():
     return str(os.getpid())
 
 
+@app.get("/fork")
+def fork():
+    """How many descriptors a child has that is forked now."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, str(len(os.listdir("/proc/self/fd"))).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as answer:
+        number = answer.read()
+    os.wait()
+    return number
+
+
 @app.post("/publish/<name>")
 def publish(name):
     return str(websockets.publish(flask.request.get_data(as_text=True), [name]))

@@ -114,3 +114,15 @@ def test_tls_connections_share_one_thread(serve):
     assert names(server.process.pid).count("fws-tls") == 1
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("kind", [own("werkzeug"), own("werkzeug-tls", tls=True)], ids=str)
+def test_a_forked_child_has_no_connections(serve, kind):
+    server = serve(kind)
+    server.connect("/echo")
+    before = int(server.page("GET", "/fork").text)
+    clients = [server.connect("/echo") for _ in range(10)]
+    assert int(server.page("GET", "/fork").text) <= before
+    for client in clients:
+        client.send("still the parent's")
+        assert client.recv() == "still the parent's"
