@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +10,9 @@ import eventlet.event
 import eventlet.hubs
 import eventlet.patcher
 
-from .greenlets import EventLoop
+from .greenlets import Condition, EventLoop, has_loop
 
 __all__ = ("event_loop", "is_current")
-
-
-#: Each thread has a hub, and its event loop is kept there.
-ATTRIBUTE = "_flask_websockets_loop"
 
 
 def is_current() -> bool:
@@ -26,27 +21,25 @@ def is_current() -> bool:
         return True
     hub = getattr(eventlet.hubs._threadlocal, "hub", None)
     # The main greenlet of a thread that has served websockets, or what a hub runs: that is its parent.
-    return hub is not None and (hasattr(hub, ATTRIBUTE) or eventlet.getcurrent().parent is hub.greenlet)
+    return hub is not None and (has_loop(hub) or eventlet.getcurrent().parent is hub.greenlet)
 
 
 class EventletLoop(EventLoop):
     """The greenlets of one hub."""
 
     def __init__(self, hub: Any) -> None:
-        super().__init__()
-        self.pid = os.getpid()
-        self._hub = hub
+        super().__init__(hub)
         self._listener = hub.add(hub.READ, self.notifier.fileno(), self.wake, ignore, ignore)
 
     current = staticmethod(eventlet.getcurrent)
 
     def switch_away(self, greenlet: Any, seconds: float | None) -> None:
         if seconds is None:
-            self._hub.switch()
+            self.hub.switch()
             return
-        timer = self._hub.schedule_call_global(seconds, greenlet.switch)
+        timer = self.hub.schedule_call_global(seconds, greenlet.switch)
         try:
-            self._hub.switch()
+            self.hub.switch()
         finally:
             timer.cancel()
 
@@ -54,11 +47,10 @@ class EventletLoop(EventLoop):
         eventlet.spawn_n(run)
 
     def condition(self) -> Condition:
-        return Condition()
+        return Condition(eventlet.event.Event, eventlet.event.Event.send)
 
     def abandon(self) -> None:
-        """In a forked child: the parent's notifier is the parent's."""
-        self._hub.remove(self._listener)
+        self.hub.remove(self._listener)
 
 
 def ignore(*_: Any) -> None:
@@ -66,34 +58,6 @@ def ignore(*_: Any) -> None:
     not, before its notifier is gone."""
 
 
-class Condition:
-    """For greenlets of one hub, none of which switches away while it is in the ``with`` block."""
-
-    def __init__(self) -> None:
-        self._changed = eventlet.event.Event()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def wait(self, timeout: float | None = None) -> None:
-        self._changed.wait(timeout)
-
-    def notify_all(self) -> None:
-        changed, self._changed = self._changed, eventlet.event.Event()
-        changed.send()
-
-
 def event_loop() -> EventletLoop:
     """That of this thread."""
-    hub = eventlet.hubs.get_hub()
-    loop: EventletLoop | None = getattr(hub, ATTRIBUTE, None)
-    if loop is not None and loop.pid != os.getpid():
-        loop.abandon()
-        loop = None
-    if loop is None:
-        loop = EventletLoop(hub)
-        setattr(hub, ATTRIBUTE, loop)
-    return loop
+    return EventletLoop.of(eventlet.hubs.get_hub())

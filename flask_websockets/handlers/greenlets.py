@@ -6,11 +6,23 @@ Everything here runs in one thread, and only one greenlet runs at a time, so the
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .._core import Notifier
 
-__all__ = ("EventLoop",)
+__all__ = ("Condition", "EventLoop", "has_loop")
+
+#: Each thread has a hub, and its EventLoop is kept there.
+ATTRIBUTE = "_flask_websockets_loop"
+
+Loop = TypeVar("Loop", bound="EventLoop")
+
+
+def has_loop(hub: object) -> bool:
+    """Has this hub, if it is one, run handlers?"""
+    return hasattr(hub, ATTRIBUTE)
 
 
 class EventLoop:
@@ -18,12 +30,28 @@ class EventLoop:
 
     A subclass watches ``notifier`` and calls :meth:`wake` in its hub, which is the greenlet that runs
     the event loop.
+
+    :param hub: gevent's or eventlet's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hub: Any) -> None:
+        self.pid = os.getpid()
+        self.hub = hub
         self.notifier = Notifier()
         #: By the token of the websocket that they wait for.
         self._waiting: dict[int, list[Any]] = {}
+
+    @classmethod
+    def of(cls: type[Loop], hub: Any) -> Loop:
+        """That of a hub."""
+        loop: Loop | None = getattr(hub, ATTRIBUTE, None)
+        if loop is not None and loop.pid != os.getpid():
+            loop.abandon()
+            loop = None
+        if loop is None:
+            loop = cls(hub)
+            setattr(hub, ATTRIBUTE, loop)
+        return loop
 
     def wait(self, token: int, seconds: float | None) -> None:
         """Let other greenlets run until the websocket has changed, or the time is over."""
@@ -53,3 +81,34 @@ class EventLoop:
         """Switch to the hub, which switches back to the greenlet when the time is over, or wake()
         does."""
         raise NotImplementedError
+
+    def abandon(self) -> None:
+        """In a forked child: the parent's notifier is the parent's. Stop to watch it."""
+        raise NotImplementedError
+
+
+class Condition:
+    """Like :class:`threading.Condition`, for greenlets of one hub, none of which switches away while it
+    is in the ``with`` block.
+
+    :param event: makes an event that greenlets wait for.
+    :param happen: makes it happen.
+    """
+
+    def __init__(self, event: Callable[[], Any], happen: Callable[[Any], Any]) -> None:
+        self._event = event
+        self._happen = happen
+        self._changed = event()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._changed.wait(timeout)
+
+    def notify_all(self) -> None:
+        changed, self._changed = self._changed, self._event()
+        self._happen(changed)

@@ -32,6 +32,11 @@ class Kind:
     sleeps: bool = True
     older: bool = False
 
+    @property
+    def threads(self) -> bool:
+        """Are handlers threads, with a descriptor more for each?"""
+        return not any("gevent" in argument or "eventlet" in argument for argument in self.arguments)
+
     def __str__(self) -> str:
         return self.name
 
