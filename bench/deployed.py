@@ -47,7 +47,8 @@ def gunicorn(name: str, *flags: str) -> Iterator[Gunicorn]:
     app = "ours_app:app" if name == OURS else "flask_sock_app:app"
     command = [python, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--no-control-socket"]
     server = subprocess.Popen(
-        [*command, "--backlog", "2048", "--chdir", str(FOLDER), *flags, app],
+        [*command, "--backlog", "2048", *flags, app],
+        cwd=FOLDER,  # not the root, where Python would find the sources before what is installed
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, {cores()[0]}),
     )
