@@ -112,8 +112,8 @@ class Middleware:
             # it, the view has logged.
             upgrade.answer(error)
         else:
-            if answer:  # else: it was accepted
-                upgrade.answer(Refused(answer[0], answer[1], body))
+            nothing = RuntimeError("the application has neither answered nor accepted")
+            upgrade.answer(Refused(answer[0], answer[1], body) if answer else nothing)
         finally:
             self.runtime.leave_handler()
 
