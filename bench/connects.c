@@ -1,10 +1,11 @@
 /* How fast a server takes up connections: connect, handshake, one echo, closing handshake, again.
  *
- *     connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS
+ *     connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS [page]
  *
- * AT_ONCE threads do so one connection after the other, and stay for STAY_S after the echo. Prints
- * one line of JSON: connections per second, and how busy this program was itself. Exits with 1, and
- * says so, at any other answer.
+ * With "page", an ordinary page instead: connect, GET, read it, again; what the server needs for
+ * that. AT_ONCE threads do so one connection after the other, and stay for STAY_S after the echo.
+ * Prints one line of JSON: connections per second, and how busy this program was itself. Exits with
+ * 1, and says so, at any other answer.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,6 +29,7 @@
 static unsigned port;
 static const char *path;
 static double stay;
+static bool page;
 static atomic_ulong done;
 static atomic_bool stopping;
 
@@ -86,16 +88,22 @@ static const unsigned char message[] = {0x82, 0x84, 0, 0, 0, 0, 'e', 'c', 'h', '
 static const unsigned char echo[] = {0x82, 0x04, 'e', 'c', 'h', 'o'};
 static const unsigned char bye[] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8};
 
-static void one_connection(void)
+static int connect_to_server(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
                                   .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    unsigned char answer[sizeof echo], rest[256];
     int fd = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         fail("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    return fd;
+}
+
+static void one_connection(void)
+{
+    unsigned char answer[sizeof echo], rest[256];
+    int fd = connect_to_server();
     shake_hands(fd);
     send_all(fd, message, sizeof message);
     receive_exactly(fd, answer, sizeof answer, "a message was not answered");
@@ -110,11 +118,30 @@ static void one_connection(void)
     close(fd);
 }
 
+static void one_page(void)
+{
+    char text[4096];
+    int size = snprintf(text, sizeof text,
+                        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+                        "Connection: close\r\n\r\n",
+                        path, port);
+    int fd = connect_to_server();
+    send_all(fd, text, (size_t)size);
+    ssize_t got = recv(fd, text, sizeof text, MSG_WAITALL);
+    errno = 0;
+    if (got < 12 || strncmp(text, "HTTP/1.1 200", 12) != 0)
+        fail("a page was not answered with 200");
+    close(fd);
+}
+
 static void *run(void *argument)
 {
     (void)argument;
     while (!atomic_load(&stopping)) {
-        one_connection();
+        if (page)
+            one_page();
+        else
+            one_connection();
         atomic_fetch_add(&done, 1);
     }
     return NULL;
@@ -131,8 +158,9 @@ static double cpu(void)
 int main(int count, char **values)
 {
     errno = 0;
-    if (count != 7)
-        fail("usage: connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS");
+    page = count == 8 && strcmp(values[7], "page") == 0;
+    if (count != 7 && !page)
+        fail("usage: connects PORT PATH AT_ONCE STAY_S WARM_UP_S SECONDS [page]");
     port = (unsigned)atoi(values[1]);
     path = values[2];
     int at_once = atoi(values[3]);

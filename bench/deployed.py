@@ -141,6 +141,12 @@ def connects(name: str, at_once: int, stay: float, seconds: float) -> Row:
         return program("connects", server.port, "/echo", at_once, stay, 1, seconds)
 
 
+def pages(seconds: float) -> Row:
+    """What gunicorn itself needs for a connection and a request."""
+    with gunicorn(OURS, "-k", "gthread", "--threads", "8") as server:
+        return program("connects", server.port, "/", 8, 0, 1, seconds, "page")
+
+
 def gevent_echo(name: str, seconds: float) -> Row:
     with gunicorn(name, "-k", "gevent") as server:
         return program("loadgen", server.port, "/echo", 500, 1, 32, 1, seconds, server.worker)
@@ -159,6 +165,7 @@ def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Row]]:
             SOCK: lambda: held(SOCK, HELD_BY_THREADS, *threads),
         },
         "connects": {name: lambda name=name: connects(name, 8, 0, seconds) for name in (OURS, SOCK)},
+        "pages": {OURS: lambda: pages(seconds)},
         "stays": {name: lambda name=name: connects(name, 200, 0.1, seconds) for name in (OURS, SOCK)},
         "gevent": {name: lambda name=name: gevent_echo(name, seconds) for name in (OURS, SOCK)},
     }
@@ -193,12 +200,14 @@ def show(results: dict[str, list[Row]], rounds: int, count: int) -> None:
         f"{median(own, 'page_p99_beside') * 1e3:.2f} ms beside {count} of ours: {pages:.2f} x"
     )
     for step, text in (
-        ("connects", "8 at once, leaving after one echo"),
         ("stays", "200 at once, staying for 0.1 s"),
+        ("connects", "8 at once, leaving after one echo"),
     ):
         ours, theirs = both(step, "connect_rate")
         print(f"connections a second, gthread --threads 8, {text}:")
         print(f"    {ours:,.0f}, flask-sock {theirs:,.0f}: ours is {ratio(step, 'connect_rate'):.2f} x")
+    rate = median(results[f"pages {OURS}"], "connect_rate")
+    print(f"    the same with a page of one line instead of a websocket: {rate:,.0f}")
     ours, theirs = both("gevent", "rate")
     print("echo of 32 bytes, gevent worker, 500 connections:")
     print(f"    {ours:,.0f} msg/s, flask-sock {theirs:,.0f}: ours is {ratio('gevent', 'rate'):.2f} x")
