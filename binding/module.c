@@ -2,7 +2,10 @@
  * no global Python objects. */
 #include "binding.h"
 
+#include "../core/engine/transport.h"
+
 #include <string.h>
+#include <unistd.h>
 
 fws_module_state *fws_module_state_of(PyTypeObject *type)
 {
@@ -42,7 +45,32 @@ static PyObject *name_thread(PyObject *Py_UNUSED(module), PyObject *name)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(
+    take_over_doc,
+    "take_over(fd, /)\n--\n\n"
+    "Take a connection out of the hands of whoever owns the descriptor.\n\n"
+    "Returns (ours, far_end): a new descriptor of the connection, and one to be kept open\n"
+    "for as long as the owner may write to its own, which now is one end of a socket\n"
+    "pair: what is written there goes nowhere, and reading is at its end.\n"
+    "Raises OSError, and the owner still has its connection.");
+
+static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    int ours, far_end, fd = PyObject_AsFileDescriptor(argument);
+    if (fd < 0)
+        return NULL;
+    if (!fws_transport_take_over(fd, &ours, &far_end))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *result = Py_BuildValue("(ii)", ours, far_end);
+    if (result == NULL) { /* the connection is lost with it, as after any other fault in here */
+        close(ours);
+        close(far_end);
+    }
+    return result;
+}
+
 static PyMethodDef functions[] = {
+    {"take_over", take_over, METH_O, take_over_doc},
     {"name_thread", name_thread, METH_O, name_thread_doc},
     {0},
 };

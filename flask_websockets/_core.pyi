@@ -10,6 +10,7 @@ from typing_extensions import Buffer, disjoint_base
 LOOP: str
 
 def name_thread(name: str, /) -> None: ...
+def take_over(fd: int, /) -> tuple[int, int]: ...
 
 _Deflate: TypeAlias = tuple[bool, bool, int, int]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 __all__ = ("Addresses",)
@@ -45,6 +46,7 @@ class Addresses:
             del self._counts[name]
 
 
+@functools.lru_cache(maxsize=1024)
 def network(address: str | None) -> tuple[str, bool]:
     """What an address counts as, and whether it is a public one."""
     try:

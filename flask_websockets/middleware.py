@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 __all__ = ("Middleware",)
 
+#: What the URL of a request is made of, and what makes it a websocket's.
+URL_KEYS = (
+    "wsgi.url_scheme",
+    "HTTP_HOST",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "HTTP_UPGRADE",
+    "HTTP_CONNECTION",
+)
+
+#: So many URLs are known by heart, and only such short ones (bytes): the clients choose them.
+KNOWN_MAX = 256
+KNOWN_PATH_MAX = 200
+
 WSGIApp = Callable[..., Iterable[bytes]]
 
 
@@ -34,6 +50,8 @@ class Middleware:
     def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
+        #: URLs that have led to a view of ours. One that no longer does is no harm: Flask looks again.
+        self._known: set[tuple[Any, ...]] = set()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if not is_upgrade(environ) or not self.is_ours(environ):
@@ -72,13 +90,24 @@ class Middleware:
         if refused is not None:
             start_response(refused.status, refused.headers)
             return refused.body
-        upgrade.close_server_side(start_response)
+        upgrade.skip_answer(start_response)
         start_response("101 Switching Protocols", [])
         return Swallowed(upgrade)
 
     def is_ours(self, environ: dict[str, Any]) -> bool:
         """Does the URL lead to a view of this extension? Others keep the server's thread and socket:
         pages that are asked for an upgrade, and the websockets of other extensions."""
+        url = tuple(map(environ.get, URL_KEYS))
+        if url in self._known:
+            return True
+        ours = self.match(environ)
+        if ours and len(environ.get("PATH_INFO", "")) <= KNOWN_PATH_MAX:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known.add(url)
+        return ours
+
+    def match(self, environ: dict[str, Any]) -> bool:
         app = self.runtime.app
         try:
             adapter = app.create_url_adapter(app.request_class(environ))
@@ -112,8 +141,10 @@ class Middleware:
             # it, the view has logged.
             upgrade.answer(error)
         else:
-            nothing = RuntimeError("the application has neither answered nor accepted")
-            upgrade.answer(Refused(answer[0], answer[1], body) if answer else nothing)
+            if answer:
+                upgrade.answer(Refused(answer[0], answer[1], body))
+            elif not upgrade.accepted:
+                upgrade.answer(RuntimeError("the application has neither answered nor accepted"))
         finally:
             self.runtime.leave_handler()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import secrets
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, current_app, got_request_exception, request
+from flask import Flask, Request, Response, current_app, got_request_exception, request
+from werkzeug.datastructures import Headers
 from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
@@ -48,19 +49,22 @@ def make_view(handler: Handler) -> Callable[..., Any]:
 
     @functools.wraps(handler)
     def view(*args: Any, **values: Any) -> Any:
-        runtime: Runtime = current_app.extensions[EXTENSION_KEY]
-        refused = handshake.refusal(request, runtime.config)
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+        runtime: Runtime = app.extensions[EXTENSION_KEY]
+        refused = handshake.refusal(asked, runtime.config)
         if refused is not None:
             return refused
-        upgrade: Upgrade | None = request.environ.get(ENVIRON_KEY)
+        upgrade: Upgrade | None = asked.environ.get(ENVIRON_KEY)
         if upgrade is None:
             return no_socket()
-        ws = WebSocket(upgrade, uuid.uuid4().hex, request.remote_addr, current_app.json)
+        ws = WebSocket(upgrade, secrets.token_hex(16), asked.remote_addr, app.json)
         exceeded = runtime.add(ws)
         if exceeded is not None:
             return too_many(exceeded, ws.remote_addr)
         try:
-            return run_handler(handler, ws, upgrade, args, values)
+            upgrade.enter(ws, asked)
+            return run_handler(functools.partial(handler, ws, *args, **values), ws, upgrade)
         finally:
             runtime.discard(ws)
 
@@ -72,16 +76,23 @@ class Ended(Response):
     """What the view returns in the end, for the after_request functions to see: the answer has been
     sent long since."""
 
+    def __init__(self) -> None:
+        self.__dict__.update(ENDED)
+        self.headers = Headers()
+        self.response = []
+        self._on_close = []
+
     def __call__(self, environ: Any, start_response: Any) -> tuple[bytes, ...]:
         return ()
 
 
-def run_handler(
-    handler: Handler, ws: WebSocket, upgrade: Upgrade, args: tuple[Any, ...], values: dict[str, Any]
-) -> Any:
-    upgrade.enter(ws, request._get_current_object())  # type: ignore[attr-defined]
+#: What all of them have in common; to make a response costs more than it looks.
+ENDED = dict(Response(status=101).__dict__)
+
+
+def run_handler(handler: Callable[[], Any], ws: WebSocket, upgrade: Upgrade) -> Any:
     try:
-        result = handler(ws, *args, **values)
+        result = handler()
     except ConnectionClosed:
         upgrade.leave()
     except Exception as error:
@@ -99,7 +110,7 @@ def run_handler(
         if not upgrade.leave() and result is not None:
             return result
         ws.close(1000)
-    return Ended(status=101)
+    return Ended()
 
 
 def no_socket() -> Response:

@@ -7,7 +7,7 @@ import errno
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Request
 from werkzeug.exceptions import ServiceUnavailable
@@ -35,6 +35,10 @@ ENVIRON_KEY = "flask_websockets.upgrade"
 #: Where it carries the reason that there is none.
 NO_SOCKET_KEY = "flask_websockets.no_socket"
 
+
+#: Seconds. A handler that begins need not wake the server's thread for the sake of a delay that is
+#: longer: one switch of threads less for each handshake.
+LOOK_AFTER = 0.05
 
 #: The attribute of a view function that says that it is one of this extension.
 VIEW_MARK = "_flask_websockets_view"
@@ -114,7 +118,8 @@ class Upgrade:
         self._changed: Condition = handlers.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
-        self._accepted = False
+        #: It was, and the connection is the engine's. Stays so.
+        self.accepted = False
         #: It was not decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``, and answered with 503.
         self.timed_out = False
         self._outcome: Refused | BaseException | None = None
@@ -126,13 +131,14 @@ class Upgrade:
         with self._changed:
             self._request = request
             self._deciding = (ws, time.monotonic() + self._config.accept_delay)
-            self._changed.notify_all()
+            if self._config.accept_delay < LOOK_AFTER:  # else wait() looks in time by itself
+                self._changed.notify_all()
 
     def leave(self) -> bool:
         """The handler has ended: nobody else accepts from here on. True if it was accepted."""
         with self._changed:
             self._deciding = None
-            return self._accepted
+            return self.accepted
 
     def accept(
         self,
@@ -142,7 +148,7 @@ class Upgrade:
     ) -> bool:
         """Answer with 101 and give the connection to the engine; False if that has happened."""
         with self._changed:
-            if self._accepted:
+            if self.accepted:
                 return False
             socket = self._socket
             if self.timed_out:
@@ -162,7 +168,7 @@ class Upgrade:
                     raise
                 raise overloaded() from error
             ws.subprotocol = subprotocol
-            self._accepted = True
+            self.accepted = True
             self._deciding = None
             self._request = None
             self._changed.notify_all()
@@ -193,7 +199,7 @@ class Upgrade:
     def answer(self, outcome: Refused | BaseException) -> None:
         """The application has answered with plain HTTP, or has failed before it accepted."""
         with self._changed:
-            if not self._accepted:
+            if not self.accepted:
                 self._outcome = outcome
                 self._changed.notify_all()
 
@@ -207,16 +213,17 @@ class Upgrade:
         limit = self._config.handshake_timeout
         end = time.monotonic() + limit if limit else math.inf
         with self._changed:
-            while not self._accepted and self._outcome is None:
+            while not self.accepted and self._outcome is None:
                 now = time.monotonic()
                 if now >= end:
                     self.timed_out = True
                     self._outcome = refused(too_late())
                     break
-                ws, deadline = self._deciding or (None, math.inf)
+                # A handler that has not begun yet cannot be late before another delay is over.
+                delay = max(self._config.accept_delay, LOOK_AFTER)
+                ws, deadline = self._deciding or (None, now + delay)
                 if ws is None or now < deadline:
-                    soonest = min(end, deadline)
-                    self._changed.wait(None if soonest == math.inf else soonest - now)
+                    self._changed.wait(min(end, deadline) - now)
                     continue
                 try:
                     self.accept(ws, None, None)
@@ -224,16 +231,16 @@ class Upgrade:
                     self._outcome = refused(error)
                 except Exception as error:
                     self._outcome = error
-            if self._accepted:
+            if self.accepted:
                 return None
             if isinstance(self._outcome, BaseException):
                 raise self._outcome
             return self._outcome
 
-    def close_server_side(self, start_response: object) -> None:
-        """Before the server's answer: the server need not wait for another request."""
+    def skip_answer(self, start_response: Any) -> None:
+        """Before the answer, of which the server needs to know but which nobody reads."""
         if self._socket is not None:
-            self._socket.close_server_side(start_response)
+            self._socket.skip_answer(start_response)
 
     def finished(self) -> None:
         """The server has written the answer that nobody reads: its socket is of no more use."""

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define READY_BATCH 256
+#define RETIRED_MAX 64 /* that wait for the loop thread's next turn */
 
 #define WEBSOCKET_OF(timer_)                                                                       \
     ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
@@ -100,9 +101,13 @@ void fws_engine_retire(fws_engine *engine, fws_websocket *websocket)
         websocket->next->previous = websocket->previous;
     websocket->next_retired = engine->retired;
     engine->retired = websocket;
+    engine->retired_count++;
     if (--engine->count == 0)
         pthread_cond_broadcast(&engine->empty);
-    rouse(engine);
+    /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
+     * rest of a short connection. */
+    if (engine->count == 0 || engine->retired_count >= RETIRED_MAX)
+        rouse(engine);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -155,6 +160,7 @@ static bool prepare_sleep(fws_engine *engine, fws_websocket **flush, fws_websock
     *flush = engine->flush;
     *retired = engine->retired;
     engine->flush = engine->retired = NULL;
+    engine->retired_count = 0;
     *timeout = 0;
     if (*flush == NULL && *retired == NULL) {
         engine->sleep_until = fws_timers_next(&engine->timers);
@@ -254,6 +260,7 @@ void fws_engine_stop(fws_engine *engine)
     flush_all(engine->flush); /* what was queued after the thread looked for the last time */
     drop_retired(engine->retired);
     engine->flush = engine->retired = NULL;
+    engine->retired_count = 0;
 }
 
 /* ---- attaching ---- */
@@ -432,6 +439,6 @@ void fws_engine_after_fork(fws_engine *engine)
         fws_loop_free(engine->loop);
     engine->loop = NULL;
     engine->all = engine->flush = engine->retired = NULL;
-    engine->count = 0;
+    engine->count = engine->retired_count = 0;
     engine->running = engine->stopping = engine->sleeping = false;
 }

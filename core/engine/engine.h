@@ -87,6 +87,7 @@ typedef struct {
     fws_websocket *all;     /* attached and not finished, doubly linked */
     fws_websocket *flush;   /* queued to be flushed by the loop thread */
     fws_websocket *retired; /* finished; the loop thread drops the engine's reference */
+    size_t retired_count;   /* length of `retired` */
     size_t count;           /* length of `all` */
 } fws_engine;
 

@@ -1,9 +1,15 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* dup3 */
+#endif
+
 #include "transport.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved)
 {
@@ -46,6 +52,59 @@ void fws_transport_prepare(int fd)
     int yes = 1;
     /* Fails on a Unix socket, which has no such delay. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+static bool pair(int ends[2])
+{
+#ifdef SOCK_CLOEXEC
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+#else
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return false;
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    return true;
+#endif
+}
+
+/* dup2 that leaves nothing to a program that is executed meanwhile, where that can be had. */
+static bool replace(int fd, int by)
+{
+#ifdef __linux__
+    return dup3(by, fd, O_CLOEXEC) >= 0;
+#else
+    return dup2(by, fd) >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) >= 0;
+#endif
+}
+
+bool fws_transport_take_over(int fd, int *ours, int *far_end)
+{
+    int ends[2];
+    *ours = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (*ours < 0)
+        return false;
+    if (!pair(ends)) {
+        int error = errno;
+        close(*ours);
+        errno = error;
+        return false;
+    }
+    shutdown(ends[1], SHUT_WR);
+    /* The owner goes on as it was used to: one that waits for its socket must not find it waiting
+     * by itself. */
+    int flags = fcntl(fd, F_GETFL);
+    bool done = (flags & O_NONBLOCK) == 0 || fcntl(ends[0], F_SETFL, flags) == 0;
+    done = done && replace(fd, ends[0]);
+    int error = errno;
+    close(ends[0]);
+    if (!done) {
+        close(ends[1]);
+        close(*ours);
+        errno = error;
+        return false;
+    }
+    *far_end = ends[1];
+    return true;
 }
 
 void fws_transport_end(int fd)

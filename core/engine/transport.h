@@ -24,6 +24,12 @@ fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count,
  */
 void fws_transport_prepare(int fd);
 
+/* Takes a connection out of the hands of whoever owns `fd`: *ours is a new descriptor of it, and
+ * `fd` itself becomes one end of a socket pair, where what is written goes nowhere and reading is
+ * at its end. *far_end is the other end, to be kept open for as long as `fd` is written to. False:
+ * errno says why, and `fd` is as it was. */
+bool fws_transport_take_over(int fd, int *ours, int *far_end);
+
 /* Ends our side of the stream; the peer reads end-of-file after what was sent. */
 void fws_transport_end(int fd);
 

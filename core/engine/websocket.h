@@ -43,7 +43,8 @@ typedef enum {
 typedef enum {
     FWS_STATE_OPEN,
     FWS_STATE_CLOSING, /* our close frame is queued; the peer's has not come */
-    FWS_STATE_ENDING,  /* both have, or the connection failed: flush, then wait for end-of-file */
+    FWS_STATE_ENDING,  /* both have, or the connection failed: flush; if more may come, which must
+                          not reset the connection under our last frame, wait for end-of-file */
     FWS_STATE_CLOSED,  /* finished; the descriptor is closed or about to be */
 } fws_state;
 
@@ -64,6 +65,7 @@ struct fws_websocket {
     fws_state state;
     bool adopted;       /* the loop thread reads */
     bool ended_output;  /* our side of the stream is shut */
+    bool nothing_more;  /* the peer's close frame has come, and nothing can follow it */
     uint8_t watched;    /* what the loop watches */
     bool flush_queued;  /* in the engine's flush list */
     bool more_expected; /* the last recv filled its buffer */

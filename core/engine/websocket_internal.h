@@ -33,7 +33,7 @@ void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const voi
 /* From OPEN to CLOSING or ENDING: no more publishes, waiting threads wake, the loop reads. */
 void fws_websocket_leave_open(fws_websocket *websocket, fws_state state);
 
-/* Both close frames are out, or the connection failed: flush, end the output, wait for the peer. */
+/* Both close frames are there, or the connection failed: flush, and end it. */
 void fws_websocket_begin_ending(fws_websocket *websocket);
 
 /* Fails the connection from our side (ping time-out, slow consumer, no memory): what has not begun

@@ -98,8 +98,13 @@ static void send_pongs(fws_websocket *websocket)
         fws_websocket_update_watch(websocket);
 }
 
-static void accept_close(fws_websocket *websocket, const fws_event *event)
+/* `last`: no byte has come after the frame. */
+static void accept_close(fws_websocket *websocket, const fws_event *event, bool last)
 {
+    /* A pong may still come, for a ping that crossed the close frame. The client waits for the
+     * server to close (RFC 6455 section 7.1.1). */
+    websocket->nothing_more = last && websocket->protocol.role == FWS_ROLE_SERVER &&
+                              websocket->pong_by == 0 && websocket->pings == NULL;
     fws_websocket_note_close(websocket, event->code, event->data, event->length);
     if (event->reply_size > 0 && !fws_websocket_push(websocket, event->reply, event->reply_size)) {
         fws_websocket_finish(websocket);
@@ -144,7 +149,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
             fws_websocket_accept_pong(websocket, event.data, event.length);
             break;
         case FWS_EVENT_CLOSE:
-            accept_close(websocket, &event);
+            accept_close(websocket, &event, cursor == end);
             break;
         case FWS_EVENT_FAILED:
             accept_failure(websocket, &event);

@@ -70,8 +70,11 @@ void fws_websocket_flush(fws_websocket *websocket)
     if (websocket->outbox.count < count_before ||
         (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
         fws_websocket_notify(websocket);
-    if (websocket->state == FWS_STATE_ENDING && websocket->outbox.count == 0 &&
-        !websocket->ended_output) {
+    if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count > 0)
+        return;
+    if (websocket->nothing_more) {
+        fws_websocket_finish(websocket);
+    } else if (!websocket->ended_output) {
         websocket->ended_output = true;
         fws_transport_end(websocket->fd);
     }

@@ -28,7 +28,7 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     unreader = getattr(getattr(environ.get("wsgi.input"), "reader", None), "unreader", None)
     if unreader is None:
         raise input_was_replaced(environ)
-    return ServerSocket(server, unread(unreader))
+    return GunicornSocket(server, unread(unreader))
 
 
 def unread(unreader: Any) -> Callable[[], bytes]:
@@ -38,3 +38,15 @@ def unread(unreader: Any) -> Callable[[], bytes]:
         return data
 
     return take
+
+
+class GunicornSocket(ServerSocket):
+    def skip_answer(self, start_response: Any) -> None:
+        """``start_response`` is a method of gunicorn's response, unless some middleware has put its
+        own around it. It cannot be told by a header: those of the connection are not for
+        applications to set."""
+        response: Any = getattr(start_response, "__self__", None)
+        force_close = getattr(response, "force_close", None)
+        if callable(force_close) and hasattr(response, "headers_sent"):
+            force_close()  # no waiting for another request
+            response.headers_sent = True

@@ -7,10 +7,10 @@ shuts down or closes touches nothing; the connection lives on under a descriptor
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Any
 
+from .._core import take_over
 from . import tls
 
 __all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced")
@@ -64,7 +64,8 @@ class ServerSocket:
         self._server = server
         self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
-        self._far_end: socket.socket | None = None
+        #: Kept open for as long as the server may write, see finished().
+        self._far_end: int | None = None
 
     def take(self) -> tuple[int, bytes]:
         """Take the connection over.
@@ -84,19 +85,8 @@ class ServerSocket:
                 self._taken = None
                 raise
         fd = self._server if isinstance(self._server, int) else self._server.fileno()
-        ours = os.dup(fd)
-        try:
-            near, far = socket.socketpair()
-        except OSError:
-            os.close(ours)
-            raise
-        # A server that drains the socket before it closes it reads end-of-file at once.
-        far.shutdown(socket.SHUT_WR)
-        with near:
-            os.set_blocking(near.fileno(), os.get_blocking(fd))
-            os.dup2(near.fileno(), fd, inheritable=False)
-        # Kept open for as long as the server may write, see finished().
-        self._far_end = far
+        # A server that drains its socket before it closes it reads end-of-file at once.
+        ours, self._far_end = take_over(fd)
         try:
             received = self._read_ahead()
         except BaseException:
@@ -104,15 +94,11 @@ class ServerSocket:
             raise
         return ours, received
 
-    def close_server_side(self, start_response: object) -> None:
-        """Tell the server not to keep its end of the connection, where there is a way to do so.
+    def skip_answer(self, start_response: Any) -> None:
+        """Spare the server the work of an answer that nobody reads, where there is a way to do so.
 
-        :param start_response: the server's, which in gunicorn is a method of its response. It cannot
-            be told by a header: a Connection header is not for applications to set.
+        :param start_response: the server's; it has not been called.
         """
-        force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
-        if callable(force_close):
-            force_close()
 
     def keep(self) -> None:
         """The engine has it."""
@@ -136,5 +122,5 @@ class ServerSocket:
         """The server has written its answer: there is nothing more to be swallowed, or to be read."""
         self._server = self._read_ahead = None
         if self._far_end is not None:
-            self._far_end.close()
+            os.close(self._far_end)
             self._far_end = None

@@ -231,6 +231,67 @@ static void test_a_sender_that_waits_for_room_wakes_at_the_end(void **state)
                      FWS_CLOSED);
 }
 
+/* Both close frames are there: the server closes at once and does not wait for the client to. */
+static void test_the_server_is_through_when_both_close_frames_are_there(void **state)
+{
+    (void)state;
+    send_frame(&p, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
+    expect_bytes(&p, "\x88\x02\x03\xe8", 4);
+    assert_true(fws_engine_wait_empty(engine, FWS_NS_PER_S)); /* and we have not closed yet */
+    assert_true(read_to_the_end(p.fd));
+}
+
+/* Bytes that nobody reads would have the kernel reset the connection, and our close frame with it.
+ */
+static void test_bytes_behind_a_close_frame_do_not_reset_it(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[] = "\x88\x82\0\0\0\0\x03\xe8\x81\x84\0\0\0\0rest";
+    assert_int_equal(send(p.fd, bytes, sizeof bytes - 1, 0), sizeof bytes - 1);
+    expect_bytes(&p, "\x88\x02\x03\xe8", 4);
+    assert_true(read_to_the_end(p.fd));
+    assert_int_equal(fws_engine_count(engine), 1); /* it waits for our end */
+    send_frame(&p, true, FWS_OPCODE_TEXT, "more", 4);
+    close(p.fd);
+    p.fd = -1;
+    assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
+}
+
+static void test_a_pong_may_come_after_the_close_frame(void **state)
+{
+    (void)state;
+    fws_ping *ping;
+    assert_int_equal(fws_websocket_ping_begin(p.server, "?", 1, &ping), FWS_OK);
+    expect_bytes(&p, "\x89\x01?", 3);
+    send_frame(&p, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
+    expect_bytes(&p, "\x88\x02\x03\xe8", 4);
+    assert_true(read_to_the_end(p.fd));
+    assert_int_equal(fws_engine_count(engine), 1);
+    send_frame(&p, true, FWS_OPCODE_PONG, "?", 1);
+    usleep(20 * 1000);
+    send_frame(&p, true, FWS_OPCODE_PONG, "?",
+               1); /* fails when the first was answered by a reset */
+    fws_websocket_ping_end(p.server, ping);
+    close(p.fd);
+    p.fd = -1;
+    assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
+}
+
+/* Each is dropped by the loop thread in the end, however many end without its help. */
+static void test_many_that_end_without_the_loop_thread(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        pair q;
+        open_bare_pair(&q, engine);
+        send_frame(&q, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
+        expect_closed(q.server, 1000); /* our own thread reads it */
+        assert_true(read_to_the_end(q.fd));
+        WAIT_FOR(atomic_load(&q.server->references) == 1 || i % 64 < 63);
+        close_pair(&q);
+    }
+}
+
 #define ROUNDS 300
 
 static void *close_it(void *argument)
@@ -276,6 +337,10 @@ int main(void)
         BARE(test_a_close_overtakes_nothing_but_a_failure_overtakes_what_waits),
         BARE(test_a_sender_that_waits_for_room_wakes_at_the_end),
         TEST(test_both_sides_close_at_once),
+        BARE(test_the_server_is_through_when_both_close_frames_are_there),
+        BARE(test_bytes_behind_a_close_frame_do_not_reset_it),
+        BARE(test_a_pong_may_come_after_the_close_frame),
+        BARE(test_many_that_end_without_the_loop_thread),
     };
     return cmocka_run_group_tests_name("closing", tests, NULL, NULL);
 }

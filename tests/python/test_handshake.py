@@ -410,7 +410,7 @@ def expect_503_without_descriptors(server, monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("flask_websockets.servers.taking.os.dup", no_descriptor)
+        patch.setattr("flask_websockets.servers.taking.take_over", no_descriptor)
         status, headers, text = split(server.request(handshake()))
         assert (status, headers["retry-after"]) == (503, "5")
         assert "no descriptors or no memory" in text

@@ -1,0 +1,115 @@
+/* Taking a connection out of somebody's hands. */
+#include "testing.h"
+
+#include "engine/transport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int owner, peer; /* the connection, as the owner has it, and its other end */
+
+static int start(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    owner = ends[0];
+    peer = ends[1];
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    close(owner);
+    close(peer);
+    return 0;
+}
+
+static void test_the_owner_keeps_a_dead_one(void **state)
+{
+    (void)state;
+    int ours, far_end;
+    char byte;
+    assert_true(fws_transport_take_over(owner, &ours, &far_end));
+    assert_int_equal(write(owner, "nobody reads this", 17), 17);
+    assert_int_equal(read(owner, &byte, 1), 0);
+    shutdown(owner, SHUT_RDWR);
+    assert_int_equal(write(ours, "!", 1), 1);
+    assert_int_equal(read(peer, &byte, 1), 1);
+    assert_int_equal(byte, '!');
+    assert_int_equal(fcntl(owner, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(ours, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(far_end, F_GETFD), FD_CLOEXEC);
+    close(ours);
+    close(far_end);
+}
+
+static void test_it_waits_or_not_as_before(void **state)
+{
+    (void)state;
+    int ours, far_end;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fcntl(owner, F_SETFL, i == 0 ? 0 : O_NONBLOCK), 0);
+        assert_true(fws_transport_take_over(owner, &ours, &far_end));
+        assert_int_equal(fcntl(owner, F_GETFL) & O_NONBLOCK, i == 0 ? 0 : O_NONBLOCK);
+        close(ours);
+        close(far_end);
+    }
+}
+
+/* With none left, and with one, two, three: it works, or the owner still has its connection. */
+static void test_descriptors_used_up(void **state)
+{
+    (void)state;
+    struct rlimit before, limit;
+    int ours, far_end, next = dup(owner);
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &before);
+    bool done = false;
+    for (int left = 0; left < 4; left++) {
+        limit = before;
+        limit.rlim_cur = (rlim_t)(next + left);
+        setrlimit(RLIMIT_NOFILE, &limit);
+        errno = 0;
+        done = fws_transport_take_over(owner, &ours, &far_end);
+        int error = errno;
+        setrlimit(RLIMIT_NOFILE, &before);
+        assert_true(done == (left == 3));
+        if (done)
+            break;
+        assert_int_equal(error, EMFILE);
+        char byte = 0;
+        assert_int_equal(write(owner, "!", 1), 1);
+        assert_int_equal(read(peer, &byte, 1), 1);
+        int again = dup(owner); /* nothing has been left open */
+        assert_int_equal(again, next);
+        close(again);
+    }
+    close(ours);
+    close(far_end);
+}
+
+static void test_no_descriptor(void **state)
+{
+    (void)state;
+    int ours, far_end;
+    assert_false(fws_transport_take_over(-1, &ours, &far_end));
+    assert_int_equal(errno, EBADF);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_owner_keeps_a_dead_one),
+        TEST(test_it_waits_or_not_as_before),
+        TEST(test_descriptors_used_up),
+        TEST(test_no_descriptor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
