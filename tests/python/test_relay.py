@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 
@@ -208,3 +209,44 @@ def test_descriptors_used_up_is_503_over_tls(serve, monkeypatch, where):
     again = server.connect("/echo")
     again.sendall(wire.frame(1, b"again"))
     assert wire.read_frame(again) == (0x81, b"again")
+
+
+def test_the_peer_changes_its_keys(serve):
+    """A key update of TLS 1.3 (RFC 8446 section 4.6.3), which asks for one in return: to answer it the
+    relay has to write while it reads. openssl s_client does so at a line "K"."""
+    server = serve()
+    address = f"127.0.0.1:{server.http.server_port}"
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-connect", address, "-tls1_3"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    read = bytearray()
+
+    def keep_reading():
+        while more := os.read(client.stdout.fileno(), 65536):
+            read.extend(more)
+
+    reader = threading.Thread(target=keep_reading)
+    reader.start()
+
+    def write(data):
+        os.write(client.stdin.fileno(), data)
+
+    try:
+        wait_for(lambda: b"Verify return code" in read)  # from here on it reads what we write
+        write(wire.request(server.http.server_port, "/echo"))
+        wait_for(lambda: b"101 Switching Protocols" in read)
+        for number in range(5):
+            write(b"K\n")
+            wait_for(lambda number=number: read.count(b"KEYUPDATE") == number + 1)
+            text = b"echo %d %s." % (number, b"x" * 20_000)
+            write(wire.frame(1, text))
+            wait_for(lambda text=text: text in read)
+    finally:
+        client.kill()
+        client.wait()
+        reader.join()
+        client.stdin.close()
+        client.stdout.close()

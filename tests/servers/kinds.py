@@ -108,6 +108,7 @@ KINDS = [
     gunicorn("gevent-pywsgi", "-k", "gevent_pywsgi"),
     gunicorn("20.1-sync", older=True),
     gunicorn("20.1-gthread", "--threads", "2", older=True),
+    gunicorn("20.1-gevent", "-k", "gevent", older=True),
     own("gevent", sleeps=False),
     own("gevent-patched"),
     own("eventlet", sleeps=False),

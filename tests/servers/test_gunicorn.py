@@ -144,3 +144,18 @@ def test_a_handler_that_does_not_end(serve):
     server.process.send_signal(signal.SIGTERM)
     assert server.wait(15) == 0
     assert 1.5 < time.monotonic() - begun < 6
+
+
+@pytest.mark.parametrize("options", [(), ("--threads", "2"), ("-k", "gevent")], ids=" ".join)
+def test_a_second_ctrl_c_ends_at_once(serve, options):
+    """While a handler sleeps in WEBSOCKETS_CLOSE_TIMEOUT, 2 s."""
+    server = serve(gunicorn("interrupted", *options))
+    client = server.connect("/sleep")
+    client.recv()
+    server.interrupt()
+    assert client.recv_data() == (8, (1001).to_bytes(2, "big") + b"server shutting down")
+    time.sleep(0.3)
+    begun = time.monotonic()
+    server.interrupt()
+    server.wait(10)
+    assert time.monotonic() - begun < 1
