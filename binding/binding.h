@@ -24,6 +24,8 @@ typedef struct {
     PyObject *connection_closed; /* flask_websockets.errors.ConnectionClosed */
     PyObject *open_name;         /* "_open", "_load_json": interned */
     PyObject *load_json_name;
+    PyObject *failed_name; /* "failed" */
+    PyInterpreterState *interpreter;
     fws_gate gate; /* see waiting.c */
 } fws_module_state;
 
@@ -33,6 +35,10 @@ typedef struct {
     PyObject *engine;    /* keeps the engine that `core` belongs to */
     PyObject *wait; /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
     unsigned long thread; /* whose event loop `wait` is of */
+    PyObject *events;     /* of a class view, until it has heard of the end; else NULL */
+    PyObject *on_message; /* of its */
+    bool driven;          /* of a class view, and an event loop calls _next() for its messages */
+    PyObject *context;    /* the contextvars.Context of its callbacks; may be NULL */
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -60,12 +66,27 @@ bool fws_websocket_object_open(fws_websocket_object *self);
 /* Sets the exception that a status stands for. */
 void fws_websocket_object_raise(fws_websocket_object *self, fws_status status);
 
+/* callbacks.c: class views. */
+
+fws_callbacks fws_callbacks_of(fws_module_state *state);
+/* Before attaching; false with an exception set. The core will own a reference of the websocket's.
+ */
+bool fws_websocket_object_use_events(fws_websocket_object *self, PyObject *events);
+/* There are no more callbacks: gives back what they needed, and the core's reference. */
+void fws_websocket_object_detach(fws_websocket_object *self);
+
+/* waiting.c: takes the GIL again, after PyEval_SaveThread, in turn with all others. */
+void fws_restore_thread(fws_module_state *state, PyThreadState *thread);
+
 /* waiting.c: calls that let other threads, or greenlets, run while they wait. */
 
 /* Receives one message. `timeout_ns` may be FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with
  * an exception set. */
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message);
+/* Receives one message without waiting, for an event loop that watches the notifier. FWS_OK, or
+ * FWS_WOULD_BLOCK, and then the notifier will name the websocket; -1 with an exception set. */
+int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);

@@ -25,33 +25,27 @@ static bool read_policy(const char *name, fws_slow_consumer *policy)
 
 static bool read_config(PyObject *args, PyObject *kwargs, fws_engine_config *config)
 {
-    static char *keywords[] = {"ping_interval",
-                               "ping_timeout",
-                               "close_timeout",
-                               "send_timeout",
-                               "max_message_size",
-                               "max_fragments",
-                               "max_message_rate",
-                               "receive_queue",
-                               "send_buffer",
-                               "slow_consumer",
-                               "compression_level",
-                               "compression_threshold",
-                               NULL};
+    static char *keywords[] = {"ping_interval",     "ping_timeout",
+                               "close_timeout",     "send_timeout",
+                               "max_message_size",  "max_fragments",
+                               "max_message_rate",  "receive_queue",
+                               "send_buffer",       "slow_consumer",
+                               "compression_level", "compression_threshold",
+                               "callback_threads",  NULL};
     double ping_interval, ping_timeout, close_timeout, send_timeout;
     unsigned long long max_message_size;
-    unsigned int max_fragments, max_message_rate, receive_queue;
+    unsigned int max_fragments, max_message_rate, receive_queue, callback_threads;
     Py_ssize_t send_buffer, threshold;
     int level;
     const char *policy;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$ddddKIIInsin:Engine", keywords, &ping_interval,
-                                     &ping_timeout, &close_timeout, &send_timeout,
-                                     &max_message_size, &max_fragments, &max_message_rate,
-                                     &receive_queue, &send_buffer, &policy, &level, &threshold))
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "$ddddKIIInsinI:Engine", keywords, &ping_interval, &ping_timeout,
+            &close_timeout, &send_timeout, &max_message_size, &max_fragments, &max_message_rate,
+            &receive_queue, &send_buffer, &policy, &level, &threshold, &callback_threads))
         return false;
     if (!(ping_interval >= 0) || !(ping_timeout >= 0) || !(close_timeout >= 0) ||
         !(send_timeout >= 0) || receive_queue == 0 || send_buffer < 0 || level < 1 || level > 9 ||
-        threshold < 0 || !read_policy(policy, &config->slow_consumer)) {
+        threshold < 0 || callback_threads == 0 || !read_policy(policy, &config->slow_consumer)) {
         PyErr_SetString(PyExc_ValueError, "Engine() got a value out of range");
         return false;
     }
@@ -66,12 +60,13 @@ static bool read_config(PyObject *args, PyObject *kwargs, fws_engine_config *con
     config->compression_threshold = (size_t)threshold;
     config->receive_queue = receive_queue;
     config->send_buffer = (size_t)send_buffer;
+    config->callback_threads = callback_threads;
     return true;
 }
 
 static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    fws_engine_config config;
+    fws_engine_config config = {0};
     fws_module_state *state = fws_module_state_of(type);
     if (state == NULL || !read_config(args, kwargs, &config))
         return NULL;
@@ -79,6 +74,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (self == NULL)
         return NULL;
     self->state = state;
+    config.callbacks = fws_callbacks_of(state);
     self->core = fws_engine_new(&config);
     if (self->core == NULL) {
         Py_DECREF(self);
@@ -114,7 +110,7 @@ static fws_websocket_object *read_websocket(engine_object *self, PyObject *value
 PyDoc_STRVAR(
     attach_doc,
     "attach($self, websocket, fd, reply, received, /, compression=None, client=False,\n"
-    "       notifier=None, wait=None)\n--\n\n"
+    "       notifier=None, wait=None, events=None)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
     "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
     "send first (the 101 answer). received: bytes already read past the request.\n"
@@ -122,17 +118,25 @@ PyDoc_STRVAR(
     "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
     "switches away until the notifier gives the token, or the time (float or None) is over;\n"
     "it may also return early.\n"
+    "events: of an event-driven websocket. events.on_message(websocket, data) is called for\n"
+    "each message, events.failed(error) when that raises, events.closed(code, reason: bytes)\n"
+    "once at the end, one after the other, in threads of the engine's and in events.context\n"
+    "(a contextvars.Context or None); the first after websocket._begin(). With a notifier\n"
+    "nobody calls them: its event loop does, with what websocket._next() gives.\n"
     "OSError: the descriptor stays the caller's, and nothing was sent.");
 
 static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "", "", "", "compression", "client", "notifier", "wait", NULL};
+    static char *keywords[] = {"",       "",         "",     "",       "compression",
+                               "client", "notifier", "wait", "events", NULL};
     engine_object *self = (engine_object *)object;
     PyObject *value, *compression = Py_None, *notifier = Py_None, *wait = Py_None;
+    PyObject *events = Py_None;
     int fd, client = 0;
     Py_buffer reply, received;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOO:attach", keywords, &value, &fd,
-                                     &reply, &received, &compression, &client, &notifier, &wait))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOOO:attach", keywords, &value, &fd,
+                                     &reply, &received, &compression, &client, &notifier, &wait,
+                                     &events))
         return NULL;
     fws_deflate_parameters parameters;
     fws_attachment attachment = {.role = client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER,
@@ -155,11 +159,24 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
     }
     if (websocket && websocket->core) {
         PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
-    } else if (websocket) {
+        websocket = NULL;
+    }
+    if (websocket && events != Py_None && attachment.notifier) {
+        websocket->driven = true;
+    } else if (websocket && events != Py_None) {
+        if (!fws_websocket_object_use_events(websocket, events))
+            websocket = NULL;
+        else
+            attachment.owner = Py_NewRef(websocket);
+    }
+    if (websocket) {
         core = fws_engine_attach(self->core, fd, &attachment);
-        if (core == NULL)
+        if (core == NULL) {
+            int error = errno;
+            fws_websocket_object_detach(websocket);
+            errno = error;
             PyErr_SetFromErrno(PyExc_OSError);
-        else {
+        } else {
             websocket->core = core;
             websocket->engine = Py_NewRef(object);
             if (attachment.notifier) {

@@ -100,7 +100,9 @@ static int module_exec(PyObject *module)
         return -1;
     state->open_name = PyUnicode_InternFromString("_open");
     state->load_json_name = PyUnicode_InternFromString("_load_json");
-    if (state->open_name == NULL || state->load_json_name == NULL)
+    state->failed_name = PyUnicode_InternFromString("failed");
+    state->interpreter = PyInterpreterState_Get();
+    if (state->open_name == NULL || state->load_json_name == NULL || state->failed_name == NULL)
         return -1;
     state->engine_type = add_type(module, &fws_engine_spec);
     state->websocket_type = add_type(module, &fws_websocket_spec);
@@ -138,6 +140,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->connection_closed);
     Py_CLEAR(state->open_name);
     Py_CLEAR(state->load_json_name);
+    Py_CLEAR(state->failed_name);
     return 0;
 }
 

@@ -47,7 +47,7 @@ static bool is_over(fws_ns deadline)
  * handlers wake at once, as for a publish or the end of the server, that is all that the process
  * would do. So one of them at a time waits for the GIL, and the others sleep at the gate before it.
  * Nobody waits at the gate with the GIL held. */
-static void restore_thread(fws_module_state *state, PyThreadState *thread)
+void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 {
     fws_gate_enter(&state->gate);
     PyEval_RestoreThread(thread);
@@ -60,7 +60,7 @@ static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_me
     do {
         PyThreadState *thread = PyEval_SaveThread();
         status = fws_websocket_receive_wait(self->core, deadline, message);
-        restore_thread(self->state, thread);
+        fws_restore_thread(self->state, thread);
         if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
             return -1;
     } while (status == FWS_INTERRUPTED);
@@ -80,9 +80,26 @@ static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_
     }
 }
 
+int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
+{
+    fws_status status = FWS_CLOSED;
+    do {
+        if (!fws_websocket_is_hushed(self->core))
+            status = fws_websocket_receive_ready(self->core, message);
+    } while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_MESSAGE));
+    if (status == FWS_CLOSED)
+        fws_websocket_object_raise(self, status);
+    return status == FWS_CLOSED ? -1 : (int)status;
+}
+
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message)
 {
+    if (self->events != NULL || self->driven) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a class view does not receive: its messages come to on_message()");
+        return -1;
+    }
     int status = (int)fws_websocket_receive_ready(self->core, message);
     if (status == FWS_WOULD_BLOCK) {
         fws_ns deadline = timeout_ns == FWS_FOREVER ? FWS_FOREVER : fws_clock_now() + timeout_ns;

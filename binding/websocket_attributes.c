@@ -29,6 +29,11 @@ static PyObject *get_state_number(PyObject *object, void *Py_UNUSED(closure))
     Py_UNREACHABLE();
 }
 
+static PyObject *get_token(PyObject *object, void *Py_UNUSED(closure))
+{
+    return PyLong_FromVoidPtr(((fws_websocket_object *)object)->core);
+}
+
 static PyObject *get_closed(PyObject *object, void *Py_UNUSED(closure))
 {
     fws_websocket_status status;
@@ -62,6 +67,7 @@ static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
 }
 
 PyGetSetDef fws_websocket_attributes[] = {
+    {"_token", get_token, NULL, "By which the notifier names it.", NULL},
     {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
     {"closed", get_closed, NULL,
      "True once the connection is closing or closed: nothing more can be sent.", NULL},

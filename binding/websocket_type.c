@@ -34,6 +34,9 @@ static void websocket_dealloc(PyObject *object)
     }
     Py_XDECREF(self->engine);
     Py_XDECREF(self->wait);
+    Py_XDECREF(self->events);
+    Py_XDECREF(self->on_message);
+    Py_XDECREF(self->context);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -331,7 +334,72 @@ static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwar
 
 /* ---- the type ---- */
 
+PyDoc_STRVAR(begin_doc, "_begin($self, /)\n--\n\n"
+                        "Let the callbacks of an event-driven websocket begin.");
+
+static PyObject *websocket_begin(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->core)
+        fws_websocket_end_turn(self->core);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(next_doc,
+             "_next($self, /)\n--\n\n"
+             "A message (str or bytes) that has come; or None, and then the notifier will\n"
+             "give _token once there is something. Does not wait.\n"
+             "Raises ConnectionClosed at the end.");
+
+static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    fws_message message;
+    if (!fws_websocket_object_open(self))
+        return NULL;
+    switch (fws_websocket_object_next(self, &message)) {
+    case FWS_OK:
+        return fws_message_object(&message);
+    case FWS_WOULD_BLOCK:
+        Py_RETURN_NONE;
+    default:
+        return NULL;
+    }
+}
+
+PyDoc_STRVAR(offer_doc,
+             "_offer($self, data, /)\n--\n\n"
+             "send() without waiting. False: there is no room, and the notifier will give _token\n"
+             "once there is.");
+
+static PyObject *websocket_offer(PyObject *object, PyObject *data)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    fws_payload payload;
+    if (!fws_argument_payload(data, "send()", &payload))
+        return NULL;
+    fws_status status = FWS_CLOSED;
+    bool open = fws_websocket_object_open(self);
+    if (open) {
+        fws_opcode opcode = payload.is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+        do
+            status = fws_websocket_send(self->core, opcode, payload.data, payload.size, false);
+        while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_ROOM));
+    }
+    fws_argument_release(&payload);
+    if (!open)
+        return NULL;
+    if (status != FWS_OK && status != FWS_WOULD_BLOCK) {
+        fws_websocket_object_raise(self, status);
+        return NULL;
+    }
+    return PyBool_FromLong(status == FWS_OK);
+}
+
 static PyMethodDef websocket_methods[] = {
+    {"_offer", websocket_offer, METH_O, offer_doc},
+    {"_next", websocket_next, METH_NOARGS, next_doc},
+    {"_begin", websocket_begin, METH_NOARGS, begin_doc},
     {"send", websocket_send, METH_O, send_doc},
     {"send_text", websocket_send_text, METH_O, send_text_doc},
     {"send_bytes", websocket_send_bytes, METH_O, send_bytes_doc},

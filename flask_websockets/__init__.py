@@ -12,15 +12,19 @@ def echo(ws: WebSocket) -> None:
         ws.send(data)
 """
 
+from .asynchronous import AsyncWebSocket
 from .errors import ConfigurationError, ConnectionClosed
 from .extension import Subscription, WebSockets
+from .views import WebSocketView
 from .websocket import WebSocket, WebSocketState
 
 __all__ = (
+    "AsyncWebSocket",
     "ConfigurationError",
     "ConnectionClosed",
     "Subscription",
     "WebSocket",
     "WebSocketState",
+    "WebSocketView",
     "WebSockets",
 )

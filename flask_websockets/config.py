@@ -103,6 +103,9 @@ class Config:
     close_timeout: float = 5.0
     #: Handlers running at once in one process; beyond it the handshake is answered with 503.
     handler_threads: int = 10_000
+    #: Callbacks of class views running at once in one process, one each in a thread; beyond it, others
+    #: wait until one of them has ended.
+    callback_threads: int = 64
     #: From the request to the decision about it (before_request functions, and the handler until it
     #: accepts), seconds; 0 or None: no limit. Beyond it the handshake is answered with 503.
     handshake_timeout: float = 10.0
@@ -286,6 +289,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_connections_per_address": count_or_default("websockets"),
     "close_timeout": seconds,
     "handler_threads": whole(1, 2**31 - 1, "threads"),
+    "callback_threads": whole(1, 10_000, "threads"),
     "handshake_timeout": seconds_or_off,
     "accept_delay": seconds,
 }

@@ -16,6 +16,7 @@ from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
 from .runtime import EXTENSION_KEY, Runtime
+from .views import IN_CALLBACK
 from .websocket import WebSocket
 
 __all__ = ("Subscription", "WebSockets")
@@ -131,7 +132,8 @@ class WebSockets:
         each. Never waits: a slow subscriber meets ``WEBSOCKETS_SLOW_CONSUMER``.
 
         May be called from anywhere in the process. Once the interpreter is shutting down, it ends a
-        thread that calls it (by SystemExit), so that the process can leave.
+        thread that calls it (by SystemExit), so that the process can leave; but not in the callbacks
+        of a class view.
 
         :param data: ``str`` for a text message, bytes-like for a binary one; any value with one of
             the two encodings.
@@ -149,7 +151,11 @@ class WebSockets:
             data = runtime.app.json.dumps(data)
         elif encode_msgpack:
             data = msgpack.encode(data)
-        if runtime.shutting_down and threading.current_thread() is not threading.main_thread():
+        if (
+            runtime.shutting_down
+            and threading.current_thread() is not threading.main_thread()
+            and not IN_CALLBACK.get()
+        ):
             raise SystemExit
         return runtime.engine.publish(data, channels, exclude)
 

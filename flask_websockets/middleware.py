@@ -6,6 +6,7 @@ server gets its answer and its worker back; an accepted connection lives on with
 
 from __future__ import annotations
 
+import contextvars
 import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 from . import handlers, servers
 from ._core import list_contains
-from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
+from .handlers.asynchronous import event_loop
+from .upgrade import APART, ASYNC, ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -51,10 +53,11 @@ class Middleware:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
         #: URLs that have led to a view of ours. One that no longer does is no harm: Flask looks again.
-        self._known: set[tuple[Any, ...]] = set()
+        self._known: dict[tuple[Any, ...], str] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if not is_upgrade(environ) or not self.is_ours(environ):
+        where = self.where(environ) if is_upgrade(environ) else None
+        if where is None:
             return self.wsgi_app(environ, start_response)
         if has_body(environ):  # before anybody waits for it
             return answer(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
@@ -66,6 +69,8 @@ class Middleware:
         # There is no body, and what servers have here reads on into the websocket's bytes, or keeps
         # its buffer for as long as the request lives.
         environ["wsgi.input"] = io.BytesIO()
+        if where != APART:
+            return self.run_here(environ, start_response, socket, where)
         if not self.runtime.enter_handler():
             return overloaded(start_response)
         started = False
@@ -81,7 +86,7 @@ class Middleware:
         finally:
             if not started:
                 self.runtime.leave_handler()
-        refused = upgrade.wait()
+        refused: Refused | None = upgrade.wait()
         if upgrade.timed_out:
             self.runtime.app.logger.warning(
                 "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
@@ -94,29 +99,74 @@ class Middleware:
         start_response("101 Switching Protocols", [])
         return Swallowed(upgrade)
 
-    def is_ours(self, environ: dict[str, Any]) -> bool:
-        """Does the URL lead to a view of this extension? Others keep the server's thread and socket:
-        pages that are asked for an upgrade, and the websockets of other extensions."""
+    def where(self, environ: dict[str, Any]) -> str | None:
+        """Where the view of this URL runs, if it is one of this extension. Others keep the server's
+        thread and socket: pages that are asked for an upgrade, and the websockets of other
+        extensions."""
         url = tuple(map(environ.get, URL_KEYS))
-        if url in self._known:
-            return True
-        ours = self.match(environ)
-        if ours and len(environ.get("PATH_INFO", "")) <= KNOWN_PATH_MAX:
+        known = self._known.get(url)
+        if known is not None:
+            return known
+        where = self.match(environ)
+        if where is not None and len(environ.get("PATH_INFO", "")) <= KNOWN_PATH_MAX:
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
-            self._known.add(url)
-        return ours
+            self._known[url] = where
+        return where
 
-    def match(self, environ: dict[str, Any]) -> bool:
+    def match(self, environ: dict[str, Any]) -> str | None:
         app = self.runtime.app
         try:
             adapter = app.create_url_adapter(app.request_class(environ))
             if adapter is None:
-                return False
+                return None
             rule, _ = adapter.match(return_rule=True)
         except HTTPException:  # among them redirects
-            return False
-        return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, False)
+            return None
+        return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, None)
+
+    def run_here(
+        self, environ: dict[str, Any], start_response: Any, socket: servers.ServerSocket, where: str
+    ) -> Iterable[bytes]:
+        """A class view, or an async one: the request runs in the server's own thread, and in a context
+        of its own, in which callbacks will run."""
+        runtime = self.runtime
+        if runtime.shutting_down:
+            return overloaded(start_response)
+        runtime.started = True
+        here: handlers.Handlers = handlers.current()
+        if where == ASYNC:
+            if here.notifier is not None:
+                text = "Async views need threads, and this server runs on greenlets."
+                runtime.app.logger.error(text)
+                return answer(start_response, "501 Not Implemented", text)
+            here = event_loop()
+        upgrade = Upgrade(socket, runtime.engine, runtime.config, here)
+        environ[ENVIRON_KEY] = upgrade
+        upgrade.context = context = contextvars.copy_context()
+        given: list[Any] = []
+        written: list[bytes] = []
+
+        def keep(*answer: Any) -> Callable[[bytes], object]:
+            given[:] = answer
+            return written.append
+
+        try:
+            body = context.run(self.wsgi_app, environ, keep)
+        except BaseException:
+            upgrade.begin()
+            raise
+        if upgrade.accepted:
+            if hasattr(body, "close"):
+                body.close()
+            upgrade.skip_answer(start_response)
+            start_response("101 Switching Protocols", [])
+            upgrade.begin()
+            return Swallowed(upgrade)
+        write = start_response(*given)
+        for data in written:
+            write(data)
+        return body
 
     def run(self, environ: dict[str, Any], upgrade: Upgrade) -> None:
         """The handler: the application, from before_request to teardown."""

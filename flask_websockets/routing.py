@@ -1,4 +1,4 @@
-"""From a handler function to a Flask view: handshake, handler, end."""
+"""From a handler, function or class, to a Flask view: handshake, handler, end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, got_request_exception, request
+from flask.globals import request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
+from .asynchronous import AsyncWebSocket, Returned, Running, is_async
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
-from .upgrade import ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Upgrade
+from .upgrade import APART, ASYNC, ENVIRON_KEY, HERE, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
+from .views import IN_CALLBACK, Events, WebSocketView, check_view
 from .websocket import WebSocket
 
 __all__ = ("answer_mismatch", "check_handler", "check_rule_options", "make_view")
@@ -27,12 +30,13 @@ Handler = Callable[..., Any]
 
 def check_handler(handler: Handler) -> None:
     """Refuse at decoration what could not work at the first connection."""
+    if inspect.isclass(handler):
+        check_view(handler)
+        return
     if not callable(handler):
         raise TypeError(f"route() decorates a function, not {type(handler).__name__}")
-    if inspect.isclass(handler):
-        raise TypeError("route() decorates a function, not a class")
-    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
-        raise TypeError(f"{handler.__name__}() is an async function; route() takes ordinary functions")
+    if inspect.isasyncgenfunction(handler):
+        raise TypeError(f"{handler.__name__}() is an async generator; a handler yields nothing")
 
 
 def check_rule_options(options: dict[str, Any]) -> None:
@@ -44,10 +48,17 @@ def check_rule_options(options: dict[str, Any]) -> None:
 def make_view(handler: Handler) -> Callable[..., Any]:
     """The Flask view function of a handler.
 
-    :param handler: called with the :class:`WebSocket` and the values of the URL.
+    :param handler: a function, called with the :class:`WebSocket` and the values of the URL; or a
+        :class:`WebSocketView`.
     """
+    kind: type[WebSocket] = WebSocket
+    run, where = run_function_view, APART
+    if inspect.isclass(handler):
+        run, where = run_class_view, HERE
+    elif is_async(handler):
+        run, where, kind = run_async_view, ASYNC, AsyncWebSocket
 
-    @functools.wraps(handler)
+    @functools.wraps(handler, updated=())
     def view(*args: Any, **values: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         asked: Request = request._get_current_object()  # type: ignore[attr-defined]
@@ -58,18 +69,100 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         upgrade: Upgrade | None = asked.environ.get(ENVIRON_KEY)
         if upgrade is None:
             return no_socket()
-        ws = WebSocket(upgrade, secrets.token_hex(16), asked.remote_addr, app.json)
+        ws = kind(upgrade, secrets.token_hex(16), asked.remote_addr, app.json)
         exceeded = runtime.add(ws)
         if exceeded is not None:
             return too_many(exceeded, ws.remote_addr)
+        kept = False
         try:
-            upgrade.enter(ws, asked)
-            return run_handler(functools.partial(handler, ws, *args, **values), ws, upgrade)
+            result = run(handler, ws, upgrade, asked, app, args, values)
+            kept = result is KEPT
         finally:
-            runtime.discard(ws)
+            if not kept:
+                runtime.discard(ws)
+        return Ended() if kept else result
 
-    setattr(view, VIEW_MARK, True)
+    setattr(view, VIEW_MARK, where)
     return view
+
+
+#: In place of the view's answer: the websocket lives on without it.
+KEPT = object()
+
+
+def run_function_view(
+    handler: Handler,
+    ws: WebSocket,
+    upgrade: Upgrade,
+    asked: Request,
+    app: Flask,
+    args: Any,
+    values: Any,
+) -> Any:
+    upgrade.enter(ws, asked)
+    return run_handler(functools.partial(handler, ws, *args, **values), ws, upgrade)
+
+
+def run_class_view(
+    handler: Handler,
+    ws: WebSocket,
+    upgrade: Upgrade,
+    asked: Request,
+    app: Flask,
+    args: Any,
+    values: Any,
+) -> Any:
+    """The opening of a class view, until its websocket needs nobody any more."""
+    assert upgrade.context is not None
+    runtime: Runtime = app.extensions[EXTENSION_KEY]
+    view: WebSocketView = handler()
+    events = Events(view, ws, app, runtime, upgrade.context)
+    IN_CALLBACK.set(True)
+    upgrade.enter(ws, asked, events)
+    try:
+        result = view.on_open(ws, *args, **values)
+        if not upgrade.accepted:
+            if result is not None:
+                return result
+            upgrade.accept(ws, None, None)
+    except BaseException as error:
+        if not upgrade.accepted:
+            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
+        if not isinstance(error, ConnectionClosed):
+            events.failed(error)
+    if events.context is not None:
+        # Entered once more, so that the end of the request does not leave it.
+        events.request_context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        events.request_context.push()
+    return KEPT
+
+
+def run_async_view(
+    handler: Handler,
+    ws: WebSocket,
+    upgrade: Upgrade,
+    asked: Request,
+    app: Flask,
+    args: Any,
+    values: Any,
+) -> Any:
+    """The opening of an async view, until its coroutine has decided."""
+    assert upgrade.context is not None
+    assert isinstance(ws, AsyncWebSocket)
+    runtime: Runtime = app.extensions[EXTENSION_KEY]
+    start = functools.partial(handler, ws, *args, **values)
+    running = Running(start, ws, upgrade, app, runtime, upgrade.context)
+    upgrade.enter(ws, asked)
+    answer = running.start()
+    if isinstance(answer, Refused):
+        return Response(answer.body, answer.status, answer.headers)
+    if isinstance(answer, Returned):
+        return answer.value
+    upgrade.begins = running.begin
+    # Entered once more, so that the end of the request does not leave it.
+    running.request_context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+    running.request_context.push()
+    return KEPT
 
 
 class Ended(Response):

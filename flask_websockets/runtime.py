@@ -44,7 +44,7 @@ class Runtime:
         self._open: dict[WebSocket, str] = {}
         self._addresses = Addresses()
         self._handlers = 0
-        self._handlers_ended: Condition | None = None
+        self._all_ended: Condition | None = None
         runtimes.add(self)
 
     @property
@@ -74,6 +74,7 @@ class Runtime:
                     slow_consumer=config.slow_consumer,
                     compression_level=compression.level,
                     compression_threshold=compression.threshold,
+                    callback_threads=config.callback_threads,
                 )
                 register_atexit(self)
             return self._engine
@@ -101,6 +102,8 @@ class Runtime:
             name = self._open.pop(ws, None)
             if name is not None:  # else: this is a forked child, where nothing was counted
                 self._addresses.discard(name)
+            ended = self._all_ended
+        notify(ended)
 
     def connections(self) -> frozenset[WebSocket]:
         """The open websockets of this process."""
@@ -123,10 +126,8 @@ class Runtime:
     def leave_handler(self) -> None:
         with self._lock:
             self._handlers -= 1
-            ended = self._handlers_ended if self._handlers == 0 else None
-        if ended is not None:
-            with ended:
-                ended.notify_all()
+            ended = self._all_ended
+        notify(ended)
 
     # ---- the end ----
 
@@ -140,9 +141,9 @@ class Runtime:
         self.started = False
         deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, "server shutting down")
-        self._handlers_ended = ended = current().condition()
-        with ended:
-            while self._handlers > 0 and time.monotonic() < deadline:
+        self._all_ended = ended = current().condition()
+        with ended:  # the handlers, and the class views, which have heard of it by then
+            while (self._handlers > 0 or self._open) and time.monotonic() < deadline:
                 ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()
@@ -151,12 +152,18 @@ class Runtime:
         """In a forked child: nothing of the parent's is running here."""
         self._lock = threading.Lock()
         self.started = False
-        self._handlers_ended = None
+        self._all_ended = None
         self._handlers = 0
         self._open = {}
         self._addresses = Addresses()
         if self._engine is not None:
             self._engine.after_fork()
+
+
+def notify(condition: Condition | None) -> None:
+    if condition is not None:
+        with condition:
+            condition.notify_all()
 
 
 #: All that live, for the hooks below; an application that is gone needs none.

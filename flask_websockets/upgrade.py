@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from flask import Request
@@ -26,9 +27,10 @@ from .handshake import (
 from .servers import ServerSocket
 
 if TYPE_CHECKING:
+    from .views import Events
     from .websocket import WebSocket
 
-__all__ = ("ENVIRON_KEY", "NO_SOCKET_KEY", "VIEW_MARK", "Refused", "Upgrade")
+__all__ = ("APART", "ASYNC", "ENVIRON_KEY", "HERE", "NO_SOCKET_KEY", "VIEW_MARK", "Refused", "Upgrade")
 
 #: Where the WSGI environment carries the Upgrade of its request.
 ENVIRON_KEY = "flask_websockets.upgrade"
@@ -40,8 +42,14 @@ NO_SOCKET_KEY = "flask_websockets.no_socket"
 #: longer: one switch of threads less for each handshake.
 LOOK_AFTER = 0.05
 
-#: The attribute of a view function that says that it is one of this extension.
+#: The attribute of a view function of this extension: where it runs.
 VIEW_MARK = "_flask_websockets_view"
+#: In a thread, or greenlet, of its own, for as long as the connection lives.
+APART = "apart"
+#: In the server's, for the handshake alone.
+HERE = "here"
+#: The same, and the coroutine in the event loop of all.
+ASYNC = "async"
 
 
 class Settled:
@@ -118,18 +126,29 @@ class Upgrade:
         self._changed: Condition = handlers.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
+        self._events: Events | None = None
+        #: What is to be told of a websocket that was accepted, in whichever thread.
+        self.attached: Callable[[Any], None] | None = None
+        #: What is to be told of the end of the request.
+        self.begins: Callable[[], None] | None = None
+        #: Of class and async views: what their request runs in.
+        self.context: Context | None = None
         #: It was, and the connection is the engine's. Stays so.
         self.accepted = False
         #: It was not decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``, and answered with 503.
         self.timed_out = False
-        self._outcome: Refused | BaseException | None = None
+        self._outcome: Any = None
 
     # ---- the handler's thread ----
 
-    def enter(self, ws: WebSocket, request: Request) -> None:
-        """The handler begins: from now on the delay counts."""
+    def enter(self, ws: WebSocket, request: Request, events: Events | None = None) -> None:
+        """The handler begins: from now on the delay counts.
+
+        :param events: of a class view.
+        """
         with self._changed:
             self._request = request
+            self._events = events
             self._deciding = (ws, time.monotonic() + self._config.accept_delay)
             if self._config.accept_delay < LOOK_AFTER:  # else wait() looks in time by itself
                 self._changed.notify_all()
@@ -171,6 +190,8 @@ class Upgrade:
             self.accepted = True
             self._deciding = None
             self._request = None
+            if self.attached is not None:
+                self.attached(ws)
             self._changed.notify_all()
             return True
 
@@ -187,6 +208,7 @@ class Upgrade:
                 compression=compression,
                 notifier=self._handlers.notifier,
                 wait=self._handlers.wait,
+                events=self._events,
             )
         except BaseException:
             socket.give_back(fd)
@@ -196,7 +218,7 @@ class Upgrade:
         for key in servers.SOCKET_KEYS:  # what is gone, and would keep the server's buffers
             self._request.environ.pop(key, None)
 
-    def answer(self, outcome: Refused | BaseException) -> None:
+    def answer(self, outcome: Any) -> None:
         """The application has answered with plain HTTP, or has failed before it accepted."""
         with self._changed:
             if not self.accepted:
@@ -205,8 +227,8 @@ class Upgrade:
 
     # ---- the server's thread ----
 
-    def wait(self) -> Refused | None:
-        """Wait for the decision; None when the handshake was accepted.
+    def wait(self) -> Any:
+        """Wait for the decision: what answer() was given, or None when the handshake was accepted.
 
         :raises BaseException: what the application raised instead of answering.
         """
@@ -236,6 +258,15 @@ class Upgrade:
             if isinstance(self._outcome, BaseException):
                 raise self._outcome
             return self._outcome
+
+    def begin(self) -> None:
+        """The handshake of a class view is over: its callbacks may begin."""
+        events, self._events, self.context = self._events, None, None
+        begins, self.begins = self.begins, None
+        if events is not None and self.accepted:
+            self._handlers.begin(events)
+        if begins is not None:
+            begins()
 
     def skip_answer(self, start_response: Any) -> None:
         """Before the answer, of which the server needs to know but which nobody reads."""

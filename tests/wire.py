@@ -30,10 +30,17 @@ def read_head(connection: socket.socket) -> str:
 
 def connect(port: int, path: str, more: str = "", timeout: float = 20) -> socket.socket:
     """A connection whose handshake is done."""
+    return connect_with(port, path, b"", more, timeout)
+
+
+def connect_with(
+    port: int, path: str, frames: bytes, more: str = "", timeout: float = 20
+) -> socket.socket:
+    """The same, with frames that come together with the request."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(request(port, path, more))
+        connection.sendall(request(port, path, more) + frames)
         head = read_head(connection)
         assert head.startswith("HTTP/1.1 101"), head
     except BaseException:

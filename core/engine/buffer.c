@@ -11,7 +11,7 @@ fws_buffer *fws_buffer_new(size_t size)
     if (buffer == NULL)
         return NULL;
     atomic_init(&buffer->references, 1);
-    buffer->size = size;
+    buffer->size = buffer->capacity = size;
     buffer->published = buffer->compressed = buffer->continues = buffer->pong = false;
     buffer->bytes = buffer->data;
     buffer->gone = NULL;
@@ -24,9 +24,24 @@ fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *gone)
     if (buffer == NULL)
         return NULL;
     buffer->bytes = bytes;
-    buffer->size = size;
+    buffer->size = size; /* with a capacity of 0 */
     buffer->gone = gone;
     return buffer;
+}
+
+fws_buffer *fws_buffer_new_empty(size_t capacity)
+{
+    fws_buffer *buffer = fws_buffer_new(capacity);
+    if (buffer != NULL)
+        buffer->size = 0;
+    return buffer;
+}
+
+void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size)
+{
+    if (size > 0)
+        memcpy(buffer->data + buffer->size, bytes, size);
+    buffer->size += size;
 }
 
 fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size)

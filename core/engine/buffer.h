@@ -1,4 +1,5 @@
-/* A reference-counted run of bytes that never changes once it is made. The bytes lie in the buffer,
+/* A reference-counted run of bytes that never changes once it is made, but that whoever holds the
+ * only reference may add to it. The bytes lie in the buffer,
  * or are borrowed from a sender who waits until the buffer is gone.
  *
  * One published message is framed once and lies in the outbox of every subscriber at the same time.
@@ -17,6 +18,7 @@
 typedef struct {
     atomic_size_t references;
     size_t size;
+    size_t capacity; /* what `data` has room for */
     bool published;  /* a slow consumer may lose it, see fws_slow_consumer */
     bool compressed; /* a message, by itself: see fws_compression_forget */
     bool continues;  /* a frame that the buffer before it begins: it may not be dropped alone */
@@ -30,7 +32,11 @@ typedef struct {
 fws_buffer *fws_buffer_new(size_t size);
 /* Same, with the bytes of head and then of body (either may be empty). */
 fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size);
-/* Same, with bytes that stay the caller's: they must live until *gone is set. */
+/* With room for `capacity` bytes, and nothing in it. */
+fws_buffer *fws_buffer_new_empty(size_t capacity);
+/* Adds bytes at the end; the caller has the only reference, and there is room. */
+void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size);
+/* Same as fws_buffer_new, with bytes that stay the caller's: they must live until *gone is set. */
 fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *gone);
 fws_buffer *fws_buffer_keep(fws_buffer *buffer);
 void fws_buffer_drop(fws_buffer *buffer);

@@ -1,21 +1,18 @@
 #include "engine.h"
 
+#include "transport.h"
+#include "turn.h"
 #include "websocket_internal.h"
 
-#include "transport.h"
-
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#define READY_BATCH 256
 #define RETIRED_MAX 64 /* that wait for the loop thread's next turn */
 
-#define WEBSOCKET_OF(timer_)                                                                       \
-    ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
+#define STOP_TIMEOUT FWS_NS_PER_S /* for callbacks to end */
 
 void fws_engine_entropy(uint8_t out[4])
 {
@@ -38,7 +35,11 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     fws_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL)
         return NULL;
+    atomic_init(&engine->references, 1);
     engine->config = *config;
+    engine->crew.callbacks = config->callbacks;
+    engine->crew.maximum = config->callback_threads + 1; /* one stands by */
+    fws_crew_init(&engine->crew);
     fws_hub_init(&engine->hub);
     fws_pool_init(&engine->pool);
     fws_deflate_pool_init(&engine->deflate, config->compression_level);
@@ -47,9 +48,16 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     return engine;
 }
 
-void fws_engine_free(fws_engine *engine)
+void fws_engine_keep(fws_engine *engine)
 {
-    fws_engine_stop(engine);
+    atomic_fetch_add_explicit(&engine->references, 1, memory_order_relaxed);
+}
+
+void fws_engine_drop(fws_engine *engine)
+{
+    if (atomic_fetch_sub_explicit(&engine->references, 1, memory_order_acq_rel) != 1)
+        return;
+    fws_crew_destroy(&engine->crew);
     fws_timers_clear(&engine->timers);
     fws_hub_clear(&engine->hub);
     fws_pool_clear(&engine->pool);
@@ -59,10 +67,15 @@ void fws_engine_free(fws_engine *engine)
     free(engine);
 }
 
+void fws_engine_free(fws_engine *engine)
+{
+    fws_engine_stop(engine);
+    fws_engine_drop(engine);
+}
+
 /* ---- called by websockets ---- */
 
-/* With the engine's lock: calls the loop thread out of its sleep, once. */
-static void rouse(fws_engine *engine)
+void fws_engine_rouse(fws_engine *engine)
 {
     if (!engine->sleeping)
         return;
@@ -75,7 +88,7 @@ void fws_engine_arm(fws_engine *engine, fws_timer *timer, fws_ns deadline)
     pthread_mutex_lock(&engine->lock);
     fws_timers_arm(&engine->timers, timer, deadline);
     if (engine->sleep_until == FWS_FOREVER || deadline < engine->sleep_until)
-        rouse(engine);
+        fws_engine_rouse(engine);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -85,7 +98,7 @@ void fws_engine_queue_flush(fws_engine *engine, fws_websocket *websocket)
     pthread_mutex_lock(&engine->lock);
     websocket->next_flush = engine->flush;
     engine->flush = websocket;
-    rouse(engine);
+    fws_engine_rouse(engine);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -107,7 +120,7 @@ void fws_engine_retire(fws_engine *engine, fws_websocket *websocket)
     /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
      * rest of a short connection. */
     if (engine->count == 0 || engine->retired_count >= RETIRED_MAX)
-        rouse(engine);
+        fws_engine_rouse(engine);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -118,90 +131,7 @@ bool fws_engine_watch(fws_engine *engine, int fd, uint8_t old_events, uint8_t ne
     return fws_loop_watch(engine->loop, fd, old_events, new_events, websocket);
 }
 
-/* ---- the loop thread ---- */
-
-static void flush_all(fws_websocket *list)
-{
-    while (list) {
-        fws_websocket *next = list->next_flush; /* on_flush may have it queued again */
-        fws_websocket_on_flush(list);
-        fws_websocket_drop(list);
-        list = next;
-    }
-}
-
-static void drop_retired(fws_websocket *list)
-{
-    while (list) {
-        fws_websocket *next = list->next_retired;
-        fws_websocket_drop(list);
-        list = next;
-    }
-}
-
-static void fire_timers(fws_engine *engine)
-{
-    fws_ns now = fws_clock_now();
-    for (;;) {
-        pthread_mutex_lock(&engine->lock);
-        fws_timer *timer = fws_timers_expired(&engine->timers, now);
-        pthread_mutex_unlock(&engine->lock);
-        if (timer == NULL)
-            return;
-        fws_websocket_on_timer(WEBSOCKET_OF(timer));
-    }
-}
-
-/* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
-static bool prepare_sleep(fws_engine *engine, fws_websocket **flush, fws_websocket **retired,
-                          fws_ns *timeout)
-{
-    pthread_mutex_lock(&engine->lock);
-    *flush = engine->flush;
-    *retired = engine->retired;
-    engine->flush = engine->retired = NULL;
-    engine->retired_count = 0;
-    *timeout = 0;
-    if (*flush == NULL && *retired == NULL) {
-        engine->sleep_until = fws_timers_next(&engine->timers);
-        engine->sleeping = true;
-        *timeout = FWS_FOREVER;
-        if (engine->sleep_until != FWS_FOREVER) {
-            fws_ns now = fws_clock_now();
-            *timeout = engine->sleep_until > now ? engine->sleep_until - now : 0;
-        }
-    }
-    bool go_on = !engine->stopping;
-    pthread_mutex_unlock(&engine->lock);
-    return go_on;
-}
-
-static void *run_loop(void *argument)
-{
-    fws_engine *engine = argument;
-    fws_readiness ready[READY_BATCH];
-#ifdef __linux__
-    pthread_setname_np(pthread_self(), "fws-engine");
-#endif
-    fws_websocket *flush, *retired;
-    fws_ns timeout;
-    while (prepare_sleep(engine, &flush, &retired, &timeout)) {
-        /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
-        flush_all(flush);
-        drop_retired(retired);
-        int count = fws_loop_wait(engine->loop, ready, READY_BATCH, timeout);
-        atomic_fetch_add_explicit(&engine->counters.loop_wakeups, 1, memory_order_relaxed);
-        pthread_mutex_lock(&engine->lock);
-        engine->sleeping = false;
-        pthread_mutex_unlock(&engine->lock);
-        for (int i = 0; i < count; i++)
-            fws_websocket_on_ready(ready[i].owner, ready[i].ready);
-        fire_timers(engine);
-    }
-    flush_all(flush);
-    drop_retired(retired);
-    return NULL;
-}
+/* ---- starting and stopping ---- */
 
 /* With the engine's lock. */
 static bool start(fws_engine *engine)
@@ -213,13 +143,8 @@ static bool start(fws_engine *engine)
         return false;
     engine->stopping = false;
     engine->sleeping = false;
-    /* Signals are for the threads of the application. */
-    sigset_t every, before;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
-    int error = pthread_create(&engine->thread, NULL, run_loop, engine);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) {
+    if (!fws_crew_start(engine)) {
+        int error = errno;
         fws_loop_free(engine->loop);
         engine->loop = NULL;
         errno = error;
@@ -248,19 +173,15 @@ void fws_engine_stop(fws_engine *engine)
     pthread_mutex_lock(&engine->lock);
     bool running = engine->running;
     engine->stopping = true;
-    if (running)
-        fws_loop_wake(engine->loop);
-    pthread_mutex_unlock(&engine->lock);
-    if (!running)
-        return;
-    pthread_join(engine->thread, NULL);
-    fws_loop_free(engine->loop);
-    engine->loop = NULL;
     engine->running = false;
-    flush_all(engine->flush); /* what was queued after the thread looked for the last time */
-    drop_retired(engine->retired);
-    engine->flush = engine->retired = NULL;
-    engine->retired_count = 0;
+    if (running) {
+        fws_loop_wake(engine->loop);
+        fws_crew_stop(engine, STOP_TIMEOUT);
+        fws_loop_free(engine->loop);
+        engine->loop = NULL;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    fws_turn_finish(engine); /* what was queued after the leader looked for the last time */
 }
 
 /* ---- attaching ---- */
@@ -324,15 +245,18 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
     fws_websocket_keep(websocket); /* the engine's */
     if (attachment->notifier)
         websocket->notifier = fws_notifier_keep(attachment->notifier);
+    websocket->evented = attachment->owner != NULL;
+    websocket->owner = attachment->owner;
+    websocket->turn = FWS_TURN_RUNNING; /* until whoever attaches it has done */
     fws_transport_prepare(fd);
     fws_ns now = fws_clock_now();
     fws_websocket_lock(websocket);
-    if (websocket->notifier == NULL)
+    if (!fws_websocket_is_read_by_loop(websocket))
         websocket->adopt_at = now + FWS_ADOPT_AFTER;
     if (engine->config.ping_interval > 0)
         websocket->ping_at = now + engine->config.ping_interval;
     fws_websocket_flush(websocket);
-    if (websocket->state == FWS_STATE_OPEN && websocket->notifier != NULL)
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_is_read_by_loop(websocket))
         fws_websocket_adopt(websocket);
     if (websocket->state == FWS_STATE_OPEN) {
         fws_websocket_update_watch(websocket);
@@ -409,6 +333,7 @@ static void abandon(fws_websocket *websocket)
     websocket->sleepers = websocket->pollers = 0;
     websocket->watched = 0;
     websocket->adopted = websocket->flush_queued = websocket->awaited = false;
+    websocket->evented = false; /* and whoever was to be called is left behind as well */
     websocket->notifier = NULL; /* and its descriptors are the parent's */
     websocket->rest = NULL;
     websocket->pings = NULL;
@@ -427,6 +352,9 @@ void fws_engine_after_fork(fws_engine *engine)
     fws_pool_init(&engine->pool);
     fws_deflate_pool_init(&engine->deflate, engine->config.compression_level);
     init_lock(engine);
+    atomic_store(&engine->references, 1); /* the threads that had the others are not here */
+    fws_crew_after_fork(&engine->crew);
+    engine->ready.next = engine->ready.count = 0;
     fws_timers_init(&engine->timers);
     fws_websocket *websocket = engine->all;
     while (websocket) {
@@ -441,4 +369,12 @@ void fws_engine_after_fork(fws_engine *engine)
     engine->all = engine->flush = engine->retired = NULL;
     engine->count = engine->retired_count = 0;
     engine->running = engine->stopping = engine->sleeping = false;
+}
+
+/* ---- callbacks ---- */
+
+void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count)
+{
+    if (count > 0) /* each as long as the average of its turn */
+        fws_histogram_add(&engine->callback_time, (uint64_t)taken / count, count);
 }

@@ -17,6 +17,8 @@
 #define FWS_ENGINE_ENGINE_H
 
 #include "clock.h"
+#include "crew.h"
+#include "histogram.h"
 #include "hub.h"
 #include "loop.h"
 #include "notifier.h"
@@ -27,8 +29,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-typedef struct fws_websocket fws_websocket;
 
 /* What happens to a published message when a subscriber's outbox is over its limit. */
 typedef enum {
@@ -49,6 +49,8 @@ typedef struct {
     fws_slow_consumer slow_consumer;
     int compression_level;        /* zlib's, 1 to 9 */
     size_t compression_threshold; /* smaller messages are sent as they are; bytes */
+    fws_callbacks callbacks;      /* of event-driven websockets; may be empty without any */
+    uint32_t callback_threads;    /* that may be inside callbacks at once */
 } fws_engine_config;
 
 /* A stream whose opening handshake is decided. */
@@ -60,6 +62,7 @@ typedef struct {
     size_t received_size;
     const fws_deflate_parameters *compression; /* NULL: not agreed on */
     fws_notifier *notifier; /* for a handler that is a greenlet; NULL: a thread */
+    void *owner; /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
 } fws_attachment;
 
 typedef struct {
@@ -68,9 +71,19 @@ typedef struct {
     atomic_uint_least64_t loop_wakeups;
 } fws_engine_counters;
 
+#define FWS_READY_MAX 256
+
+/* What the loop has reported; the leader's. */
 typedef struct {
+    fws_readiness list[FWS_READY_MAX];
+    int next, count;
+} fws_ready;
+
+struct fws_engine {
+    atomic_size_t references; /* the owner's, and one for each thread */
     fws_engine_config config; /* read-only once the first websocket is attached */
     fws_engine_counters counters;
+    fws_histogram callback_time; /* ns */
     fws_hub hub;
     fws_pool pool;
     fws_deflate_pool deflate;
@@ -78,7 +91,8 @@ typedef struct {
     pthread_mutex_t lock; /* protects all that follows */
     pthread_cond_t empty; /* `count` became 0 */
     fws_loop *loop;       /* NULL until the thread starts */
-    pthread_t thread;
+    fws_crew crew;
+    fws_ready ready;
     bool running;
     bool stopping;
     bool sleeping;      /* the loop waits and nobody has woken it yet */
@@ -89,7 +103,7 @@ typedef struct {
     fws_websocket *retired; /* finished; the loop thread drops the engine's reference */
     size_t retired_count;   /* length of `retired` */
     size_t count;           /* length of `all` */
-} fws_engine;
+};
 
 /* NULL when there is no memory. */
 fws_engine *fws_engine_new(const fws_engine_config *config);
@@ -117,6 +131,15 @@ size_t fws_engine_count(fws_engine *engine);
 
 /* Bytes for a masking key, from the kernel's generator (RFC 6455 section 10.3). */
 void fws_engine_entropy(uint8_t out[4]);
+
+/* ---- for crew.c ---- */
+
+void fws_engine_keep(fws_engine *engine);
+void fws_engine_drop(fws_engine *engine);
+/* With the engine's lock: calls the leader out of its sleep, once. */
+void fws_engine_rouse(fws_engine *engine);
+/* `count` callbacks have taken so long together. No lock. */
+void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count);
 
 /* ---- for websocket*.c, with that websocket's lock held ---- */
 

@@ -1,7 +1,9 @@
 /* Readiness of descriptors, one mechanism per file: loop_epoll.c, loop_poll.c. Chosen by the build
  * option `loop`; both pass the same tests.
  *
- * Level-triggered: a descriptor is reported as long as it is ready.
+ * Level-triggered: a descriptor is reported as long as it is ready. With FWS_EDGE, where there is
+ * such a thing, only when something new has come, or it is watched anew; who asks for that reads
+ * until there is no more, and after FWS_HUNG_UP until the end.
  *
  * Threads: fws_loop_wait from one thread; fws_loop_watch and fws_loop_wake from any,
  * also while another waits. After watching has ended a wait that had begun before may still report
@@ -15,13 +17,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { FWS_READABLE = 1, FWS_WRITABLE = 2 };
+enum {
+    FWS_READABLE = 1,
+    FWS_WRITABLE = 2,
+    FWS_EDGE = 4,    /* to watch with */
+    FWS_HUNG_UP = 8, /* reported: the peer has ended its side, or the connection has failed */
+};
 
 typedef struct fws_loop fws_loop;
 
 typedef struct {
     void *owner;
-    uint8_t ready; /* FWS_READABLE | FWS_WRITABLE; an error or hang-up shows as both */
+    uint8_t ready; /* an error or hang-up shows as readable and writable as well */
 } fws_readiness;
 
 /* NULL when descriptors or memory are used up. */

@@ -45,6 +45,8 @@ bool fws_loop_watch(fws_loop *loop, int fd, uint8_t old_events, uint8_t new_even
         event.events |= EPOLLIN | EPOLLRDHUP;
     if (new_events & FWS_WRITABLE)
         event.events |= EPOLLOUT;
+    if (new_events & FWS_EDGE)
+        event.events |= EPOLLET;
     int operation = EPOLL_CTL_MOD;
     if (old_events == 0)
         operation = EPOLL_CTL_ADD;
@@ -80,6 +82,8 @@ int fws_loop_wait(fws_loop *loop, fws_readiness *ready, int maximum, fws_ns time
             ready[used].ready |= FWS_READABLE;
         if (what & (EPOLLOUT | EPOLLHUP | EPOLLERR))
             ready[used].ready |= FWS_WRITABLE;
+        if (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+            ready[used].ready |= FWS_HUNG_UP;
         used++;
     }
     return used;

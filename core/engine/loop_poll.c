@@ -152,6 +152,8 @@ int fws_loop_wait(fws_loop *loop, fws_readiness *ready, int maximum, fws_ns time
             ready[used].ready |= FWS_READABLE;
         if (what & (POLLOUT | POLLHUP | POLLERR))
             ready[used].ready |= FWS_WRITABLE;
+        if (what & (POLLHUP | POLLERR))
+            ready[used].ready |= FWS_HUNG_UP;
         used++;
     }
     return used;

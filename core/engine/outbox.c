@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #define FIRST_CAPACITY 4u
+#define ROOM_AT_FIRST 192 /* bytes of a buffer for appended frames */
+#define ROOM 960          /* larger ones cost the allocator more than they save */
 #define KEPT_CAPACITY 16u /* a larger ring is given back as soon as it is empty */
 
 void fws_outbox_init(fws_outbox *outbox)
@@ -54,6 +56,40 @@ bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
     outbox->count++;
     outbox->bytes += buffer->size;
     outbox->pongs += buffer->pong;
+    return true;
+}
+
+/* The last buffer, if it is nobody else's and has so much room. */
+static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
+{
+    if (outbox->count == 0)
+        return NULL;
+    fws_buffer *last = *slot(outbox, outbox->count - 1);
+    bool ours = atomic_load_explicit(&last->references, memory_order_acquire) == 1 &&
+                !last->published && !last->pong && !last->continues;
+    return ours && last->capacity >= last->size && last->capacity - last->size >= size ? last
+                                                                                       : NULL;
+}
+
+bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
+                       size_t size)
+{
+    size_t whole = header_size + size;
+    fws_buffer *last = last_with_room(outbox, whole);
+    if (last == NULL) {
+        /* The first of a batch is often the only one, later ones are not. */
+        size_t room = outbox->count == 0 ? ROOM_AT_FIRST : ROOM;
+        last = fws_buffer_new_empty(whole > room ? whole : room);
+        if (last == NULL)
+            return false;
+        if (!fws_outbox_push(outbox, last)) {
+            fws_buffer_drop(last);
+            return false;
+        }
+    }
+    fws_buffer_add(last, header, header_size);
+    fws_buffer_add(last, data, size);
+    outbox->bytes += whole;
     return true;
 }
 

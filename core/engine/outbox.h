@@ -30,6 +30,11 @@ bool fws_outbox_reserve(fws_outbox *outbox, uint32_t count);
  * is no memory. */
 bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer);
 
+/* Queues a copy of the frame, where possible behind others in the same buffer: what is written
+ * together had better lie together. False when there is no memory. */
+bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
+                       size_t size);
+
 /* Describes up to `maximum` pieces for one writev; returns how many. */
 int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum);
 

@@ -7,6 +7,7 @@
 #define FWS_ENGINE_POOL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@
 #define FWS_POOL_KEPT 8 /* about as many threads read at the same instant */
 
 typedef struct {
+    _Atomic(uint8_t *) spare; /* one more that is kept, without the lock */
     pthread_mutex_t lock;
     uint8_t *kept[FWS_POOL_KEPT];
     int count;

@@ -29,12 +29,15 @@ fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, si
     return FWS_TRANSPORT_BROKEN;
 }
 
+#define FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
+
 fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, size_t *moved)
 {
     struct msghdr message = {.msg_iov = vector, .msg_iovlen = (size_t)count};
     ssize_t sent;
     do
-        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = count == 1 ? send(fd, vector->iov_base, vector->iov_len, FLAGS)
+                          : sendmsg(fd, &message, FLAGS);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         *moved = (size_t)sent;

@@ -70,6 +70,7 @@ void fws_websocket_notify(fws_websocket *websocket)
         websocket->awaited = false;
         fws_notifier_push(websocket->notifier, websocket);
     }
+    fws_websocket_make_due(websocket);
 }
 
 void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const void *reason,
@@ -98,6 +99,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     websocket->ping_at = websocket->pong_by = 0;
     if (websocket->pollers > 0)
         fws_wakeup_ring(&websocket->wakeup);
+    websocket->awaited = websocket->notifier != NULL; /* of the end the event loop always hears */
     fws_websocket_notify(websocket);
 }
 
@@ -167,7 +169,7 @@ void fws_websocket_update_watch(fws_websocket *websocket)
     uint8_t wanted = 0;
     if (websocket->state != FWS_STATE_CLOSED) {
         if (websocket->adopted)
-            wanted |= FWS_READABLE;
+            wanted |= websocket->evented ? FWS_READABLE | FWS_EDGE : FWS_READABLE;
         if (websocket->outbox.count > 0 && !websocket->flush_queued)
             wanted |= FWS_WRITABLE;
     }
@@ -180,6 +182,15 @@ void fws_websocket_update_watch(fws_websocket *websocket)
         fws_websocket_finish(websocket); /* the kernel cannot watch it: it would hang for ever */
 }
 
+void fws_websocket_watch_anew(fws_websocket *websocket)
+{
+    websocket->unread = false;
+    if ((websocket->watched & FWS_READABLE) &&
+        !fws_engine_watch(websocket->engine, websocket->fd, websocket->watched, websocket->watched,
+                          websocket))
+        fws_websocket_finish(websocket);
+}
+
 fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,
                                size_t reason_size)
 {
@@ -189,6 +200,7 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
         fws_websocket_unlock(websocket);
         return FWS_CLOSED;
     }
+    atomic_store_explicit(&websocket->hushed, true, memory_order_relaxed);
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
     if (!fws_websocket_push(websocket, frame, size)) {

@@ -6,7 +6,8 @@
  * thread adopts the reading: pings are answered, a close is seen, messages go to the inbox; when
  * the inbox is full nobody reads and TCP holds the peer back. The next receive takes the reading
  * back. A websocket with a notifier has a greenlet for a handler, which cannot wait in a system
- * call: there the loop thread reads from the beginning to the end.
+ * call, and an event-driven one has callbacks: there the loop thread reads from the beginning to
+ * the end.
  *
  * Who writes. Whoever sends writes at once when nothing waits before it; what the socket does not
  * take, and all that is published, lies in the outbox for the loop thread.
@@ -40,6 +41,14 @@ typedef enum {
     FWS_NO_DESCRIPTOR, /* errno says why */
 } fws_status;
 
+/* Where the callbacks of an event-driven websocket are. */
+typedef enum {
+    FWS_TURN_IDLE,
+    FWS_TURN_DUE,     /* in a queue of the crew's */
+    FWS_TURN_RUNNING, /* or held, as it is at first */
+    FWS_TURN_AGAIN,   /* running, and something has come meanwhile */
+} fws_turn;
+
 typedef enum {
     FWS_STATE_OPEN,
     FWS_STATE_CLOSING, /* our close frame is queued; the peer's has not come */
@@ -67,12 +76,22 @@ struct fws_websocket {
     bool ended_output;  /* our side of the stream is shut */
     bool nothing_more;  /* the peer's close frame has come, and nothing can follow it */
     uint8_t watched;    /* what the loop watches */
-    bool flush_queued;  /* in the engine's flush list */
+    bool flush_queued;  /* in the engine's flush list, or `in_turn` */
+    bool in_turn;       /* to be flushed at the end of its turn */
     bool more_expected; /* the last recv filled its buffer */
+    bool hung_up;       /* the peer has ended its side: there is an end to be read */
+    bool unread;        /* of an event-driven one: reading stopped before there was no more */
     uint16_t close_code;
     uint8_t close_reason_size;
     char *close_reason; /* malloc'd; not NUL-terminated */
     fws_wakeup wakeup;  /* rung when it leaves the open state; opened at the first wait */
+    bool evented;       /* constant: event-driven, its callbacks are run by the crew */
+    bool told;          /* of an event-driven one: fws_websocket_take has said FWS_CLOSED */
+    uint8_t turn;       /* fws_turn */
+    atomic_bool hushed; /* closed by this side: nothing more is given out */
+    void *owner;        /* of an event-driven one; constant */
+    bool slow;          /* a callback of its was overtaken; like `fast`: the engine's lock */
+    uint8_t fast;       /* fast callbacks since then */
     fws_connection protocol;
     fws_inbox inbox;
     fws_outbox outbox;
@@ -91,6 +110,7 @@ struct fws_websocket {
     fws_websocket *previous, *next;           /* in engine->all: the engine's lock */
     fws_websocket *next_flush, *next_retired; /* the engine's lock */
     fws_websocket *next_changed;
+    fws_websocket *next_due; /* the engine's lock */
 };
 
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
@@ -105,6 +125,18 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
  * FWS_TIMEOUT, FWS_INTERRUPTED, FWS_NO_DESCRIPTOR. */
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
                                       fws_message *message);
+
+/* For an event-driven one, in its turn: takes all messages that have come, without waiting. FWS_OK,
+ * and the caller clears *taken. FWS_CLOSED: there are no more, and it is closing or closed; said
+ * once. FWS_WOULD_BLOCK: nothing, for now. */
+fws_status fws_websocket_take(fws_websocket *websocket, fws_inbox *taken);
+
+/* Has this side closed it? Then messages that were taken and not given out yet are dropped
+ * (RFC 6455 section 1.4). */
+bool fws_websocket_is_hushed(const fws_websocket *websocket);
+
+/* Its turn, or whatever held its callbacks until now, is over. */
+void fws_websocket_end_turn(fws_websocket *websocket);
 
 typedef enum {
     FWS_AWAIT_MESSAGE, /* what fws_websocket_receive_ready would give */

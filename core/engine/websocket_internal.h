@@ -15,6 +15,17 @@ static inline void fws_websocket_unlock(fws_websocket *websocket)
     pthread_mutex_unlock(&websocket->lock);
 }
 
+/* Has it no handler that could read for itself? */
+static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
+{
+    return websocket->notifier != NULL || websocket->evented;
+}
+
+/* ---- websocket_turn.c ---- */
+
+/* If there is something for the callbacks of an event-driven one, they are due. */
+void fws_websocket_make_due(fws_websocket *websocket);
+
 /* ---- websocket.c: life and states ---- */
 
 /* With one reference; not attached. Takes no lock. */
@@ -48,6 +59,9 @@ void fws_websocket_release_fd(fws_websocket *websocket);
 
 /* Brings the loop's interest in line with what is wanted. */
 void fws_websocket_update_watch(fws_websocket *websocket);
+
+/* Has the loop report it again if there is anything to read (FWS_EDGE). */
+void fws_websocket_watch_anew(fws_websocket *websocket);
 
 /* ---- websocket_receive.c ---- */
 

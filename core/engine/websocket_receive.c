@@ -244,16 +244,40 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
 
 /* ---- the loop thread reads ---- */
 
+/* Is there perhaps more than what was read? */
+static bool has_more(const fws_websocket *websocket)
+{
+    return websocket->more_expected || websocket->hung_up || websocket->rest;
+}
+
 /* Stops watching when there is no room, until the handler comes back. */
 static void read_for_handler(fws_websocket *websocket)
 {
     pump_result result = PUMP_PROGRESS;
-    for (int i = 0; i < READS_PER_TURN && result == PUMP_PROGRESS; i++)
+    bool was_full = inbox_is_full(websocket, whole_queue(websocket));
+    int reads = 0;
+    if (websocket->evented)
+        websocket->more_expected = true; /* until a recv says otherwise */
+    do
         result = pump(websocket, whole_queue(websocket));
+    while (++reads < READS_PER_TURN && result == PUMP_PROGRESS && has_more(websocket));
     if (websocket->inbox.count > 0)
         fws_websocket_notify(websocket);
-    if (websocket->state == FWS_STATE_OPEN)
-        websocket->adopted = !inbox_is_full(websocket, whole_queue(websocket));
+    if (websocket->state == FWS_STATE_CLOSED)
+        return;
+    bool full = inbox_is_full(websocket, whole_queue(websocket));
+    if (websocket->state == FWS_STATE_OPEN) {
+        /* Callbacks take what has come in the same turn: to stop watching, and to begin again,
+         * would be two system calls for nothing. If they do not, it is still full the next time. */
+        websocket->adopted = !full || (websocket->evented && !was_full);
+    } else {
+        full = false; /* nobody takes any more, and there is no limit */
+    }
+    if (websocket->evented && result != PUMP_EMPTY && has_more(websocket)) {
+        websocket->unread = true;
+        if (!full)
+            fws_websocket_watch_anew(websocket);
+    }
 }
 
 void fws_websocket_adopt(fws_websocket *websocket)
@@ -266,6 +290,8 @@ void fws_websocket_adopt(fws_websocket *websocket)
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);
+    if (ready & FWS_HUNG_UP)
+        websocket->hung_up = true;
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
         fws_websocket_flush(websocket);
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_READABLE) && websocket->adopted)
@@ -288,7 +314,8 @@ static void take_reading_back(fws_websocket *websocket)
 
 void fws_websocket_stop_reading(fws_websocket *websocket)
 {
-    if (websocket->notifier) { /* the loop thread reads; it had to stop while the inbox was full */
+    if (fws_websocket_is_read_by_loop(
+            websocket)) { /* the loop thread reads; it had to stop while the inbox was full */
         if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
             fws_websocket_adopt(websocket);
         return;
@@ -314,7 +341,8 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
             status = FWS_CLOSED;
             break;
         }
-        if (websocket->pollers > 0 || websocket->notifier) { /* another thread is reading */
+        if (websocket->pollers > 0 ||
+            fws_websocket_is_read_by_loop(websocket)) { /* another thread is reading */
             status = FWS_WOULD_BLOCK;
             break;
         }
@@ -379,7 +407,8 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
 /* One round of waiting for anything to change; reads if nobody else does. */
 static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
-    if (websocket->pollers > 0 || websocket->notifier || inbox_is_full(websocket, limit))
+    if (websocket->pollers > 0 || fws_websocket_is_read_by_loop(websocket) ||
+        inbox_is_full(websocket, limit))
         return sleep_once(websocket, deadline);
     take_reading_back(websocket);
     if (websocket->state != FWS_STATE_OPEN)

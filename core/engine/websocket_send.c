@@ -83,7 +83,7 @@ void fws_websocket_flush(fws_websocket *websocket)
 void fws_websocket_on_flush(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    websocket->flush_queued = false;
+    websocket->flush_queued = websocket->in_turn = false;
     if (websocket->state != FWS_STATE_CLOSED) {
         fws_websocket_flush(websocket);
         fws_websocket_update_watch(websocket);
@@ -177,11 +177,33 @@ static size_t write_header(fws_websocket *websocket, const outgoing *message,
     return size;
 }
 
+/* Has it written by the loop thread, soon. */
+static void flush_later(fws_websocket *websocket)
+{
+    /* Watched for writing: the loop comes by itself, once the peer reads on. */
+    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
+        return;
+    websocket->flush_queued = true;
+    if (fws_crew_is_running(websocket->engine, websocket)) {
+        websocket->in_turn = true;
+        return;
+    }
+    fws_engine_queue_flush(websocket->engine, websocket);
+}
+
 static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
     size_t sent = 0;
+    if (fws_crew_is_batching(
+            websocket->engine)) { /* all that the callbacks send goes out together */
+        if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
+                               message->length))
+            return FWS_NO_MEMORY;
+        flush_later(websocket);
+        return FWS_OK;
+    }
     if (websocket->outbox.count == 0) {
         fws_status status =
             write_now(websocket, header, header_size, message->data, message->length, &sent);
@@ -218,9 +240,15 @@ static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
 /* Waits until there is room in the outbox. */
 static fws_status wait_for_room(fws_websocket *websocket, bool wait)
 {
+    bool tried = false;
     while (websocket->state == FWS_STATE_OPEN) {
         if (websocket->outbox.bytes <= websocket->engine->config.send_buffer)
             return FWS_OK;
+        if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
+            tried = true;
+            fws_websocket_flush(websocket);
+            continue;
+        }
         if (!wait)
             return FWS_WOULD_BLOCK;
         sleep_until_changed(websocket);
@@ -316,11 +344,7 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
         queued = true;
         if (frame->compressed)
             fws_compression_forget(websocket->protocol.compression);
-        /* Watched for writing: the loop comes by itself, once the peer reads on. */
-        if (!websocket->flush_queued && !(websocket->watched & FWS_WRITABLE)) {
-            websocket->flush_queued = true;
-            fws_engine_queue_flush(websocket->engine, websocket);
-        }
+        flush_later(websocket);
         atomic_fetch_add_explicit(&websocket->engine->counters.messages_out, 1,
                                   memory_order_relaxed);
     }

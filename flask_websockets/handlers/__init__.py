@@ -11,6 +11,7 @@ from . import threads
 
 if TYPE_CHECKING:
     from .._core import Notifier
+    from ..views import Events
 
 __all__ = ("Condition", "Handlers", "current")
 
@@ -46,6 +47,9 @@ class Handlers(Protocol):
         :param name: for debuggers and ``ps``.
         :raises RuntimeError, MemoryError: when there is no thread to be had.
         """
+
+    def begin(self, events: Events) -> None:
+        """Let the callbacks of a class view begin; its websocket is attached."""
 
     def condition(self) -> Condition:
         """For the few places where a handler and its server wait for each other."""

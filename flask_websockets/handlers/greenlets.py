@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import Notifier
+from ..errors import ConnectionClosed
+
+if TYPE_CHECKING:
+    from ..views import Events
 
 __all__ = ("Condition", "EventLoop", "has_loop")
 
@@ -40,6 +44,10 @@ class EventLoop:
         self.notifier = Notifier()
         #: By the token of the websocket that they wait for.
         self._waiting: dict[int, list[Any]] = {}
+        #: Of class views, by the same.
+        self._events: dict[int, Events] = {}
+        #: Those whose callbacks run in a greenlet just now.
+        self._running: set[int] = set()
 
     @classmethod
     def of(cls: type[Loop], hub: Any) -> Loop:
@@ -70,8 +78,40 @@ class EventLoop:
     def wake(self, *_: Any) -> None:
         """In the hub: go on with the greenlets whose websockets have changed."""
         for token in self.notifier.take():
+            if token in self._events and token not in self._running:
+                self._start(token)
             for greenlet in self._waiting.pop(token, ()):
                 greenlet.switch()
+
+    # ---- class views ----
+
+    def begin(self, events: Events) -> None:
+        """Run the callbacks of a class view as they come due, each time in a greenlet that ends when
+        there is nothing more."""
+        token = events.ws._token
+        self._events[token] = events
+        self._start(token)
+
+    def _start(self, token: int) -> None:
+        self._running.add(token)
+        self.start(lambda: self._run(token), "ws callbacks")
+
+    def _run(self, token: int) -> None:
+        events = self._events[token]
+        try:
+            # When that returns None, the notifier names the token again once there is something.
+            while (data := events.ws._next()) is not None:
+                events.message(data)
+        except ConnectionClosed as error:
+            del self._events[token]
+            self._running.discard(token)
+            events.end(error.code, error.reason.encode())
+        else:
+            self._running.discard(token)
+
+    def start(self, run: Callable[[], None], name: str) -> None:
+        """In a greenlet."""
+        raise NotImplementedError
 
     def current(self) -> Any:
         """The greenlet that runs."""

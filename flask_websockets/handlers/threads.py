@@ -6,8 +6,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .._core import name_thread
+
+if TYPE_CHECKING:
+    from ..views import Events
 
 __all__ = ("STACK_SIZE", "THREADS")
 
@@ -133,6 +137,10 @@ class Threads:
                 return False
             self._idle.remove(worker)
             return True
+
+    def begin(self, events: Events) -> None:
+        """The engine's own threads run them."""
+        events.ws._begin()
 
     def condition(self) -> Condition:
         return Condition()

@@ -38,16 +38,27 @@ void open_bare_pair(pair *p, fws_engine *engine)
     open_notified_pair(p, engine, NULL);
 }
 
-void open_notified_pair(pair *p, fws_engine *engine, fws_notifier *notifier)
+static void open_with(pair *p, fws_engine *engine, fws_attachment attachment)
 {
     int ends[2];
-    fws_attachment attachment = {.role = FWS_ROLE_SERVER, .notifier = notifier};
+    attachment.role = FWS_ROLE_SERVER;
     connect_tcp(ends);
     p->engine = engine;
     p->server = fws_engine_attach(engine, ends[0], &attachment);
     assert_non_null(p->server);
     p->client = NULL;
     p->fd = ends[1];
+}
+
+void open_notified_pair(pair *p, fws_engine *engine, fws_notifier *notifier)
+{
+    open_with(p, engine, (fws_attachment){.notifier = notifier});
+}
+
+void open_evented_pair(pair *p, fws_engine *engine, void *owner)
+{
+    open_with(p, engine, (fws_attachment){.owner = owner});
+    fws_websocket_end_turn(p->server);
 }
 
 void open_compressed_pair(pair *p, fws_engine *engine, const fws_deflate_parameters *parameters)

@@ -21,6 +21,8 @@ void open_pair(pair *p, fws_engine *engine);
 void open_compressed_pair(pair *p, fws_engine *engine, const fws_deflate_parameters *parameters);
 /* The server's handler is a greenlet, and the peer a bare descriptor. */
 void open_notified_pair(pair *p, fws_engine *engine, fws_notifier *notifier);
+/* The server is event-driven, its callbacks may begin, and the peer is a bare descriptor. */
+void open_evented_pair(pair *p, fws_engine *engine, void *owner);
 /* The peer is a descriptor on which the test writes and reads bytes itself. */
 void open_bare_pair(pair *p, fws_engine *engine);
 /* Closes what is open and waits until the engine has finished both. */

@@ -279,6 +279,17 @@ def raw_frame(opcode: int, final: bool, reserved: int, masked: bool, payload: by
     return head + (key if masked else b"") + payload
 
 
+def is_cut_short(frames):
+    """Does the first close frame come before the last fragment of a message?"""
+    unfinished = False
+    for opcode, final, *_ in frames:
+        if opcode == 8:
+            return unfinished
+        if opcode < 8:
+            unfinished = not final
+    return False
+
+
 @settings(max_examples=600)
 @given(st.lists(FRAME, max_size=5), st.booleans(), st.integers(0, 2**32))
 def test_random_frames_have_the_same_outcome_as_with_websockets(frames, client, seed):
@@ -298,6 +309,9 @@ def test_random_frames_have_the_same_outcome_as_with_websockets(frames, client, 
         mine.append(event[:2] if event[0] == "failed" else event)
     if ours and ours[-1][2:3] == ("illegal close code",) and theirs[-1:] == [("failed", 1007)]:
         theirs[-1] = ("failed", 1002)  # its reason is not UTF-8 either: both are right
+    if mine and mine[-1][0] == "close" and theirs[-1:] == [("failed", 1002)] and is_cut_short(frames):
+        # They take no close frame between the fragments of a message; RFC 6455 section 5.4 does.
+        theirs[-1] = mine[-1]
     assert theirs == bytes_for_text(mine)
 
 

@@ -8,7 +8,7 @@ import time
 
 import flask
 
-from flask_websockets import WebSockets
+from flask_websockets import WebSockets, WebSocketView
 
 app = flask.Flask(__name__)
 app.secret_key = "not a secret"
@@ -80,6 +80,35 @@ def channel(ws, name):
         ws.send("subscribed")
         for data in ws.iter_data():
             websockets.publish(data, [name])
+
+
+@websockets.route("/class/<name>")
+class View(WebSocketView):
+    """What a message says is done; the rest is sent back."""
+
+    def on_open(self, ws, name):
+        self.name = name
+        if name == "refused":
+            flask.abort(401)
+        websockets.subscribe(ws, f"class-{name}")
+
+    def on_message(self, ws, data):
+        if data == "where":
+            ws.send(f"{self.name} {flask.request.path} {flask.g.get('seen')}")
+            flask.g.seen = "before"
+        elif data == "sleep":
+            time.sleep(0.5)
+            ws.send("slept")
+        elif data == "bug":
+            raise KeyError("a bug in on_message")
+        elif data == "flood":
+            for number in range(16):
+                ws.send(bytes([number]) * (1 << 20))
+        else:
+            ws.send(data)
+
+    def on_close(self, ws, code, reason):
+        websockets.publish(f"{code} {reason}", [f"ends-{self.name}"])
 
 
 @websockets.route("/401")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -90,6 +91,66 @@ def test_a_deeply_nested_message_does_not_end_the_process(served):
     client.send("[" * 200_000)
     assert client.recv() in ("RecursionError", "JSONDecodeError")
     assert served.page("GET", "/pid").text == pid
+
+
+# ---- class views ----
+
+
+def test_a_class_view(served):
+    with contextlib.closing(served.connect("/channel/ends-ann")) as listener:
+        assert listener.recv() == "subscribed"
+        client = served.connect("/class/ann")
+        for answer in ("ann /class/ann None", "ann /class/ann before"):
+            client.send("where")
+            assert client.recv() == answer
+        for size in (1, 70_000, 1 << 20):
+            client.send_binary(b"x" * size)
+            assert client.recv() == b"x" * size
+        assert served.page("POST", "/publish/class-ann", "news").text == "1"
+        assert client.recv() == "news"
+        client.close(4001, b"enough")
+        assert listener.recv() == "4001 enough"
+
+
+def test_a_class_view_refuses(served):
+    assert served.refused("/class/refused").status_code == 401
+
+
+def test_messages_to_a_class_view_that_come_with_the_request(served):
+    with served.socket() as connection:
+        connection.sendall(served.upgrade("/class/eve") + wire.frame(1, b"one") + wire.frame(1, b"two"))
+        assert wire.read_head(connection).startswith("HTTP/1.1 101")
+        assert wire.read_frame(connection) == (0x81, b"one")
+        assert wire.read_frame(connection) == (0x81, b"two")
+
+
+def test_a_callback_that_sleeps_holds_up_nobody(served):
+    sleeper, client = served.connect("/class/bob"), served.connect("/class/cid")
+    sleeper.send("sleep")
+    begun = time.monotonic()
+    for _ in range(10):
+        assert echoes(client)
+    if served.kind.sleeps:  # else time.sleep() is not patched, and sleeps for all greenlets
+        assert time.monotonic() - begun < 0.4
+    assert sleeper.recv() == "slept"
+
+
+def test_an_exception_in_a_class_view_is_1011(served):
+    with contextlib.closing(served.connect("/channel/ends-dan")) as listener:
+        listener.recv()
+        client = served.connect("/class/dan")
+        client.send("bug")
+        assert client.recv_data()[1][:2] == (1011).to_bytes(2, "big")
+        assert listener.recv() == "1011 internal error"
+
+
+def test_a_class_view_waits_for_a_slow_reader(served):
+    client = served.connect("/class/fay")
+    client.send("flood")
+    time.sleep(0.3)
+    assert served.page("GET", "/").text == "a page"
+    for number in range(16):
+        assert client.recv() == bytes([number]) * (1 << 20)
 
 
 # ---- the handshake ----
@@ -245,13 +306,13 @@ def answer_close(client, codes):
 
 def test_the_server_stops(fresh):
     """While handlers wait, sleep and publish: 1001 to all, and out."""
-    paths = ["/echo", "/echo", "/channel/a", "/echo"]
+    paths = ["/echo", "/echo", "/channel/a", "/class/a"]
     if fresh.kind.sleeps:
         paths += ["/sleep", "/busy/a"]
     clients = [fresh.connect(path) for path in paths]
     assert echoes(clients[0])
     for client, path in zip(clients, paths, strict=True):
-        if path != "/echo":
+        if path not in ("/echo", "/class/a"):
             client.recv()
     before = len(fresh.log)
     codes = []

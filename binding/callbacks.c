@@ -1,0 +1,153 @@
+/* The callbacks of event-driven websockets, as the core's threads run them: the GIL is taken once
+ * for all that are due, and each websocket's run in the context of its handshake. */
+#include "binding.h"
+
+/* ---- the GIL, for a thread of the core's ---- */
+
+static bool enter(void *context, void **thread)
+{
+    fws_module_state *state = context;
+    if (*thread == NULL)
+        *thread = PyThreadState_New(state->interpreter);
+    if (*thread == NULL)
+        return false;
+    fws_restore_thread(state, *thread);
+    return true;
+}
+
+static void leave(void *Py_UNUSED(context), void **thread)
+{
+    *thread = PyEval_SaveThread();
+}
+
+static void end(void *context, void **thread)
+{
+    fws_restore_thread(context, *thread);
+    PyThreadState_Clear(*thread);
+    PyThreadState_DeleteCurrent();
+    *thread = NULL;
+}
+
+/* ---- one websocket ---- */
+
+/* What the view could not handle; logged and closed with 1011 by Python code. */
+static void report_failure(fws_websocket_object *self)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    PyObject *result = PyObject_CallMethodOneArg(self->events, self->state->failed_name, error);
+    if (result == NULL)
+        PyErr_WriteUnraisable(self->events);
+    Py_XDECREF(result);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+}
+
+static void give_message(fws_websocket_object *self, fws_message *message)
+{
+    PyObject *data = fws_message_object(message);
+    PyObject *arguments[3] = {NULL, (PyObject *)self, data};
+    PyObject *result = NULL;
+    if (data != NULL)
+        result = PyObject_Vectorcall(self->on_message, arguments + 1,
+                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (result == NULL)
+        report_failure(self);
+    Py_XDECREF(result);
+    Py_XDECREF(data);
+}
+
+static uint32_t give_messages(fws_websocket_object *self, fws_inbox *taken)
+{
+    fws_message message;
+    uint32_t count = 0;
+    while (fws_inbox_pop(taken, &message)) {
+        if (fws_websocket_is_hushed(self->core)) {
+            fws_message_free(&message);
+            continue;
+        }
+        give_message(self, &message);
+        count++;
+    }
+    return count;
+}
+
+static void give_close(fws_websocket_object *self)
+{
+    fws_websocket_status status;
+    fws_websocket_get_status(self->core, &status);
+    PyObject *result =
+        PyObject_CallMethod(self->events, "closed", "iy#", (int)status.close_code,
+                            status.close_reason, (Py_ssize_t)status.close_reason_size);
+    if (result == NULL)
+        PyErr_WriteUnraisable(self->events);
+    Py_XDECREF(result);
+}
+
+static uint32_t run(void *Py_UNUSED(context), fws_websocket *core)
+{
+    fws_websocket_object *self = core->owner;
+    fws_inbox taken;
+    uint32_t count = 1;
+    fws_status status = fws_websocket_take(core, &taken);
+    if (status == FWS_WOULD_BLOCK)
+        return 0;
+    if (self->context != NULL && PyContext_Enter(self->context) < 0) {
+        PyErr_WriteUnraisable(self->context); /* somebody is inside it for good */
+        fws_websocket_close(core, FWS_CLOSE_INTERNAL_ERROR, NULL, 0);
+        if (status == FWS_OK)
+            fws_inbox_clear(&taken);
+        return 0;
+    }
+    if (status == FWS_OK)
+        count = give_messages(self, &taken);
+    else
+        give_close(self);
+    if (self->context != NULL && PyContext_Exit(self->context) < 0)
+        PyErr_WriteUnraisable(self->context);
+    if (status == FWS_CLOSED)
+        fws_websocket_object_detach(self);
+    return count;
+}
+
+fws_callbacks fws_callbacks_of(fws_module_state *state)
+{
+    return (fws_callbacks){
+        .context = state, .enter = enter, .leave = leave, .run = run, .end = end};
+}
+
+/* ---- attaching ---- */
+
+bool fws_websocket_object_use_events(fws_websocket_object *self, PyObject *events)
+{
+    PyObject *context = PyObject_GetAttrString(events, "context");
+    self->on_message = PyObject_GetAttrString(events, "on_message");
+    if (context != NULL && context != Py_None && !PyContext_CheckExact(context)) {
+        PyErr_SetString(PyExc_TypeError, "events.context must be a contextvars.Context or None");
+        Py_CLEAR(context);
+    }
+    if (context == NULL || self->on_message == NULL) {
+        Py_XDECREF(context);
+        Py_CLEAR(self->on_message);
+        return false;
+    }
+    if (context == Py_None)
+        Py_CLEAR(context);
+    self->context = context;
+    self->events = Py_NewRef(events);
+    return true;
+}
+
+void fws_websocket_object_detach(fws_websocket_object *self)
+{
+    if (self->events == NULL)
+        return;
+    Py_CLEAR(self->events);
+    Py_CLEAR(self->on_message);
+    Py_CLEAR(self->context);
+    Py_DECREF(self); /* the core's */
+}

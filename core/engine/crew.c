@@ -1,0 +1,495 @@
+#include "crew.h"
+
+#include "turn.h"
+#include "websocket_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define WATCH_INTERVAL (2 * FWS_NS_PER_MS)
+#define WATCH_QUIET 50 /* looks without a callback, after which the watch sleeps */
+#define IDLE_TIME (5 * FWS_NS_PER_S)
+#define FAST FWS_NS_PER_MS /* a callback that takes less is no trouble */
+#define PROVEN 8           /* fast callbacks in a row that make a websocket known as fast */
+#define REHABILITATED 32   /* the same, after one of its callbacks was overtaken */
+#define SUSPICIOUS_FOR FWS_NS_PER_S
+
+static uintptr_t this_thread(void)
+{
+    return (uintptr_t)pthread_self();
+}
+
+bool fws_crew_is_batching(const fws_engine *engine)
+{
+    return atomic_load_explicit(&engine->crew.batching, memory_order_relaxed) == this_thread();
+}
+
+bool fws_crew_is_running(const fws_engine *engine, const fws_websocket *websocket)
+{
+    return atomic_load(&engine->crew.running) == websocket;
+}
+
+/* ---- what is due ---- */
+
+static void due_init(fws_due *due)
+{
+    *due = (fws_due){.last = &due->first};
+}
+
+static void due_push(fws_due *due, fws_websocket *websocket)
+{
+    websocket->next_due = NULL;
+    *due->last = websocket;
+    due->last = &websocket->next_due;
+    due->count++;
+}
+
+static void due_move(fws_due *from, fws_due *to)
+{
+    if (from->first == NULL)
+        return;
+    *to->last = from->first;
+    to->last = from->last;
+    to->count += from->count;
+    due_init(from);
+}
+
+static fws_websocket *due_pop(fws_due *due)
+{
+    fws_websocket *first = due->first;
+    if (first == NULL)
+        return NULL;
+    due->first = first->next_due;
+    if (due->first == NULL)
+        due->last = &due->first;
+    due->count--;
+    return first;
+}
+
+/* ---- life ---- */
+
+static void init_conditions(fws_crew *crew)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&crew->watch, &attributes);
+    pthread_cond_init(&crew->work, &attributes);
+    pthread_cond_init(&crew->left, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void fws_crew_init(fws_crew *crew)
+{
+    init_conditions(crew);
+    due_init(&crew->due);
+    due_init(&crew->apart);
+    due_init(&crew->done);
+    due_init(&crew->arrived);
+}
+
+void fws_crew_destroy(fws_crew *crew)
+{
+    pthread_cond_destroy(&crew->watch);
+    pthread_cond_destroy(&crew->work);
+    pthread_cond_destroy(&crew->left);
+}
+
+void fws_crew_after_fork(fws_crew *crew)
+{
+    fws_crew_init(crew);
+    crew->threads = crew->calling = crew->idle = 0;
+    crew->led = crew->watched = false;
+    crew->term++;
+    crew->epoch++;
+    atomic_store(&crew->running, NULL);
+    atomic_store(&crew->receiving, 0);
+    atomic_store(&crew->batching, 0);
+    atomic_store(&crew->running_since, 0);
+    atomic_store(&crew->dozing, false);
+    crew->overtaken = NULL;
+}
+
+static void wait_for(pthread_cond_t *condition, fws_engine *engine, fws_ns timeout)
+{
+    struct timespec until = fws_clock_timespec(fws_clock_now() + timeout);
+    pthread_cond_timedwait(condition, &engine->lock, &until);
+}
+
+static void note_speed(fws_websocket *websocket, bool fast)
+{
+    if (!fast)
+        websocket->fast = 0;
+    else if (websocket->fast < REHABILITATED)
+        websocket->fast++;
+}
+
+/* ---- running apart ---- */
+
+/* By a thread that stands by. */
+static void run_apart(fws_engine *engine, void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    fws_websocket *websocket = due_pop(&crew->apart);
+    uint64_t epoch = crew->epoch;
+    crew->calling++;
+    pthread_mutex_unlock(&engine->lock);
+    fws_ns begun = fws_clock_now(), taken = 0;
+    if (crew->callbacks.enter(crew->callbacks.context, thread)) {
+        begun = fws_clock_now();
+        uint32_t count = crew->callbacks.run(crew->callbacks.context, websocket);
+        taken = fws_clock_now() - begun;
+        crew->callbacks.leave(crew->callbacks.context, thread);
+        fws_engine_note_callbacks(engine, taken, count);
+    }
+    pthread_mutex_lock(&engine->lock);
+    if (crew->epoch == epoch)
+        crew->calling--;
+    note_speed(websocket, taken < FAST);
+    if (websocket->fast >= REHABILITATED)
+        websocket->slow = false;
+    pthread_mutex_unlock(&engine->lock);
+    fws_websocket_end_turn(websocket);
+    fws_websocket_drop(websocket);
+    pthread_mutex_lock(&engine->lock);
+}
+
+static bool is_for_others(const fws_crew *crew, const fws_websocket *websocket)
+{
+    if (websocket->slow)
+        return true;
+    return websocket->fast < PROVEN && crew->overtaken_at != 0 &&
+           fws_clock_now() - crew->overtaken_at < SUSPICIOUS_FOR;
+}
+
+static bool hire(fws_engine *engine);
+
+static void give_to_others(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_crew *crew = &engine->crew;
+    due_push(&crew->apart, websocket);
+    if (crew->idle >= crew->apart.count || (!hire(engine) && crew->idle > 0))
+        pthread_cond_signal(&crew->work);
+    else
+        pthread_cond_signal(&crew->watch); /* there may be nobody else */
+}
+
+/* ---- the leader ---- */
+
+void fws_crew_queue(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_crew *crew = &engine->crew;
+    fws_websocket_keep(websocket);
+    if (atomic_load_explicit(&crew->receiving, memory_order_relaxed) == this_thread()) {
+        due_push(&crew->arrived, websocket);
+        return;
+    }
+    pthread_mutex_lock(&engine->lock);
+    bool in_vain = engine->stopping; /* nobody would come for it */
+    if (!in_vain) {
+        due_push(&crew->due, websocket);
+        fws_engine_rouse(engine);
+    }
+    pthread_mutex_unlock(&engine->lock);
+    if (in_vain)
+        fws_websocket_drop(websocket); /* not the last: the caller has one */
+}
+
+bool fws_crew_is_due(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    return crew->due.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
+}
+
+/* The next for the leader itself, of `*left`; those that are not for it are given away. */
+static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
+{
+    fws_crew *crew = &engine->crew;
+    while (*left > 0 && crew->due.count > 0) {
+        (*left)--;
+        fws_websocket *websocket = due_pop(&crew->due);
+        if (!is_for_others(crew, websocket)) {
+            atomic_store(&crew->running, websocket);
+            atomic_store(&crew->running_since, now);
+            return websocket;
+        }
+        give_to_others(engine, websocket);
+    }
+    return NULL;
+}
+
+/* Without the lock: the watch sleeps while there is nothing to watch. */
+static void call_the_watch(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    if (!atomic_load(&crew->dozing))
+        return;
+    pthread_mutex_lock(&engine->lock);
+    pthread_cond_signal(&crew->watch);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+/* The running callback has ended: notes how it was. False when the leader was deposed. */
+static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket)
+{
+    fws_crew *crew = &engine->crew;
+    if (crew->term != term)
+        return false;
+    note_speed(websocket, true);
+    atomic_store(&crew->running, NULL);
+    atomic_store(&crew->running_since, 0);
+    due_push(&crew->done, websocket);
+    return true;
+}
+
+void fws_crew_begin_receiving(fws_engine *engine)
+{
+    atomic_store_explicit(&engine->crew.receiving, this_thread(), memory_order_relaxed);
+}
+
+/* Without the lock. */
+static void end_turns(fws_due *done)
+{
+    fws_websocket *websocket;
+    while ((websocket = due_pop(done)) != NULL) {
+        fws_websocket_end_turn(websocket);
+        fws_websocket_drop(websocket);
+    }
+}
+
+/* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
+static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
+                      void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    const fws_callbacks *callbacks = &crew->callbacks;
+    /* To wait for the GIL is no callback: whoever led instead would wait for it as well. */
+    bool entered = callbacks->enter(callbacks->context, thread);
+    fws_ns since = fws_clock_now();
+    bool leading = true;
+    atomic_store(&crew->running_since, since);
+    call_the_watch(engine);
+    atomic_fetch_add_explicit(&crew->batches, 1, memory_order_relaxed);
+    atomic_store_explicit(&crew->batching, this_thread(), memory_order_relaxed);
+    while (websocket != NULL) {
+        uint32_t count = entered ? callbacks->run(callbacks->context, websocket) : 0;
+        fws_ns now = fws_clock_now();
+        fws_engine_note_callbacks(engine, now - since, count);
+        since = now;
+        pthread_mutex_lock(&engine->lock);
+        leading = note_end(engine, term, websocket);
+        fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
+        pthread_mutex_unlock(&engine->lock);
+        if (!leading) {
+            fws_websocket_end_turn(websocket);
+            fws_websocket_drop(websocket);
+        }
+        websocket = next;
+    }
+    if (leading)
+        atomic_store_explicit(&crew->batching, 0, memory_order_relaxed);
+    if (entered)
+        callbacks->leave(callbacks->context, thread);
+    return leading;
+}
+
+bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    fws_due done;
+    bool leading = true;
+    due_init(&done);
+    atomic_store_explicit(&crew->receiving, 0, memory_order_relaxed);
+    pthread_mutex_lock(&engine->lock);
+    due_move(&crew->arrived, &crew->due);
+    size_t left = fws_crew_is_due(engine) ? crew->due.count : 0;
+    fws_websocket *websocket = next_of(engine, &left, 0);
+    if (websocket != NULL) {
+        uint64_t epoch = crew->epoch;
+        crew->calling++;
+        pthread_mutex_unlock(&engine->lock);
+        leading = run_batch(engine, term, websocket, left, thread);
+        pthread_mutex_lock(&engine->lock);
+        if (crew->epoch == epoch)
+            crew->calling--;
+    }
+    if (leading)
+        due_move(&crew->done, &done);
+    pthread_mutex_unlock(&engine->lock);
+    end_turns(&done);
+    return leading;
+}
+
+/* ---- standing by ---- */
+
+static void depose_the_leader(fws_engine *engine, fws_ns now)
+{
+    fws_crew *crew = &engine->crew;
+    fws_websocket *running = atomic_load(&crew->running);
+    running->slow = true;
+    running->fast = 0;
+    atomic_store(&crew->running, NULL);
+    atomic_store(&crew->running_since, 0);
+    atomic_store(&crew->batching, 0);
+    /* What it has sent until now goes out now. */
+    crew->overtaken = fws_websocket_keep(running);
+    crew->overtaken_at = now;
+    crew->led = false;
+    crew->term++;
+}
+
+/* Watches the leader until it is to be replaced, or there is other work. */
+static void watch(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    uint64_t seen = 0;
+    uint32_t quiet = 0;
+    crew->watched = true;
+    while (!engine->stopping && crew->led && (crew->apart.count == 0 || crew->idle > 0)) {
+        if (quiet < WATCH_QUIET) {
+            wait_for(&crew->watch, engine, WATCH_INTERVAL);
+        } else {
+            atomic_store(&crew->dozing, true);
+            if (atomic_load(&crew->running_since) == 0)
+                pthread_cond_wait(&crew->watch, &engine->lock);
+            atomic_store(&crew->dozing, false);
+            quiet = 0;
+        }
+        fws_ns now = fws_clock_now(), since = atomic_load(&crew->running_since);
+        if (since != 0 && atomic_load(&crew->running) != NULL &&
+            now - since >= FWS_CALLBACK_PATIENCE)
+            depose_the_leader(engine, now);
+        uint64_t batches = atomic_load_explicit(&crew->batches, memory_order_relaxed);
+        quiet = batches == seen ? quiet + 1 : 0;
+        seen = batches;
+    }
+    crew->watched = false;
+}
+
+/* False when there has been nothing to do for a while. */
+static bool stand_by(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    if (crew->due.count > 0) /* the leader may not run them while nobody stands by */
+        fws_engine_rouse(engine);
+    if (!crew->watched) {
+        watch(engine);
+        return true;
+    }
+    fws_ns begun = fws_clock_now();
+    crew->idle++;
+    wait_for(&crew->work, engine, IDLE_TIME);
+    crew->idle--;
+    return crew->apart.count > 0 || !crew->watched || !crew->led || engine->stopping ||
+           fws_clock_now() - begun < IDLE_TIME;
+}
+
+/* ---- a thread ---- */
+
+/* With the lock, which it releases: sees to what the leader before has left. */
+static void take_over(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    fws_websocket *overtaken = crew->overtaken;
+    fws_due done;
+    due_init(&done);
+    due_move(&crew->done, &done);
+    crew->overtaken = NULL;
+    pthread_mutex_unlock(&engine->lock);
+    end_turns(&done);
+    if (overtaken != NULL) {
+        fws_websocket_on_flush(overtaken);
+        fws_websocket_drop(overtaken);
+    }
+}
+
+static void *serve(void *argument)
+{
+    fws_engine *engine = argument;
+    fws_crew *crew = &engine->crew;
+    void *thread = NULL;
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), "fws-engine");
+#endif
+    pthread_mutex_lock(&engine->lock);
+    uint64_t epoch = crew->epoch;
+    bool stays = true;
+    while (stays && !engine->stopping) {
+        if (!crew->led) {
+            crew->led = true;
+            uint64_t term = ++crew->term;
+            take_over(engine);
+            fws_turn_lead(engine, term, &thread);
+            pthread_mutex_lock(&engine->lock);
+            if (crew->epoch != epoch)
+                break;
+            if (crew->term == term)
+                crew->led = false;
+        } else if (crew->apart.count > 0) {
+            run_apart(engine, &thread);
+        } else {
+            stays = stand_by(engine);
+        }
+        if (crew->epoch != epoch)
+            break;
+    }
+    bool forked = crew->epoch != epoch;
+    if (!forked && thread != NULL) {
+        pthread_mutex_unlock(&engine->lock);
+        crew->callbacks.end(crew->callbacks.context, &thread);
+        pthread_mutex_lock(&engine->lock);
+    }
+    if (!forked) {
+        crew->threads--;
+        pthread_cond_broadcast(&crew->left);
+    }
+    pthread_mutex_unlock(&engine->lock);
+    if (!forked)
+        fws_engine_drop(engine);
+    return NULL;
+}
+
+/* One thread more; false when there are enough, or with errno. */
+static bool hire(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    if (crew->threads >= crew->maximum || engine->stopping)
+        return false;
+    /* Signals are for the threads of the application. */
+    sigset_t every, before;
+    pthread_t id;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    fws_engine_keep(engine);
+    int error = pthread_create(&id, NULL, serve, engine);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        fws_engine_drop(engine); /* not the last: the caller has one */
+        errno = error;
+        return false;
+    }
+    pthread_detach(id);
+    crew->threads++;
+    return true;
+}
+
+bool fws_crew_start(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    return crew->led || crew->threads > crew->calling || hire(engine);
+}
+
+void fws_crew_stop(fws_engine *engine, fws_ns timeout)
+{
+    fws_crew *crew = &engine->crew;
+    fws_ns deadline = fws_clock_now() + timeout;
+    pthread_cond_broadcast(&crew->watch);
+    pthread_cond_broadcast(&crew->work);
+    while (crew->threads > 0 && (crew->threads > crew->calling || fws_clock_now() < deadline))
+        wait_for(&crew->left, engine, 10 * FWS_NS_PER_MS);
+    fws_websocket *websocket;
+    due_move(&crew->apart, &crew->due);
+    due_move(&crew->done, &crew->due);
+    while ((websocket = due_pop(&crew->due)) != NULL)
+        fws_websocket_drop(websocket);
+}

@@ -1,0 +1,130 @@
+#include "turn.h"
+
+#include "websocket_internal.h"
+
+/* Websockets that go through the three phases together. More of them share the cost of the GIL;
+ * with fewer, what the kernel and we know of a socket is still in the processor's cache when it is
+ * written to. */
+#ifndef AT_ONCE
+#define AT_ONCE 32
+#endif
+
+#define WEBSOCKET_OF(timer_)                                                                       \
+    ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
+
+static void flush_all(fws_websocket *list)
+{
+    while (list) {
+        fws_websocket *next = list->next_flush; /* on_flush may have it queued again */
+        fws_websocket_on_flush(list);
+        fws_websocket_drop(list);
+        list = next;
+    }
+}
+
+static void drop_retired(fws_websocket *list)
+{
+    while (list) {
+        fws_websocket *next = list->next_retired;
+        fws_websocket_drop(list);
+        list = next;
+    }
+}
+
+static void fire_timers(fws_engine *engine)
+{
+    fws_ns now = fws_clock_now();
+    for (;;) {
+        pthread_mutex_lock(&engine->lock);
+        fws_timer *timer = fws_timers_expired(&engine->timers, now);
+        pthread_mutex_unlock(&engine->lock);
+        if (timer == NULL)
+            return;
+        fws_websocket_on_timer(WEBSOCKET_OF(timer));
+    }
+}
+
+/* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
+static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_websocket **flush,
+                          fws_websocket **retired, fws_ns *timeout)
+{
+    pthread_mutex_lock(&engine->lock);
+    if (engine->stopping || engine->crew.term != term) {
+        pthread_mutex_unlock(&engine->lock);
+        return false;
+    }
+    *flush = engine->flush;
+    *retired = engine->retired;
+    engine->flush = engine->retired = NULL;
+    engine->retired_count = 0;
+    *timeout = 0;
+    if (*flush == NULL && *retired == NULL && !fws_crew_is_due(engine)) {
+        engine->sleep_until = fws_timers_next(&engine->timers);
+        engine->sleeping = true;
+        *timeout = FWS_FOREVER;
+        if (engine->sleep_until != FWS_FOREVER) {
+            fws_ns now = fws_clock_now();
+            *timeout = engine->sleep_until > now ? engine->sleep_until - now : 0;
+        }
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return true;
+}
+
+/* What the callbacks have queued goes out before anything else. */
+static void flush_queued(fws_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_websocket *flush = engine->flush;
+    engine->flush = NULL;
+    pthread_mutex_unlock(&engine->lock);
+    flush_all(flush);
+}
+
+/* Waits for the loop to report something; false when this thread is not to lead any more. */
+static bool wait_for_readiness(fws_engine *engine, uint64_t term)
+{
+    fws_websocket *flush, *retired;
+    fws_ns timeout;
+    if (!prepare_sleep(engine, term, &flush, &retired, &timeout))
+        return false;
+    /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
+    flush_all(flush);
+    drop_retired(retired);
+    fws_ready *ready = &engine->ready;
+    ready->next = 0;
+    ready->count = fws_loop_wait(engine->loop, ready->list, FWS_READY_MAX, timeout);
+    atomic_fetch_add_explicit(&engine->counters.loop_wakeups, 1, memory_order_relaxed);
+    pthread_mutex_lock(&engine->lock);
+    engine->sleeping = false;
+    pthread_mutex_unlock(&engine->lock);
+    return true;
+}
+
+void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
+{
+    fws_ready *ready = &engine->ready; /* with what a deposed leader has left in it */
+    bool leading = true;
+    while (leading && (ready->next < ready->count || wait_for_readiness(engine, term))) {
+        fws_crew_begin_receiving(engine);
+        for (int i = 0; i < AT_ONCE && ready->next < ready->count; i++) {
+            fws_readiness *one = &ready->list[ready->next++];
+            fws_websocket_on_ready(one->owner, one->ready);
+        }
+        if (ready->next == ready->count)
+            fire_timers(engine);
+        leading = fws_crew_run(engine, term, thread);
+        flush_queued(engine);
+    }
+}
+
+void fws_turn_finish(fws_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_websocket *flush = engine->flush, *retired = engine->retired;
+    engine->flush = engine->retired = NULL;
+    engine->retired_count = 0;
+    pthread_mutex_unlock(&engine->lock);
+    flush_all(flush);
+    drop_retired(retired);
+}

@@ -1,0 +1,252 @@
+"""Views that are ``async def`` functions."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, got_request_exception
+
+from . import msgpack
+from .errors import ConnectionClosed
+from .handlers import asynchronous
+from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from flask.ctx import RequestContext
+
+    from .runtime import Runtime
+    from .upgrade import Upgrade
+
+__all__ = ("AsyncWebSocket", "Running", "is_async")
+
+
+def is_async(handler: object) -> bool:
+    """Is it an ``async def`` function?"""
+    return inspect.iscoroutinefunction(handler)
+
+
+class AsyncWebSocket(WebSocket):
+    """A WebSocket connection, given to an ``async def`` handler: what waits in :class:`WebSocket` is
+    awaited here. To be used in the handler's event loop; ``close`` and the attributes from anywhere.
+
+    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and a task that awaits
+    something else meanwhile is cancelled.
+    """
+
+    __slots__ = ("_task",)
+
+    _task: asyncio.Task[None]
+
+    async def send(self, data: Any) -> None:  # type: ignore[override]
+        """Send one message: a str as a text message, a bytes-like object as a binary one.
+
+        Waits while more than ``WEBSOCKETS_SEND_BUFFER`` bytes are queued for this peer.
+
+        :raises TypeError: for any other type.
+        :raises ConnectionClosed: when the connection is closing or closed.
+        """
+        while not self._offer(data):
+            await asynchronous.event_loop().changed(self, None)
+
+    async def send_text(self, data: str) -> None:  # type: ignore[override]
+        """Send a str as one text message; else as :meth:`send`."""
+        if not isinstance(data, str):
+            raise TypeError(f"send_text() takes str, not {type(data).__name__}")
+        await self.send(data)
+
+    async def send_bytes(self, data: Any) -> None:  # type: ignore[override]
+        """Send a bytes-like object, or the UTF-8 of a str, as one binary message; else as
+        :meth:`send`."""
+        await self.send(data.encode() if isinstance(data, str) else data)
+
+    async def send_json(self, data: Any) -> None:  # type: ignore[override]
+        """Send a value as JSON in a text message, encoded by the app's JSON provider."""
+        await self.send(self._json.dumps(data))
+
+    async def send_msgpack(self, data: Any) -> None:  # type: ignore[override]
+        """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``."""
+        await self.send(msgpack.encode(data))
+
+    async def receive(self, timeout: float | None = None) -> Any:  # type: ignore[override]
+        """Receive one message.
+
+        :param timeout: seconds; None waits for ever.
+        :returns: ``str`` of a text message, ``bytes`` of a binary one; None when the time is over.
+        :raises ConnectionClosed: once the connection is closed and all messages are taken.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (data := self._next()) is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            await asynchronous.event_loop().changed(self, left)
+        return data
+
+    async def receive_json(self, timeout: float | None = None) -> Any:
+        """Receive a message and decode it as JSON by the app's JSON provider; as :meth:`receive`."""
+        data = await self.receive(timeout)
+        return None if data is None else self._load_json(data)
+
+    async def receive_msgpack(self, timeout: float | None = None) -> Any:
+        """Receive a message and decode it as MessagePack; as :meth:`receive`."""
+        data = await self.receive(timeout)
+        return (
+            None if data is None else msgpack.decode(data.encode() if isinstance(data, str) else data)
+        )
+
+    async def ping(self, data: Any = b"") -> float:  # type: ignore[override]
+        """Send a ping and wait for its pong.
+
+        :param data: at most 125 bytes; some of our own by default.
+        :returns: the round trip, seconds.
+        :raises TimeoutError: when it does not come within ``WEBSOCKETS_PING_TIMEOUT``.
+        """
+        ping = functools.partial(super().ping, data)
+        seconds: float = await asyncio.get_running_loop().run_in_executor(None, ping)
+        return seconds
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """The messages, until the connection is closed."""
+        try:
+            while True:
+                yield await self.receive()
+        except ConnectionClosed:
+            return
+
+    def iter_data(self) -> AsyncIterator[str | bytes]:  # type: ignore[override]
+        """The same as iterating over the websocket."""
+        return self.__aiter__()
+
+    async def iter_text(self) -> AsyncIterator[str]:  # type: ignore[override]
+        """The messages as ``str``."""
+        async for data in self:
+            yield data if isinstance(data, str) else data.decode()
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:  # type: ignore[override]
+        """The messages as ``bytes``."""
+        async for data in self:
+            yield data if isinstance(data, bytes) else data.encode()
+
+    async def iter_json(self) -> AsyncIterator[Any]:  # type: ignore[override]
+        """The messages decoded as JSON."""
+        async for data in self:
+            yield self._load_json(data)
+
+
+class Returned:
+    """A handler has returned without accepting: what it returned."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Running:
+    """One handler, from the request on.
+
+    :param start: makes the coroutine.
+    :param ws: its websocket.
+    :param context: what the request runs in, and what is left at the end.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        ws: AsyncWebSocket,
+        upgrade: Upgrade,
+        app: Flask,
+        runtime: Runtime,
+        context: Context,
+    ) -> None:
+        self._start = start
+        self.ws = ws
+        self._upgrade = upgrade
+        self._app = app
+        self._runtime = runtime
+        self._context = context
+        self.request_context: RequestContext | None = None
+        self._loop = asynchronous.event_loop()
+        self._left = 2  # the handler, and the request in the server's thread
+
+    # ---- the server's thread ----
+
+    def start(self) -> Any:
+        """Start it, and wait until it accepts, or ends.
+
+        :returns: a :class:`Returned`, a refusal, or None when it was accepted.
+        :raises BaseException: what it has raised instead.
+        """
+        self._upgrade.attached = self._loop.attached
+        # A copy, since this thread is inside the context itself; its values are the same.
+        self._loop.call(self._make_task, context=copy_context())
+        return self._upgrade.wait()
+
+    def begin(self) -> None:
+        """The server's thread has left the context."""
+        self._loop.call(self._leave)
+
+    # ---- the event loop's thread ----
+
+    def _make_task(self) -> None:
+        self.ws._task = task = self._loop.loop.create_task(self._run())
+        task.add_done_callback(lambda _: self._leave())
+
+    async def _run(self) -> None:
+        ws, upgrade = self.ws, self._upgrade
+        try:
+            result = await self._start()
+        except (ConnectionClosed, asyncio.CancelledError) as error:
+            if not upgrade.leave():
+                upgrade.answer(
+                    error if isinstance(error, ConnectionClosed) else RuntimeError("cancelled")
+                )
+            else:
+                ws.close(1000)
+        except BaseException as error:
+            if upgrade.leave():
+                self._log(error)
+                ws.close(1011, "internal error")
+            else:
+                upgrade.answer(error)  # still plain HTTP: Flask answers
+        else:
+            if upgrade.leave():
+                ws.close(1000)
+            elif result is None:
+                self._accept_and_close()
+            else:
+                upgrade.answer(Returned(result))
+        finally:
+            self._loop.forget(ws)
+
+    def _accept_and_close(self) -> None:
+        try:
+            self._upgrade.accept(self.ws, None, None)
+            self.ws.close(1000)
+        except Exception as error:
+            self._upgrade.answer(error)
+
+    def _log(self, error: BaseException) -> None:
+        app = self._app
+        got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+        app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
+
+    def _leave(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            # Teardown functions are ordinary ones, and may take their time.
+            self._loop.loop.run_in_executor(None, self._end)
+
+    def _end(self) -> None:
+        context, self.request_context = self.request_context, None
+        try:
+            if context is not None:
+                self._context.run(context.pop, None)
+        except Exception as error:
+            self._app.logger.error("Exception in a teardown function", exc_info=error)
+        finally:
+            self._runtime.discard(self.ws)

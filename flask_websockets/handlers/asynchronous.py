@@ -1,0 +1,154 @@
+"""Handlers that are coroutines: one asyncio event loop for all of a process, in a thread of its own;
+uvloop's where that is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from .._core import Notifier, name_thread
+from .threads import Condition
+
+if TYPE_CHECKING:
+    from ..asynchronous import AsyncWebSocket
+    from ..views import Events
+
+__all__ = ("AsyncioLoop", "event_loop")
+
+
+class Waiting:
+    """One websocket, and who waits for it. Everything here is the event loop's thread's."""
+
+    __slots__ = ("future", "ws")
+
+    def __init__(self, ws: AsyncWebSocket) -> None:
+        self.ws = ws
+        #: What a task waits for.
+        self.future: asyncio.Future[None] | None = None
+
+
+class AsyncioLoop:
+    """The event loop; created in the thread that it will not run in."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.notifier = Notifier()
+        self.loop = new_loop()
+        self.loop.add_reader(self.notifier.fileno(), self._wake)
+        #: By the token of the websocket.
+        self._waiting: dict[int, Waiting] = {}
+        self.thread = threading.Thread(target=self._run, name="ws asyncio", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        name_thread("ws asyncio")
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    # ---- any thread ----
+
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, context: Context | None = None
+    ) -> None:
+        """Call it in the event loop's thread, soon."""
+        self.loop.call_soon_threadsafe(function, *arguments, context=context)
+
+    def wait(self, token: int, seconds: float | None) -> None:
+        """For ``Engine.attach``; the methods of :class:`AsyncWebSocket` wait otherwise."""
+        raise RuntimeError("an async view awaits what its websocket does")
+
+    def condition(self) -> Condition:
+        return Condition()
+
+    def attached(self, ws: AsyncWebSocket) -> None:
+        """Its handshake was accepted: from now on its task is cancelled when it closes."""
+        self.call(self._know, ws)
+
+    def start(self, run: Callable[[], None], name: str) -> None:
+        raise NotImplementedError  # coroutines are started otherwise, see Running
+
+    def begin(self, events: Events) -> None:
+        raise NotImplementedError
+
+    # ---- the event loop's thread ----
+
+    def _know(self, ws: AsyncWebSocket) -> Waiting:
+        waiting = self._waiting.get(ws._token)
+        if waiting is None:
+            waiting = self._waiting[ws._token] = Waiting(ws)
+            if ws._task.done():
+                self.forget(ws)
+            elif ws.closed:  # so soon that nobody knew whom to tell
+                self._changed(waiting)
+        return waiting
+
+    def _wake(self) -> None:
+        for token in self.notifier.take():
+            waiting = self._waiting.get(token)
+            if waiting is not None:
+                self._changed(waiting)
+
+    def _changed(self, waiting: Waiting) -> None:
+        if waiting.future is not None:
+            end(waiting.future)
+        elif waiting.ws.closed:
+            waiting.ws._task.cancel()
+
+    async def changed(self, ws: AsyncWebSocket, timeout: float | None) -> None:
+        """Wait until the notifier names the websocket, or the time (seconds) is over."""
+        waiting = self._know(ws)
+        if waiting.future is not None:
+            raise RuntimeError("another task waits for this websocket")
+        waiting.future = self.loop.create_future()
+        # Not wait_for(): that would be a task more for each message.
+        timer = None if timeout is None else self.loop.call_later(timeout, end, waiting.future)
+        try:
+            await waiting.future
+        finally:
+            waiting.future = None
+            if timer is not None:
+                timer.cancel()
+
+    def forget(self, ws: AsyncWebSocket) -> None:
+        """Its handler has ended."""
+        self._waiting.pop(ws._token, None)
+
+
+def end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+_lock = threading.Lock()
+_loop: AsyncioLoop | None = None
+
+
+def event_loop() -> AsyncioLoop:
+    """That of this process; its thread starts with the first."""
+    global _loop
+    with _lock:
+        if _loop is None:
+            _loop = AsyncioLoop()
+        return _loop
+
+
+def _after_fork() -> None:
+    global _lock, _loop
+    _lock = threading.Lock()
+    _loop = None  # and nothing of it is closed: its descriptors are shared with the parent
+
+
+os.register_at_fork(after_in_child=_after_fork)

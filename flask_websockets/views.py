@@ -1,0 +1,200 @@
+"""Class views: a websocket whose messages call methods, instead of a function that waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Iterator
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from flask import Flask, got_request_exception, has_request_context
+
+if TYPE_CHECKING:
+    from flask.ctx import RequestContext
+
+    from .runtime import Runtime
+    from .websocket import WebSocket
+
+__all__ = ("IN_CALLBACK", "Events", "WebSocketView", "check_view")
+
+
+class WebSocketView:
+    """A view of one websocket, for a route::
+
+        @websockets.route("/room/<name>")
+        class Room(WebSocketView):
+            def on_open(self, ws, name):
+                websockets.subscribe(ws, f"room/{name}")
+
+            def on_message(self, ws, data):
+                websockets.publish(data, ws.channels)
+
+    There is one instance for each websocket, so that its state may live in ``self``, and it waits for
+    nothing: a hundred thousand need no thread each. The methods run one after the other, never two of
+    one instance at once, in whichever thread; those of one that blocks hold up no other websocket.
+
+    ``request``, ``session``, ``g`` and ``current_app`` are those of the handshake in every method.
+
+    An exception is logged and closes the websocket with 1011.
+    """
+
+    #: "request": the methods run in the request context of the handshake, which lives as long as the
+    #: websocket. "app": after :meth:`on_open` it is given up, and with it most of the memory of an
+    #: idle websocket; the methods then have an application context of their own each time, with
+    #: ``current_app`` and an empty ``g``.
+    context: ClassVar[str] = "request"
+
+    def on_open(self, ws: WebSocket, **values: Any) -> Any:
+        """The handshake has come. It is not answered yet: ``abort`` and a returned response refuse it
+        as plain HTTP; using the websocket, or returning None, accepts it.
+
+        It runs in the server's own thread, so it should not take long.
+
+        :param ws: the websocket.
+        :param values: those of the URL.
+        """
+
+    def on_message(self, ws: WebSocket, data: str | bytes) -> None:
+        """A message has come.
+
+        :param ws: the websocket.
+        :param data: ``str`` of a text message, ``bytes`` of a binary one.
+        """
+        raise NotImplementedError
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        """The websocket is closing, or closed: once, after all that came before, and also after an
+        error. Not when the handshake was refused.
+
+        :param ws: the websocket; sending raises :class:`ConnectionClosed`.
+        :param code: the close code, :rfc:`6455#section-7.4`; 1006 when the peer vanished.
+        :param reason: the close reason, may be empty.
+        """
+
+
+def check_view(view: type[Any]) -> None:
+    """Refuse at decoration what could not work at the first connection.
+
+    :raises TypeError, ValueError: and why.
+    """
+    name = view.__name__
+    if not issubclass(view, WebSocketView):
+        raise TypeError(f"route() decorates a function or a WebSocketView, and {name} is neither")
+    if view.on_message is WebSocketView.on_message:
+        raise TypeError(f"{name} has no on_message()")
+    for method in ("on_open", "on_message", "on_close"):
+        if inspect.iscoroutinefunction(getattr(view, method)):
+            raise TypeError(f"{name}.{method}() is async; the methods of a view are ordinary ones")
+    if view.context not in ("request", "app"):
+        raise ValueError(f'{name}.context must be "request" or "app", not {view.context!r}')
+    try:
+        inspect.signature(view).bind()
+    except TypeError as error:
+        raise TypeError(f"{name}() is made without arguments, and {error}") from None
+
+
+#: Set in callbacks, and in what they call.
+IN_CALLBACK: ContextVar[bool] = ContextVar("flask_websockets.in_callback", default=False)
+
+
+class Events:
+    """What the engine calls for one websocket with a class view: see ``Engine.attach``.
+
+    :ivar context: what the callbacks run in; None: each makes an application context.
+    """
+
+    __slots__ = ("app", "context", "on_message", "request_context", "runtime", "view", "ws")
+
+    def __init__(
+        self, view: WebSocketView, ws: WebSocket, app: Flask, runtime: Runtime, context: Context
+    ) -> None:
+        self.view = view
+        self.ws = ws
+        self.app = app
+        self.runtime = runtime
+        #: To be left at the end.
+        self.request_context: RequestContext | None = None
+        if view.context == "request":
+            self.context: Context | None = context
+            self.on_message = view.on_message
+        else:
+            self.context = None
+            self.on_message = self._message
+
+    def _message(self, ws: WebSocket, data: str | bytes) -> None:
+        with self.own_context():
+            self.view.on_message(ws, data)
+
+    @contextlib.contextmanager
+    def own_context(self) -> Iterator[None]:
+        """For one callback."""
+        token = IN_CALLBACK.set(True)
+        try:
+            with self.app.app_context():
+                yield
+        finally:
+            IN_CALLBACK.reset(token)
+
+    def message(self, data: str | bytes) -> None:
+        """For event loops: on_message, where it belongs, with what follows when it raises."""
+        run = self.context.run if self.context is not None else call
+        run(self._message_or_failure, data)
+
+    def _message_or_failure(self, data: str | bytes) -> None:
+        try:
+            self.on_message(self.ws, data)
+        except BaseException as error:
+            self.failed(error)
+
+    def end(self, code: int, reason: bytes) -> None:
+        """The same for the last one."""
+        run = self.context.run if self.context is not None else call
+        run(self.closed, code, reason)
+
+    def failed(self, error: BaseException) -> None:
+        """A callback has raised."""
+        self.log(error)
+        self.ws.close(1011, "internal error")
+
+    def log(self, error: BaseException) -> None:
+        info = (type(error), error, error.__traceback__)
+        if has_request_context():
+            got_request_exception.send(self.app, _async_wrapper=self.app.ensure_sync, exception=error)
+            self.app.log_exception(info)  # type: ignore[arg-type]
+        else:
+            name = type(self.view).__qualname__
+            self.app.logger.error("Exception in the WebSocket view %s", name, exc_info=info)
+
+    def closed(self, code: int, reason: bytes) -> None:
+        """There are no more callbacks after this one."""
+        try:
+            if self.context is None:
+                with self.own_context():
+                    self._closed(code, reason)
+            else:
+                self._closed(code, reason)
+        finally:
+            self.runtime.discard(self.ws)
+
+    def _closed(self, code: int, reason: bytes) -> None:
+        try:
+            self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))
+        except BaseException as error:
+            self.log(error)
+        finally:
+            context, self.request_context = self.request_context, None
+            if context is not None:
+                self.leave(context)
+
+    def leave(self, context: RequestContext) -> None:
+        """Leave the request context, which runs the teardown functions."""
+        try:
+            context.pop(None)
+        except Exception:
+            self.app.logger.error("Exception in a teardown function", exc_info=sys.exc_info())
+
+
+def call(function: Any, *arguments: Any) -> None:
+    function(*arguments)

@@ -1,0 +1,388 @@
+/* Event-driven websockets: whose callbacks run when, and by whom, while others block. */
+#include "pair.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MANY 40
+
+/* What the binding is to Python: an owner for each websocket, and one lock around all callbacks,
+ * which a callback gives away while it sleeps. */
+typedef struct {
+    atomic_int inside; /* never more than 1 */
+    atomic_uint messages, closes;
+    atomic_int close_code;
+    char last[64];
+} owner;
+
+static pthread_mutex_t big_lock = PTHREAD_MUTEX_INITIALIZER;
+static fws_engine *engine;
+static atomic_uint threads_ended, asleep, most_asleep;
+static atomic_bool stay;
+static owner owners[MANY];
+static pair pairs[MANY];
+
+static bool enter(void *context, void **thread)
+{
+    (void)context;
+    *thread = &big_lock;
+    pthread_mutex_lock(&big_lock);
+    return true;
+}
+
+static void leave(void *context, void **thread)
+{
+    (void)context, (void)thread;
+    pthread_mutex_unlock(&big_lock);
+}
+
+static void end(void *context, void **thread)
+{
+    (void)context, (void)thread;
+    atomic_fetch_add(&threads_ended, 1);
+}
+
+static void sleep_without_the_lock(unsigned ms)
+{
+    unsigned now = atomic_fetch_add(&asleep, 1) + 1;
+    if (now > atomic_load(&most_asleep))
+        atomic_store(&most_asleep, now);
+    pthread_mutex_unlock(&big_lock);
+    usleep(ms * 1000);
+    pthread_mutex_lock(&big_lock);
+    atomic_fetch_sub(&asleep, 1);
+}
+
+static void leave_at_once(void)
+{
+    _exit(0);
+}
+
+static void obey(fws_websocket *websocket, owner *own, const fws_message *message)
+{
+    char text[64] = {0};
+    memcpy(text, message->data, message->length < 63 ? message->length : 63);
+    memcpy(own->last, text, sizeof text);
+    if (strncmp(text, "sleep ", 6) == 0) {
+        send_text(websocket, "asleep");
+        sleep_without_the_lock((unsigned)atoi(text + 6));
+    } else if (strcmp(text, "stay") == 0) {
+        pthread_mutex_unlock(&big_lock);
+        while (atomic_load(&stay))
+            usleep(1000);
+        pthread_mutex_lock(&big_lock);
+    } else if (strcmp(text, "close") == 0) {
+        fws_websocket_close(websocket, 4000, NULL, 0);
+    } else if (strcmp(text, "fork") == 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_mutex_init(&big_lock, NULL);
+            pthread_mutex_lock(&big_lock);
+            fws_engine_after_fork(engine);
+            atexit(leave_at_once); /* before the sanitizer looks at what the parent's threads had */
+            return;
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        assert_true(WIFEXITED(status));
+    }
+    fws_websocket_send(websocket, FWS_OPCODE_TEXT, message->data, message->length, true);
+}
+
+static uint32_t run(void *context, fws_websocket *websocket)
+{
+    (void)context;
+    owner *own = websocket->owner;
+    fws_inbox taken;
+    fws_message message;
+    uint32_t count = 0;
+    assert_int_equal(atomic_fetch_add(&own->inside, 1), 0);
+    switch (fws_websocket_take(websocket, &taken)) {
+    case FWS_OK:
+        while (fws_inbox_pop(&taken, &message)) {
+            if (!fws_websocket_is_hushed(websocket)) {
+                atomic_fetch_add(&own->messages, 1);
+                obey(websocket, own, &message);
+                count++;
+            }
+            fws_message_free(&message);
+        }
+        break;
+    case FWS_CLOSED:
+        atomic_store(&own->close_code, (int)close_code_of(websocket));
+        atomic_fetch_add(&own->closes, 1);
+        break;
+    default:
+        break;
+    }
+    atomic_fetch_sub(&own->inside, 1);
+    return count;
+}
+
+static void start_with(uint32_t callback_threads, int count)
+{
+    fws_engine_config config = default_config;
+    config.callbacks = (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end = end};
+    config.callback_threads = callback_threads;
+    memset(owners, 0, sizeof owners);
+    atomic_store(&most_asleep, 0);
+    engine = fws_engine_new(&config);
+    for (int i = 0; i < count; i++)
+        open_evented_pair(&pairs[i], engine, &owners[i]);
+}
+
+static void stop_with(int count)
+{
+    for (int i = 0; i < count; i++)
+        close_pair(&pairs[i]);
+    for (int i = 0; i < count; i++)
+        WAIT_FOR(atomic_load(&owners[i].closes) == 1);
+    fws_engine_free(engine);
+}
+
+static void send_message(int i, const char *text)
+{
+    send_frame(&pairs[i], true, FWS_OPCODE_TEXT, text, strlen(text));
+}
+
+static void expect_text(int i, const char *text)
+{
+    char frame[128] = {(char)0x81, (char)strlen(text)};
+    memcpy(frame + 2, text, strlen(text));
+    expect_bytes(&pairs[i], frame, strlen(text) + 2);
+}
+
+static void test_messages_and_the_close(void **state)
+{
+    (void)state;
+    start_with(4, 1);
+    for (int i = 0; i < 1000; i++) {
+        send_message(0, "one");
+        expect_text(0, "one");
+    }
+    send_frame(&pairs[0], true, FWS_OPCODE_CLOSE, "\x0f\xa1", 2);
+    WAIT_FOR(atomic_load(&owners[0].closes) == 1);
+    assert_int_equal(atomic_load(&owners[0].close_code), 4001);
+    assert_int_equal(atomic_load(&owners[0].messages), 1000);
+    stop_with(1);
+}
+
+/* More than the inbox holds, and than one read: none is lost, whatever the loop is told. */
+static void test_many_messages_at_once(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000, SIZE = 100 };
+    start_with(4, 1);
+    uint8_t *frames = malloc(COUNT * SIZE);
+    size_t size = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const uint8_t key[4] = {0};
+        char text[32];
+        int length = snprintf(text, sizeof text, "message %d", i);
+        size += fws_frame_encode(frames + size, true, FWS_OPCODE_TEXT, (size_t)length, key);
+        memcpy(frames + size, text, (size_t)length);
+        size += (size_t)length;
+    }
+    size_t sent = 0;
+    int next = 0;
+    char expected[64], input[65536];
+    size_t have = 0;
+    while (next < COUNT) {
+        if (sent < size) {
+            ssize_t done = send(pairs[0].fd, frames + sent, size - sent, MSG_DONTWAIT);
+            sent += done > 0 ? (size_t)done : 0;
+        }
+        ssize_t got =
+            recv(pairs[0].fd, input + have, sizeof input - have, sent < size ? MSG_DONTWAIT : 0);
+        have += got > 0 ? (size_t)got : 0;
+        size_t used = 0;
+        while (have - used >= 2 && have - used >= 2 + (size_t)(uint8_t)input[used + 1]) {
+            int length = snprintf(expected, sizeof expected, "message %d", next++);
+            assert_int_equal((uint8_t)input[used + 1], length);
+            assert_memory_equal(input + used + 2, expected, (size_t)length);
+            used += 2 + (size_t)length;
+        }
+        memmove(input, input + used, have - used);
+        have -= used;
+    }
+    free(frames);
+    stop_with(1);
+}
+
+static void test_callbacks_that_block_hold_up_nobody(void **state)
+{
+    (void)state;
+    start_with(MANY, MANY);
+    for (int round = 0; round < 2; round++) {
+        fws_ns begun = fws_clock_now();
+        for (int i = 1; i < MANY; i++)
+            send_message(i, "sleep 500");
+        for (int i = 0; i < 50; i++) {
+            send_message(0, "awake");
+            expect_text(0, "awake");
+        }
+        for (int i = 1; i < MANY; i++) {
+            expect_text(i, "asleep"); /* before it wakes */
+            expect_text(i, "sleep 500");
+        }
+        assert_true(fws_clock_now() - begun < 3 * FWS_NS_PER_S);
+    }
+    assert_true(atomic_load(&most_asleep) > MANY / 2);
+    stop_with(MANY);
+}
+
+static void test_no_more_at_once_than_there_are_threads(void **state)
+{
+    (void)state;
+    start_with(3, 12);
+    for (int i = 0; i < 12; i++)
+        send_message(i, "sleep 50");
+    for (int i = 0; i < 12; i++) {
+        expect_text(i, "asleep");
+        expect_text(i, "sleep 50");
+    }
+    assert_in_range(atomic_load(&most_asleep), 2, 3);
+    stop_with(12);
+}
+
+/* While all threads are inside callbacks, the loop goes on: pings are answered. */
+static void test_the_loop_goes_on_without_callbacks(void **state)
+{
+    (void)state;
+    start_with(1, 2);
+    send_message(0, "sleep 400");
+    expect_text(0, "asleep");
+    send_frame(&pairs[1], true, FWS_OPCODE_PING, "?", 1);
+    fws_ns begun = fws_clock_now();
+    expect_bytes(&pairs[1], "\x8a\x01?", 3);
+    assert_true(fws_clock_now() - begun < 300 * FWS_NS_PER_MS);
+    send_message(1, "after");
+    expect_text(1, "after");
+    expect_text(0, "sleep 400");
+    stop_with(2);
+}
+
+static void test_what_is_closed_inside_gives_out_nothing_more(void **state)
+{
+    (void)state;
+    start_with(4, 1);
+    static const uint8_t both[] = "\x81\x85\0\0\0\0close\x81\x84\0\0\0\0more";
+    assert_int_equal(send(pairs[0].fd, both, sizeof both - 1, 0), sizeof both - 1);
+    WAIT_FOR(atomic_load(&owners[0].closes) == 1);
+    assert_int_equal(atomic_load(&owners[0].messages), 1);
+    assert_int_equal(atomic_load(&owners[0].close_code), 4000);
+    stop_with(1);
+}
+
+static void *come_and_go(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < 100; i++) {
+        owner own = {0};
+        pair p;
+        open_evented_pair(&p, engine, &own);
+        send_frame(&p, true, FWS_OPCODE_TEXT, i % 10 == 0 ? "sleep 5" : "hello",
+                   5 + 2 * (i % 10 == 0));
+        if (i % 3 == 0)
+            send_frame(&p, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
+        else if (i % 3 == 1)
+            fws_websocket_close(p.server, 1000, NULL, 0);
+        close_pair(&p);
+        WAIT_FOR(atomic_load(&own.closes) == 1);
+        WAIT_FOR(atomic_load(&own.inside) == 0);
+    }
+    return NULL;
+}
+
+static void test_many_come_and_go(void **state)
+{
+    (void)state;
+    pthread_t threads[8];
+    start_with(6, 0);
+    for (int i = 0; i < 8; i++)
+        pthread_create(&threads[i], NULL, come_and_go, NULL);
+    for (int i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    stop_with(0);
+}
+
+/* One that never returns does not keep the engine from stopping; when it returns after all, nothing
+ * of the engine's is there any more but what the thread itself holds. */
+static void test_the_engine_stops_around_a_callback_that_stays(void **state)
+{
+    (void)state;
+    start_with(2, 2);
+    atomic_store(&stay, true);
+    send_message(0, "stay");
+    send_message(1, "works");
+    expect_text(1, "works");
+    unsigned ended = atomic_load(&threads_ended);
+    close(pairs[0].fd);
+    close(pairs[1].fd);
+    fws_websocket_close(pairs[1].server, 1000, NULL, 0);
+    fws_websocket_drop(pairs[0].server);
+    fws_websocket_drop(pairs[1].server);
+    fws_ns begun = fws_clock_now();
+    fws_engine_free(engine);
+    assert_true(fws_clock_now() - begun < 3 * FWS_NS_PER_S);
+    atomic_store(&stay, false);
+    WAIT_FOR(atomic_load(&threads_ended) > ended);
+    usleep(20 * 1000);
+}
+
+static void test_a_callback_that_forks(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* ThreadSanitizer cannot follow a thread of a forked child's */
+#endif
+    start_with(2, 1);
+    send_message(0, "fork");
+    expect_text(0, "fork");
+    send_message(0, "again");
+    expect_text(0, "again");
+    stop_with(1);
+}
+
+static void test_idle_threads_leave(void **state)
+{
+    (void)state;
+    start_with(MANY, MANY);
+    for (int i = 0; i < MANY; i++)
+        send_message(i, "sleep 20");
+    for (int i = 0; i < MANY; i++)
+        expect_text(i, "asleep");
+    pthread_mutex_lock(&engine->lock);
+    assert_true(engine->crew.threads > 3);
+    pthread_mutex_unlock(&engine->lock);
+    fws_ns begun = fws_clock_now();
+    uint32_t left = MANY;
+    while (left > 3 && fws_clock_now() - begun < 15 * FWS_NS_PER_S) {
+        usleep(100 * 1000);
+        pthread_mutex_lock(&engine->lock);
+        left = engine->crew.threads;
+        pthread_mutex_unlock(&engine->lock);
+    }
+    assert_in_range(left, 1, 3);
+    stop_with(MANY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages_and_the_close),
+        cmocka_unit_test(test_many_messages_at_once),
+        cmocka_unit_test(test_callbacks_that_block_hold_up_nobody),
+        cmocka_unit_test(test_no_more_at_once_than_there_are_threads),
+        cmocka_unit_test(test_the_loop_goes_on_without_callbacks),
+        cmocka_unit_test(test_what_is_closed_inside_gives_out_nothing_more),
+        cmocka_unit_test(test_many_come_and_go),
+        cmocka_unit_test(test_the_engine_stops_around_a_callback_that_stays),
+        cmocka_unit_test(test_a_callback_that_forks),
+        cmocka_unit_test(test_idle_threads_leave),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
