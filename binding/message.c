@@ -14,7 +14,7 @@ static void give_back(fws_message *message, size_t left)
 {
     uint8_t *shrunk = left > 0 ? realloc(message->data, left) : NULL;
     if (shrunk)
-        message->data = shrunk;
+        message->data = message->block = shrunk; /* a large one has a block of its own */
 }
 
 static PyObject *large_bytes(fws_message *message)

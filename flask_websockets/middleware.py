@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from . import handlers, servers
 from ._core import list_contains
 from .handlers.asynchronous import event_loop
-from .upgrade import APART, ASYNC, ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
+from .upgrade import APART, ASYNC, ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Answered, Refused, Upgrade
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -54,6 +54,7 @@ class Middleware:
         self.runtime = runtime
         #: URLs that have led to a view of ours. One that no longer does is no harm: Flask looks again.
         self._known: dict[tuple[Any, ...], str] = {}
+        self._answered: Answered | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         where = self.where(environ) if is_upgrade(environ) else None
@@ -76,7 +77,7 @@ class Middleware:
         started = False
         try:
             here = handlers.current()
-            upgrade = Upgrade(socket, self.runtime.engine, self.runtime.config, here)
+            upgrade = self.upgrade(socket, here)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
             here.start(lambda: self.run(environ, upgrade), name)
@@ -98,6 +99,13 @@ class Middleware:
         upgrade.skip_answer(start_response)
         start_response("101 Switching Protocols", [])
         return Swallowed(upgrade)
+
+    def upgrade(self, socket: servers.ServerSocket, here: handlers.Handlers) -> Upgrade:
+        runtime = self.runtime
+        engine = runtime.engine
+        if self._answered is None:
+            self._answered = Answered(engine)
+        return Upgrade(socket, engine, runtime.config, here, self._answered)
 
     def where(self, environ: dict[str, Any]) -> str | None:
         """Where the view of this URL runs, if it is one of this extension. Others keep the server's
@@ -141,7 +149,7 @@ class Middleware:
                 runtime.app.logger.error(text)
                 return answer(start_response, "501 Not Implemented", text)
             here = event_loop()
-        upgrade = Upgrade(socket, runtime.engine, runtime.config, here)
+        upgrade = self.upgrade(socket, here)
         environ[ENVIRON_KEY] = upgrade
         upgrade.context = context = contextvars.copy_context()
         given: list[Any] = []

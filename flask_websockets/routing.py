@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +68,7 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         upgrade: Upgrade | None = asked.environ.get(ENVIRON_KEY)
         if upgrade is None:
             return no_socket()
-        ws = kind(upgrade, secrets.token_hex(16), asked.remote_addr, app.json)
+        ws = kind(upgrade, asked.remote_addr, app.json)
         exceeded = runtime.add(ws)
         if exceeded is not None:
             return too_many(exceeded, ws.remote_addr)

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from .views import Events
     from .websocket import WebSocket
 
-__all__ = ("APART", "ASYNC", "ENVIRON_KEY", "HERE", "NO_SOCKET_KEY", "VIEW_MARK", "Refused", "Upgrade")
+__all__ = (
+    "APART",
+    "ASYNC",
+    "ENVIRON_KEY",
+    "HERE",
+    "NO_SOCKET_KEY",
+    "VIEW_MARK",
+    "Answered",
+    "Refused",
+    "Upgrade",
+)
 
 #: Where the WSGI environment carries the Upgrade of its request.
 ENVIRON_KEY = "flask_websockets.upgrade"
@@ -103,6 +113,16 @@ def refused(error: ServiceUnavailable) -> Refused:
     return Refused(answer.status, headers, [answer.get_data()])
 
 
+class Answered:
+    """In place of the Upgrade of a websocket, once all is over: one for all of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def accept(self, *_: object) -> bool:
+        return False
+
+
 class Upgrade:
     """The decision about one handshake: accepted, answered with plain HTTP, or failed.
 
@@ -114,12 +134,20 @@ class Upgrade:
     :param engine: the engine that an accepted connection goes to.
     :param config: the checked configuration.
     :param handlers: what the handler runs on.
+    :param answered: what stands in for this object in the end.
     """
 
     def __init__(
-        self, socket: ServerSocket, engine: Engine, config: Config, handlers: Handlers
+        self,
+        socket: ServerSocket,
+        engine: Engine,
+        config: Config,
+        handlers: Handlers,
+        answered: Answered,
     ) -> None:
         self.engine = engine
+        self._answered = answered
+        self._ws: WebSocket | None = None
         self._handlers = handlers
         self._socket: ServerSocket | None = socket
         self._config = config
@@ -190,6 +218,7 @@ class Upgrade:
             self.accepted = True
             self._deciding = None
             self._request = None
+            self._ws = ws
             if self.attached is not None:
                 self.attached(ws)
             self._changed.notify_all()
@@ -279,3 +308,6 @@ class Upgrade:
         if socket is not None:
             socket.finished()
         self._changed = SETTLED  # a condition takes more memory than the rest of this object
+        ws, self._ws = self._ws, None
+        if ws is not None:
+            ws._upgrade = self._answered  # and this object, in thousands, more than that

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -118,12 +118,12 @@ class Events:
         self.request_context: RequestContext | None = None
         if view.context == "request":
             self.context: Context | None = context
-            self.on_message = view.on_message
+            self.on_message: Callable[[WebSocket, str | bytes], None] = view.on_message
         else:
             self.context = None
-            self.on_message = self._message
+            self.on_message = self  # and no bound method, which takes memory
 
-    def _message(self, ws: WebSocket, data: str | bytes) -> None:
+    def __call__(self, ws: WebSocket, data: str | bytes) -> None:
         with self.own_context():
             self.view.on_message(ws, data)
 

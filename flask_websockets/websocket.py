@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import secrets
+import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ from . import _core, msgpack
 if TYPE_CHECKING:
     from flask.json.provider import JSONProvider
 
-    from .upgrade import Upgrade
+    from .upgrade import Answered, Upgrade
 
 __all__ = ("WebSocket", "WebSocketState")
+
+_lock = threading.Lock()
 
 
 class WebSocketState(enum.IntEnum):
@@ -35,24 +39,41 @@ class WebSocket(_core.WebSocket):
     handler may still refuse it with ``abort`` or by returning a response. Every method may be called
     from any thread.
 
-    :ivar id: a name for this connection, unique in the world, ``str``.
     :ivar subprotocol: the subprotocol agreed on, ``str``, or None.
     :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
-    :ivar data: a ``dict`` for the application's own use.
     """
 
-    __slots__ = ("_json", "_upgrade", "data", "id", "remote_addr", "subprotocol")
+    __slots__ = ("_data", "_id", "_json", "_upgrade", "remote_addr", "subprotocol")
 
-    def __init__(self, upgrade: Upgrade, id: str, remote_addr: str | None, json: JSONProvider) -> None:
-        self._upgrade = upgrade
+    def __init__(self, upgrade: Upgrade, remote_addr: str | None, json: JSONProvider) -> None:
+        self._upgrade: Upgrade | Answered = upgrade
         self._json = json
-        self.id = id
+        # Made when they are asked for: an idle websocket takes little memory.
+        self._id: str | None = None
+        self._data: dict[str, Any] | None = None
         self.remote_addr = remote_addr
         self.subprotocol: str | None = None
-        self.data: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.id} {self.remote_addr} {self.state.name}>"
+
+    @property
+    def id(self) -> str:
+        """A name for this connection, unique in the world: 32 hexadecimal digits."""
+        if self._id is None:
+            made = secrets.token_hex(16)
+            with _lock:  # two threads may ask for it at once
+                self._id = self._id or made
+        return self._id
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For the application's own use."""
+        if self._data is None:
+            with _lock:
+                if self._data is None:
+                    self._data = {}
+        return self._data
 
     # ---- the handshake ----
 

@@ -12,7 +12,8 @@
 typedef struct {
     uint8_t opcode; /* FWS_OPCODE_TEXT or FWS_OPCODE_BINARY */
     size_t length;
-    uint8_t *data; /* malloc'd; NULL when the message is empty */
+    uint8_t *data; /* NULL when the message is empty */
+    void *block;   /* malloc'd: where `data` lies; at its beginning, if that was pushed with it */
 } fws_message;
 
 void fws_message_free(fws_message *message);
@@ -29,11 +30,15 @@ typedef struct {
 void fws_inbox_init(fws_inbox *inbox);
 void fws_inbox_clear(fws_inbox *inbox);
 
-/* Takes over message->data, or leaves it to the caller and returns false when there is no memory.
+/* Pushes a copy; false when there is no memory. One block is all that it takes. */
+bool fws_inbox_push_copy(fws_inbox *inbox, uint8_t opcode, const void *data, size_t length);
+
+/* Takes over message->data, which is malloc'd, or leaves it to the caller and returns false when
+ * there is no memory.
  */
 bool fws_inbox_push(fws_inbox *inbox, const fws_message *message);
 
-/* False when it is empty. The caller owns message->data then. */
+/* False when it is empty. The caller frees the message then. */
 bool fws_inbox_pop(fws_inbox *inbox, fws_message *message);
 
 #endif

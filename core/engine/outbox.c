@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#define FIRST_CAPACITY 4u
+#define SECOND_CAPACITY 4u
 #define ROOM_AT_FIRST 192 /* bytes of a buffer for appended frames */
 #define ROOM 960          /* larger ones cost the allocator more than they save */
 #define KEPT_CAPACITY 16u /* a larger ring is given back as soon as it is empty */
@@ -17,23 +17,35 @@ static fws_buffer **slot(const fws_outbox *outbox, uint32_t index)
     return &outbox->ring[(outbox->first + index) & (outbox->capacity - 1)];
 }
 
+static void free_ring(fws_outbox *outbox)
+{
+    if (outbox->ring != &outbox->only)
+        free(outbox->ring);
+}
+
 void fws_outbox_clear(fws_outbox *outbox)
 {
     for (uint32_t i = 0; i < outbox->count; i++)
         fws_buffer_drop(*slot(outbox, i));
-    free(outbox->ring);
+    free_ring(outbox);
     fws_outbox_init(outbox);
 }
 
 static bool grow(fws_outbox *outbox)
 {
-    uint32_t capacity = outbox->capacity ? outbox->capacity * 2 : FIRST_CAPACITY;
+    if (outbox->capacity == 0) {
+        outbox->ring = &outbox->only;
+        outbox->capacity = 1;
+        outbox->first = 0;
+        return true;
+    }
+    uint32_t capacity = outbox->capacity == 1 ? SECOND_CAPACITY : outbox->capacity * 2;
     fws_buffer **ring = malloc(capacity * sizeof *ring);
     if (ring == NULL)
         return false;
     for (uint32_t i = 0; i < outbox->count; i++)
         ring[i] = *slot(outbox, i);
-    free(outbox->ring);
+    free_ring(outbox);
     outbox->ring = ring;
     outbox->capacity = capacity;
     outbox->first = 0;

@@ -1,7 +1,7 @@
 /* What one connection still has to send: a queue of shared buffers, the first perhaps sent in part.
  *
  * Threads: no lock of its own; the websocket that owns it protects it with its own lock.
- * Memory: an empty outbox holds none.
+ * Memory: one buffer needs none of its own. An outbox does not move while it is not empty.
  */
 #ifndef FWS_ENGINE_OUTBOX_H
 #define FWS_ENGINE_OUTBOX_H
@@ -11,7 +11,8 @@
 #include <sys/uio.h>
 
 typedef struct {
-    fws_buffer **ring;
+    fws_buffer **ring; /* `only`, or malloc'd */
+    fws_buffer *only;
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t first;
     uint32_t count;

@@ -60,17 +60,18 @@ static void accept_message(fws_websocket *websocket, const fws_event *event)
         fws_websocket_fail(websocket, FWS_CLOSE_POLICY, "too many messages a second");
         return;
     }
-    fws_message message = {.opcode = event->opcode, .length = event->length};
+    bool pushed;
     if (event->assembled) {
-        message.data = fws_connection_take(&websocket->protocol);
-    } else if (event->length > 0) {
-        message.data = malloc(event->length);
-        if (message.data)
-            memcpy(message.data, event->data, event->length);
+        uint8_t *data = fws_connection_take(&websocket->protocol);
+        fws_message message = {.opcode = event->opcode, .length = event->length, .data = data};
+        pushed =
+            (data != NULL || event->length == 0) && fws_inbox_push(&websocket->inbox, &message);
+        if (!pushed)
+            free(data);
+    } else {
+        pushed = fws_inbox_push_copy(&websocket->inbox, event->opcode, event->data, event->length);
     }
-    if ((event->length > 0 && message.data == NULL) ||
-        !fws_inbox_push(&websocket->inbox, &message)) {
-        fws_message_free(&message);
+    if (!pushed) {
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
         return;
     }
