@@ -39,6 +39,8 @@ class Servers:
 
     plain: dict[str, Command]
     compressed: dict[str, Command]
+    class_views: dict[str, Command]
+    async_views: dict[str, Command]
 
 
 def servers() -> Servers:
@@ -53,11 +55,18 @@ def servers() -> Servers:
     uws: dict[str, Command] = {}
     if library is not None:
         uws[UWS] = lambda port: [str(BUILD / "bench" / "uws_echo"), str(library), str(port)]
+    picows = {"picows, uvloop": script(peer_python, "picows_echo.py")}
     return Servers(
+        class_views={**uws, **picows, OURS: script(sys.executable, "ours_class.py")},
+        async_views={
+            **picows,
+            OURS: script(sys.executable, "ours_async.py"),
+            "websockets, uvloop": script(peer_python, "websockets_echo.py", "uvloop"),
+        },
         plain={
             FLOOR: lambda port: [str(BUILD / "bench" / "epoll_echo"), str(port)],
             **uws,
-            "picows, uvloop": script(peer_python, "picows_echo.py"),
+            **picows,
             OURS: ours,
             "flask-websockets 0.1.2": script(peer_python, "flask_websockets_012.py"),
             "flask-sock": script(peer_python, "flask_sock_echo.py"),

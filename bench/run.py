@@ -1,11 +1,12 @@
 """Measure echo against peers, side by side in the same minutes, and print ratios.
 
-    python bench/run.py [--rounds N] [--seconds S] [--workloads plain,compressed,micro,gunicorn]
+    python bench/run.py [--rounds N] [--seconds S] [--workloads plain,class,...]
                         [--connections 1,50,500] [--held N] [--json FILE]
 
-plain: 32 bytes. compressed: 1 KiB of JSON with permessage-deflate, as a browser offers it.
-micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and taken up, and
-echo in greenlets, on its workers.
+plain: 32 bytes, blocking views. class: the same, class views; pipelined: with 16 messages in flight;
+large: 64 KiB. async: 32 bytes, async views. compressed: 1 KiB of JSON with permessage-deflate, as a
+browser offers it. micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and
+taken up, and echo in greenlets, on its workers.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -34,7 +35,7 @@ import peers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-IN_FLIGHT = 1
+WORKLOADS = ("plain", "class", "pipelined", "large", "async", "compressed", "micro", "gunicorn")
 CONNECT_TIMEOUT = 300  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
 LOAD_LIMIT = 0.97  # of its core: above it the load generator is the bottleneck
 
@@ -51,6 +52,7 @@ class Workload:
     counts: list[int]  # of connections
     servers: dict[str, Command]
     compressed: bool = False
+    in_flight: int = 1
     runs: dict[tuple[int, str], list[Run]] = field(default_factory=dict)
     failures: dict[tuple[int, str], str] = field(default_factory=dict)
 
@@ -61,7 +63,14 @@ class Workload:
 
 def workloads(names: list[str], counts: list[int]) -> dict[str, Workload]:
     servers = peers.servers()
+    several = [count for count in counts if count > 1]
     known = {
+        "class": Workload("echo of 32 bytes, class views", 32, counts, servers.class_views),
+        "pipelined": Workload(
+            "echo of 32 bytes, class views", 32, several[:1], servers.class_views, in_flight=16
+        ),
+        "large": Workload("echo of 64 KiB, class views", 65536, several[:1], servers.class_views),
+        "async": Workload("echo of 32 bytes, async views", 32, several[-1:], servers.async_views),
         "plain": Workload("echo of 32 bytes", 32, counts, servers.plain),
         "compressed": Workload(
             "echo of 1 KiB of JSON, permessage-deflate", 1024, counts, servers.compressed, True
@@ -86,7 +95,12 @@ def free_port() -> int:
 
 
 def measure(
-    command: Command, connections: int, seconds: float, size: int = 32, compressed: bool = False
+    command: Command,
+    connections: int,
+    seconds: float,
+    size: int = 32,
+    compressed: bool = False,
+    in_flight: int = 1,
 ) -> Run:
     """One server, started afresh, under one load."""
     port = free_port()
@@ -100,7 +114,7 @@ def measure(
     try:
         wait_until_it_serves(server, port)
         load = [str(peers.BUILD / "bench" / "loadgen"), str(port), "/echo", str(connections)]
-        load += [str(IN_FLIGHT), str(size), str(min(1.0, seconds)), str(seconds), str(server.pid)]
+        load += [str(in_flight), str(size), str(min(1.0, seconds)), str(seconds), str(server.pid)]
         load += ["compressed"] if compressed else []
         try:
             done = subprocess.run(
@@ -152,7 +166,14 @@ def run_rounds(selected: dict[str, Workload], rounds: int, seconds: float) -> No
                     )
                     key = count, server
                     try:
-                        result = measure(command, count, seconds, workload.size, workload.compressed)
+                        result = measure(
+                            command,
+                            count,
+                            seconds,
+                            workload.size,
+                            workload.compressed,
+                            workload.in_flight,
+                        )
                         workload.runs.setdefault(key, []).append(result)
                     except Failed as error:
                         workload.failures[key] = str(error)
@@ -174,16 +195,19 @@ def report(name: str, runs: list[Run], ours: list[Run] | None) -> str:
         f"   {median(runs, 'memory') / 1024:>6.1f} KB/connection"
     )
     limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
+    if ours is not None and name != peers.OURS:
+        spent = [r["cpu_us"] / o["cpu_us"] for o, r in zip(ours, runs, strict=True)]
+        line += f"   by CPU time ours is {statistics.median(spent):>5.2f} x"
     if limited:
-        return line + "   (load generator at its limit: no ratio)"
+        return line + "   (load generator at its limit: no ratio of rates)"
     if ours is not None and name != peers.OURS:
         ratios = [o["rate"] / r["rate"] for o, r in zip(ours, runs, strict=True)]
-        line += f"   ours is {statistics.median(ratios):>5.2f} x"
+        line += f", by rate {statistics.median(ratios):>5.2f} x"
     return line
 
 
 def show(workload: Workload, rounds: int) -> None:
-    print(f"{workload.title}, {IN_FLIGHT} in flight, median of {rounds} rounds\n")
+    print(f"{workload.title}, {workload.in_flight} in flight, median of {rounds} rounds\n")
     for count in workload.counts:
         print(f"{count} connection{'s' if count > 1 else ''}")
         ours = None if (count, peers.OURS) in workload.failures else workload.runs[count, peers.OURS]
@@ -223,7 +247,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--workloads", default="plain,compressed,micro,gunicorn")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--connections", default="1,50,500")
     parser.add_argument("--held", type=int, default=5000, help="connections on one gunicorn worker")
     parser.add_argument("--json", type=pathlib.Path)
@@ -252,7 +276,7 @@ def main() -> int:
 def as_json(workload: Workload) -> dict[str, Any]:
     return {
         "size": workload.size,
-        "in_flight": IN_FLIGHT,
+        "in_flight": workload.in_flight,
         "runs": [{"connections": c, "server": s, "runs": r} for (c, s), r in workload.runs.items()],
         "failures": [
             {"connections": c, "server": s, "error": e} for (c, s), e in workload.failures.items()

@@ -94,6 +94,9 @@ int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, con
 int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size_t size,
                               fws_ns deadline, fws_ns *round_trip);
 
+/* statistics.c: a dict; NULL with an exception set. */
+PyObject *fws_statistics(fws_engine *core);
+
 /* message.c: a str or bytes object; frees message->data. */
 PyObject *fws_message_object(fws_message *message);
 

@@ -432,24 +432,13 @@ static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(counters_doc, "counters($self)\n--\n\n"
-                           "What has been counted since the start: a dict of str to int.");
-
-static unsigned long long load(const atomic_uint_least64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
+PyDoc_STRVAR(counters_doc,
+             "counters($self)\n--\n\n"
+             "What has been counted since the start: a dict; see WebSockets.stats().");
 
 static PyObject *engine_counters(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    fws_engine *core = ((engine_object *)object)->core;
-    const fws_engine_counters *counters = &core->counters;
-    return Py_BuildValue(
-        "{s:n,s:K,s:K,s:K,s:K,s:K,s:K}", "connections", (Py_ssize_t)fws_engine_count(core),
-        "messages_in", load(&counters->messages_in), "messages_out", load(&counters->messages_out),
-        "bytes_in", load(&counters->bytes_in), "bytes_out", load(&counters->bytes_out),
-        "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
-        load(&counters->loop_wakeups));
+    return fws_statistics(((engine_object *)object)->core);
 }
 
 static PyMethodDef engine_methods[] = {

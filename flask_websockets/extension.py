@@ -166,10 +166,16 @@ class WebSockets:
         """The open websockets of this process."""
         return self._runtime().connections()
 
-    def stats(self) -> dict[str, int]:
-        """What this process has counted since its start: ``connections`` (not finished now),
-        ``messages_in``, ``messages_out``, ``bytes_in``, ``bytes_out``, ``slow_consumers`` (closed, or
-        messages dropped, for slowness), ``loop_wakeups``."""
+    def stats(self) -> dict[str, Any]:
+        """What this process has counted since its start; cheap enough for every second.
+
+        :returns: ``connections`` (not finished now), ``messages_in``, ``messages_out``, ``bytes_in``,
+            ``bytes_out``, ``queued_bytes`` (not taken yet by the peers' sockets, now), ``closes``
+            (finished connections, a dict by close code), ``slow_consumers`` (closed, or messages
+            dropped, for slowness), ``loop_wakeups``; and, each a dict of ``p50``, ``p99`` and ``max``
+            in seconds: ``callback_time`` (of class views), ``loop_lag`` (how long the engine's loop
+            took for a turn, which is what something ready may wait).
+        """
         return self._runtime().engine.counters()
 
     def close_all(self, code: int = 1001, reason: str = "") -> int:

@@ -355,6 +355,7 @@ void fws_engine_after_fork(fws_engine *engine)
     atomic_store(&engine->references, 1); /* the threads that had the others are not here */
     fws_crew_after_fork(&engine->crew);
     engine->ready.next = engine->ready.count = 0;
+    engine->turn_since = 0;
     fws_timers_init(&engine->timers);
     fws_websocket *websocket = engine->all;
     while (websocket) {

@@ -65,10 +65,14 @@ typedef struct {
     void *owner; /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
 } fws_attachment;
 
+#define FWS_CLOSE_CODES 4000 /* from 1000 on */
+
 typedef struct {
     atomic_uint_least64_t messages_in, messages_out, bytes_in, bytes_out;
     atomic_uint_least64_t slow_consumers; /* websockets closed, or messages dropped, for slowness */
     atomic_uint_least64_t loop_wakeups;
+    atomic_uint_least64_t queued;                  /* bytes that sockets have not taken yet */
+    atomic_uint_least32_t closes[FWS_CLOSE_CODES]; /* finished websockets; by close code - 1000 */
 } fws_engine_counters;
 
 #define FWS_READY_MAX 256
@@ -84,6 +88,7 @@ struct fws_engine {
     fws_engine_config config; /* read-only once the first websocket is attached */
     fws_engine_counters counters;
     fws_histogram callback_time; /* ns */
+    fws_histogram turn_time;     /* ns: so long may what is ready wait for its turn */
     fws_hub hub;
     fws_pool pool;
     fws_deflate_pool deflate;
@@ -93,6 +98,7 @@ struct fws_engine {
     fws_loop *loop;       /* NULL until the thread starts */
     fws_crew crew;
     fws_ready ready;
+    fws_ns turn_since; /* the leader's: when the loop reported last; 0: nothing since */
     bool running;
     bool stopping;
     bool sleeping;      /* the loop waits and nobody has woken it yet */

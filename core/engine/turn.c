@@ -86,6 +86,9 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 {
     fws_websocket *flush, *retired;
     fws_ns timeout;
+    if (engine->turn_since != 0)
+        fws_histogram_add(&engine->turn_time, (uint64_t)(fws_clock_now() - engine->turn_since), 1);
+    engine->turn_since = 0;
     if (!prepare_sleep(engine, term, &flush, &retired, &timeout))
         return false;
     /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
@@ -95,6 +98,7 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
     ready->next = 0;
     ready->count = fws_loop_wait(engine->loop, ready->list, FWS_READY_MAX, timeout);
     atomic_fetch_add_explicit(&engine->counters.loop_wakeups, 1, memory_order_relaxed);
+    engine->turn_since = fws_clock_now();
     pthread_mutex_lock(&engine->lock);
     engine->sleeping = false;
     pthread_mutex_unlock(&engine->lock);

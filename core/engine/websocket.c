@@ -147,6 +147,14 @@ void fws_websocket_release_fd(fws_websocket *websocket)
     websocket->fd = -1;
 }
 
+static void count_close(fws_websocket *websocket)
+{
+    unsigned index = websocket->close_code - 1000u;
+    if (index < FWS_CLOSE_CODES)
+        atomic_fetch_add_explicit(&websocket->engine->counters.closes[index], 1,
+                                  memory_order_relaxed);
+}
+
 void fws_websocket_finish(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED)
@@ -156,6 +164,8 @@ void fws_websocket_finish(fws_websocket *websocket)
     drop_rest(websocket);
     fws_connection_abandon(&websocket->protocol);
     fws_outbox_clear(&websocket->outbox);
+    fws_websocket_count_queued(websocket);
+    count_close(websocket);
     websocket->end_at = websocket->stall_at = 0;
     websocket->adopted = false;
     fws_websocket_update_watch(websocket);

@@ -95,7 +95,8 @@ struct fws_websocket {
     fws_connection protocol;
     fws_inbox inbox;
     fws_outbox outbox;
-    uint8_t *rest; /* received and not yet decoded, because the inbox was full; malloc'd */
+    size_t counted; /* of its bytes, in the engine's counters */
+    uint8_t *rest;  /* received and not yet decoded, because the inbox was full; malloc'd */
     size_t rest_start, rest_end;
     fws_ping *pings; /* fws_websocket_ping calls that wait, oldest first */
     fws_ns heard_at; /* when bytes last came; 0: not since the engine's own ping */

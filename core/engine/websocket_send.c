@@ -44,6 +44,16 @@ static void watch_progress(fws_websocket *websocket, bool progress)
     }
 }
 
+void fws_websocket_count_queued(fws_websocket *websocket)
+{
+    size_t now = websocket->outbox.bytes;
+    if (now == websocket->counted)
+        return;
+    atomic_fetch_add_explicit(&websocket->engine->counters.queued, now - websocket->counted,
+                              memory_order_relaxed);
+    websocket->counted = now;
+}
+
 void fws_websocket_flush(fws_websocket *websocket)
 {
     bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
@@ -66,6 +76,7 @@ void fws_websocket_flush(fws_websocket *websocket)
         progress = true;
     }
     watch_progress(websocket, progress);
+    fws_websocket_count_queued(websocket);
     /* Senders wait for room, or for a buffer of theirs to be gone. */
     if (websocket->outbox.count < count_before ||
         (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
@@ -214,6 +225,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
         queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
     if (websocket->state != FWS_STATE_CLOSED) {
         watch_progress(websocket, sent > 0);
+        fws_websocket_count_queued(websocket);
         fws_websocket_update_watch(websocket);
     }
     return status;

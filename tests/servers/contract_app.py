@@ -111,6 +111,14 @@ class View(WebSocketView):
         websockets.publish(f"{code} {reason}", [f"ends-{self.name}"])
 
 
+@websockets.route("/async/<name>")
+async def asynchronous(ws, name):
+    if name == "refused":
+        flask.abort(401)
+    async for data in ws:
+        await ws.send(f"{name} {flask.request.path} {data}" if isinstance(data, str) else data)
+
+
 @websockets.route("/401")
 def unauthorized(ws):
     flask.abort(401)

@@ -153,6 +153,21 @@ def test_a_class_view_waits_for_a_slow_reader(served):
         assert client.recv() == bytes([number]) * (1 << 20)
 
 
+def test_an_async_view(served):
+    if "gevent" in served.kind.name or "eventlet" in served.kind.name:
+        error = served.refused("/async/ann")
+        assert error.status_code == 501
+        assert b"Async views need threads" in error.resp_body
+        return
+    assert served.refused("/async/refused").status_code == 401
+    client = served.connect("/async/ann")
+    client.send("hello")
+    assert client.recv() == "ann /async/ann hello"
+    client.send_binary(b"x" * (1 << 20))
+    assert client.recv() == b"x" * (1 << 20)
+    client.close()
+
+
 # ---- the handshake ----
 
 

@@ -1,0 +1,46 @@
+/* What an engine has counted, as WebSockets.stats() gives it. */
+#include "binding.h"
+
+static unsigned long long load(const atomic_uint_least64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static PyObject *closes(const fws_engine_counters *counters)
+{
+    PyObject *result = PyDict_New();
+    for (long i = 0; result != NULL && i < FWS_CLOSE_CODES; i++) {
+        unsigned count = atomic_load_explicit(&counters->closes[i], memory_order_relaxed);
+        if (count == 0)
+            continue;
+        PyObject *code = PyLong_FromLong(1000 + i), *number = PyLong_FromUnsignedLong(count);
+        if (!code || !number || PyDict_SetItem(result, code, number) < 0)
+            Py_CLEAR(result);
+        Py_XDECREF(code);
+        Py_XDECREF(number);
+    }
+    return result;
+}
+
+/* In seconds. */
+static PyObject *quantiles(const fws_histogram *histogram)
+{
+    const double ns = 1e-9;
+    return Py_BuildValue("{s:d,s:d,s:d}", "p50",
+                         (double)fws_histogram_quantile(histogram, 0.5) * ns, "p99",
+                         (double)fws_histogram_quantile(histogram, 0.99) * ns, "max",
+                         (double)fws_histogram_quantile(histogram, 1) * ns);
+}
+
+PyObject *fws_statistics(fws_engine *core)
+{
+    const fws_engine_counters *counters = &core->counters;
+    return Py_BuildValue(
+        "{s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N,s:N,s:N}", "connections",
+        (Py_ssize_t)fws_engine_count(core), "messages_in", load(&counters->messages_in),
+        "messages_out", load(&counters->messages_out), "bytes_in", load(&counters->bytes_in),
+        "bytes_out", load(&counters->bytes_out), "queued_bytes", load(&counters->queued),
+        "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
+        load(&counters->loop_wakeups), "closes", closes(counters), "callback_time",
+        quantiles(&core->callback_time), "loop_lag", quantiles(&core->turn_time));
+}
