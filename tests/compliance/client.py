@@ -32,6 +32,7 @@ def make_engine() -> Engine:
         slow_consumer="close",
         compression_level=3,
         compression_threshold=0,
+        callback_threads=1,
     )
 
 
