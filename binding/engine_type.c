@@ -117,7 +117,8 @@ PyDoc_STRVAR(
     "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
     "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
     "switches away until the notifier gives the token, or the time (float or None) is over;\n"
-    "it may also return early.\n"
+    "it may also return early. Without wait() whoever has to wait sleeps in its thread, and\n"
+    "the event loop goes by what websocket._next() and _offer() say.\n"
     "events: of an event-driven websocket. events.on_message(websocket, data) is called for\n"
     "each message, events.failed(error) when that raises, events.closed(code, reason: bytes)\n"
     "once at the end, one after the other, in threads of the engine's and in events.context\n"
@@ -150,10 +151,12 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
     if (websocket && compression != Py_None && !fws_argument_deflate(compression, &parameters))
         websocket = NULL;
     if (notifier != Py_None) {
-        if (PyObject_TypeCheck(notifier, self->state->notifier_type) && PyCallable_Check(wait)) {
+        if (PyObject_TypeCheck(notifier, self->state->notifier_type) &&
+            (wait == Py_None || PyCallable_Check(wait))) {
             attachment.notifier = ((fws_notifier_object *)notifier)->core;
         } else {
-            PyErr_SetString(PyExc_TypeError, "attach() takes a Notifier together with wait()");
+            PyErr_SetString(PyExc_TypeError,
+                            "attach() takes a Notifier, and a wait() for it or None");
             websocket = NULL;
         }
     }
@@ -179,7 +182,7 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
         } else {
             websocket->core = core;
             websocket->engine = Py_NewRef(object);
-            if (attachment.notifier) {
+            if (wait != Py_None) {
                 websocket->wait = Py_NewRef(wait);
                 websocket->thread = PyThread_get_thread_ident();
             }

@@ -15,6 +15,7 @@ from flask import Flask, got_request_exception
 from . import msgpack
 from .errors import ConnectionClosed
 from .handlers import asynchronous
+from .handlers.threads import THREADS
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ class AsyncWebSocket(WebSocket):
         :raises TimeoutError: when it does not come within ``WEBSOCKETS_PING_TIMEOUT``.
         """
         ping = functools.partial(super().ping, data)
-        seconds: float = await asyncio.get_running_loop().run_in_executor(None, ping)
-        return seconds
+        return await asynchronous.event_loop().on_a_thread(ping, "ws ping")
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The messages, until the connection is closed."""
@@ -239,7 +239,7 @@ class Running:
         self._left -= 1
         if self._left == 0:
             # Teardown functions are ordinary ones, and may take their time.
-            self._loop.loop.run_in_executor(None, self._end)
+            THREADS.start(self._end, "ws teardown")
 
     def _end(self) -> None:
         context, self.request_context = self.request_context, None

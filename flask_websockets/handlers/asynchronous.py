@@ -8,16 +8,18 @@ import os
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import Notifier, name_thread
-from .threads import Condition
+from .threads import THREADS, Condition
 
 if TYPE_CHECKING:
     from ..asynchronous import AsyncWebSocket
     from ..views import Events
 
 __all__ = ("AsyncioLoop", "event_loop")
+
+T = TypeVar("T")
 
 
 class Waiting:
@@ -33,6 +35,8 @@ class Waiting:
 
 class AsyncioLoop:
     """The event loop; created in the thread that it will not run in."""
+
+    wait = None
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -56,10 +60,6 @@ class AsyncioLoop:
     ) -> None:
         """Call it in the event loop's thread, soon."""
         self.loop.call_soon_threadsafe(function, *arguments, context=context)
-
-    def wait(self, token: int, seconds: float | None) -> None:
-        """For ``Engine.attach``; the methods of :class:`AsyncWebSocket` wait otherwise."""
-        raise RuntimeError("an async view awaits what its websocket does")
 
     def condition(self) -> Condition:
         return Condition()
@@ -112,6 +112,30 @@ class AsyncioLoop:
             waiting.future = None
             if timer is not None:
                 timer.cancel()
+
+    async def on_a_thread(self, function: Callable[[], T], name: str) -> T:
+        """What a function returns that waits; a thread of its own does, so that those of asyncio,
+        which are few, stay free."""
+        future: asyncio.Future[T] = self.loop.create_future()
+
+        def answer(value: Any, error: BaseException | None) -> None:
+            if future.done():  # cancelled
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        def run() -> None:
+            value, failure = None, None
+            try:
+                value = function()
+            except BaseException as error:
+                failure = error
+            self.call(answer, value, failure)
+
+        THREADS.start(run, name)
+        return await future
 
     def forget(self, ws: AsyncWebSocket) -> None:
         """Its handler has ended."""

@@ -10,6 +10,7 @@ import time
 import flask
 import pytest
 import websocket
+import wire
 from conftest import wait_for
 
 from flask_websockets import AsyncWebSocket, ConnectionClosed
@@ -279,3 +280,29 @@ def test_a_generator_is_no_handler(application):
 
     with pytest.raises(TypeError, match="yields nothing"):
         application.route("/ws")(generator)
+
+
+def test_pings_that_nobody_answers_keep_nobody_waiting(application):
+    left = []
+
+    @application.app.teardown_request
+    def leave(error):
+        left.append(flask.request.path)
+
+    @application.route("/ping")
+    async def ping(ws):
+        await ws.ping()
+
+    echo_view(application)
+    server = application.serve()
+    silent = [wire.connect(server.port, "/ping") for _ in range(50)]
+    for connection in silent:
+        assert wire.read_frame(connection)[0] == 0x89
+    client = server.connect("/ws")
+    client.send("x")
+    assert client.recv() == "x"
+    client.close()
+    wait_for(lambda: left == ["/ws"], seconds=3)
+    for connection in silent:
+        connection.close()
+    wait_for(lambda: len(left) == 51)
