@@ -42,6 +42,7 @@ def test_channels(application):
     class Room(WebSocketView):
         def on_open(self, ws, name):
             application.websockets.subscribe(ws, name)
+            ws.send("in")
 
         def on_message(self, ws, data):
             assert application.websockets.publish(data, ws.channels) == 3
@@ -49,6 +50,7 @@ def test_channels(application):
 
     server = application.serve()
     clients = [server.connect("/room/a") for _ in range(3)]
+    assert [client.recv() for client in clients] == ["in"] * 3
     clients[0].send("to all")
     assert [clients[0].recv(), clients[0].recv()] == ["to all", "published"]
     assert [client.recv() for client in clients[1:]] == ["to all"] * 2
@@ -137,6 +139,7 @@ def test_stats_of_what_is_queued(application):
 
     server = application.serve()
     connection = wire.connect(server.port, "/ws")
+    wait_for(lambda: application.websockets.publish(b"x", "all") == 1)
     for _ in range(100):
         application.websockets.publish(b"x" * 100_000, "all")
     wait_for(lambda: application.websockets.stats()["queued_bytes"] > 100_000)
