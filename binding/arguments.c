@@ -36,6 +36,11 @@ bool fws_argument_payload(PyObject *value, const char *function, fws_payload *pa
         payload->size = (size_t)size;
         return payload->data != NULL;
     }
+    if (PyBytes_CheckExact(value)) { /* the usual case, without the cost of a view */
+        payload->data = PyBytes_AS_STRING(value);
+        payload->size = (size_t)PyBytes_GET_SIZE(value);
+        return true;
+    }
     if (!PyObject_CheckBuffer(value)) {
         PyErr_Format(PyExc_TypeError, "%s takes str or a bytes-like object, not %.100s", function,
                      Py_TYPE(value)->tp_name);

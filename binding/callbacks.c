@@ -50,11 +50,16 @@ static void report_failure(fws_websocket_object *self)
 static void give_message(fws_websocket_object *self, fws_message *message)
 {
     PyObject *data = fws_message_object(message);
+    PyObject *function = self->on_message;
     PyObject *arguments[3] = {NULL, (PyObject *)self, data};
     PyObject *result = NULL;
-    if (data != NULL)
-        result = PyObject_Vectorcall(self->on_message, arguments + 1,
-                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (data != NULL && PyMethod_Check(function)) { /* as usual: its own call would do this */
+        arguments[0] = PyMethod_GET_SELF(function);
+        result = PyObject_Vectorcall(PyMethod_GET_FUNCTION(function), arguments, 3, NULL);
+    } else if (data != NULL) {
+        result =
+            PyObject_Vectorcall(function, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
     if (result == NULL)
         report_failure(self);
     Py_XDECREF(result);
@@ -65,7 +70,7 @@ static uint32_t give_messages(fws_websocket_object *self, fws_inbox *taken)
 {
     fws_message message;
     uint32_t count = 0;
-    while (fws_inbox_pop(taken, &message)) {
+    while (fws_inbox_next(taken, &message)) {
         if (fws_websocket_is_hushed(self->core)) {
             fws_message_free(&message);
             continue;

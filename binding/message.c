@@ -14,7 +14,7 @@ static void give_back(fws_message *message, size_t left)
 {
     uint8_t *shrunk = left > 0 ? realloc(message->data, left) : NULL;
     if (shrunk)
-        message->data = message->block = shrunk; /* a large one has a block of its own */
+        message->data = shrunk; /* a large one is malloc'd, not in a block of the inbox */
 }
 
 static PyObject *large_bytes(fws_message *message)

@@ -22,6 +22,11 @@ static PyObject *closes(const fws_engine_counters *counters)
     return result;
 }
 
+static unsigned long long count(const fws_counter *counter)
+{
+    return fws_counter_read(counter);
+}
+
 /* In seconds. */
 static PyObject *quantiles(const fws_histogram *histogram)
 {
@@ -37,9 +42,9 @@ PyObject *fws_statistics(fws_engine *core)
     const fws_engine_counters *counters = &core->counters;
     return Py_BuildValue(
         "{s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N,s:N,s:N}", "connections",
-        (Py_ssize_t)fws_engine_count(core), "messages_in", load(&counters->messages_in),
-        "messages_out", load(&counters->messages_out), "bytes_in", load(&counters->bytes_in),
-        "bytes_out", load(&counters->bytes_out), "queued_bytes", load(&counters->queued),
+        (Py_ssize_t)fws_engine_count(core), "messages_in", count(&counters->messages_in),
+        "messages_out", count(&counters->messages_out), "bytes_in", count(&counters->bytes_in),
+        "bytes_out", count(&counters->bytes_out), "queued_bytes", count(&counters->queued),
         "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
         load(&counters->loop_wakeups), "closes", closes(counters), "callback_time",
         quantiles(&core->callback_time), "loop_lag", quantiles(&core->turn_time));

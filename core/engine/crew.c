@@ -24,6 +24,11 @@ bool fws_crew_is_batching(const fws_engine *engine)
     return atomic_load_explicit(&engine->crew.batching, memory_order_relaxed) == this_thread();
 }
 
+bool fws_crew_is_leading(const fws_engine *engine)
+{
+    return atomic_load_explicit(&engine->crew.leading, memory_order_relaxed) == this_thread();
+}
+
 bool fws_crew_is_running(const fws_engine *engine, const fws_websocket *websocket)
 {
     return atomic_load(&engine->crew.running) == websocket;
@@ -103,6 +108,7 @@ void fws_crew_after_fork(fws_crew *crew)
     crew->term++;
     crew->epoch++;
     atomic_store(&crew->running, NULL);
+    atomic_store(&crew->leading, 0);
     atomic_store(&crew->receiving, 0);
     atomic_store(&crew->batching, 0);
     atomic_store(&crew->running_since, 0);
@@ -135,14 +141,15 @@ static void run_apart(fws_engine *engine, void **thread)
     crew->calling++;
     pthread_mutex_unlock(&engine->lock);
     fws_ns begun = fws_clock_now(), taken = 0;
+    uint32_t count = 0;
     if (crew->callbacks.enter(crew->callbacks.context, thread)) {
         begun = fws_clock_now();
-        uint32_t count = crew->callbacks.run(crew->callbacks.context, websocket);
+        count = crew->callbacks.run(crew->callbacks.context, websocket);
         taken = fws_clock_now() - begun;
         crew->callbacks.leave(crew->callbacks.context, thread);
-        fws_engine_note_callbacks(engine, taken, count);
     }
     pthread_mutex_lock(&engine->lock);
+    fws_engine_note_callbacks(engine, taken, count);
     if (crew->epoch == epoch)
         crew->calling--;
     note_speed(websocket, taken < FAST);
@@ -201,6 +208,12 @@ bool fws_crew_is_due(fws_engine *engine)
     return crew->due.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
 }
 
+static void set_running(fws_crew *crew, fws_websocket *websocket, fws_ns since)
+{
+    atomic_store_explicit(&crew->running, websocket, memory_order_relaxed);
+    atomic_store_explicit(&crew->running_since, since, memory_order_relaxed);
+}
+
 /* The next for the leader itself, of `*left`; those that are not for it are given away. */
 static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
 {
@@ -209,12 +222,12 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
         (*left)--;
         fws_websocket *websocket = due_pop(&crew->due);
         if (!is_for_others(crew, websocket)) {
-            atomic_store(&crew->running, websocket);
-            atomic_store(&crew->running_since, now);
+            set_running(crew, websocket, now);
             return websocket;
         }
         give_to_others(engine, websocket);
     }
+    set_running(crew, NULL, 0);
     return NULL;
 }
 
@@ -236,8 +249,6 @@ static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket
     if (crew->term != term)
         return false;
     note_speed(websocket, true);
-    atomic_store(&crew->running, NULL);
-    atomic_store(&crew->running_since, 0);
     due_push(&crew->done, websocket);
     return true;
 }
@@ -274,9 +285,9 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
     while (websocket != NULL) {
         uint32_t count = entered ? callbacks->run(callbacks->context, websocket) : 0;
         fws_ns now = fws_clock_now();
+        pthread_mutex_lock(&engine->lock);
         fws_engine_note_callbacks(engine, now - since, count);
         since = now;
-        pthread_mutex_lock(&engine->lock);
         leading = note_end(engine, term, websocket);
         fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
         pthread_mutex_unlock(&engine->lock);
@@ -308,7 +319,10 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
         uint64_t epoch = crew->epoch;
         crew->calling++;
         pthread_mutex_unlock(&engine->lock);
+        atomic_store_explicit(&crew->leading, 0, memory_order_relaxed);
         leading = run_batch(engine, term, websocket, left, thread);
+        if (leading)
+            atomic_store_explicit(&crew->leading, this_thread(), memory_order_relaxed);
         pthread_mutex_lock(&engine->lock);
         if (crew->epoch == epoch)
             crew->calling--;
@@ -417,14 +431,17 @@ static void *serve(void *argument)
     while (stays && !engine->stopping) {
         if (!crew->led) {
             crew->led = true;
+            atomic_store(&crew->leading, this_thread());
             uint64_t term = ++crew->term;
             take_over(engine);
             fws_turn_lead(engine, term, &thread);
             pthread_mutex_lock(&engine->lock);
             if (crew->epoch != epoch)
                 break;
-            if (crew->term == term)
+            if (crew->term == term) {
+                atomic_store(&crew->leading, 0);
                 crew->led = false;
+            }
         } else if (crew->apart.count > 0) {
             run_apart(engine, &thread);
         } else {

@@ -65,6 +65,7 @@ typedef struct {
     fws_due apart;    /* for the others */
     fws_due done;     /* whose turn has ended, and who have perhaps something to be written */
     fws_due arrived;  /* due, while the leader receives: the leader's alone */
+    atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
     atomic_uintptr_t receiving;       /* the thread, while it does */
     atomic_uintptr_t batching;        /* the thread that runs callbacks of `due` */
     _Atomic(fws_websocket *) running; /* by the leader */
@@ -100,6 +101,9 @@ void fws_crew_begin_receiving(fws_engine *engine);
 /* By the leader of `term`, without the lock: runs what is due at this moment, and then writes what
  * was sent. False when it was deposed meanwhile. */
 bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread);
+
+/* Is this thread the leader, and not inside callbacks? No lock. */
+bool fws_crew_is_leading(const fws_engine *engine);
 
 /* Is this thread inside callbacks of the leader of `engine`? What they send waits for the end of
  * the batch. No lock. */

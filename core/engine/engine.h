@@ -17,6 +17,7 @@
 #define FWS_ENGINE_ENGINE_H
 
 #include "clock.h"
+#include "counter.h"
 #include "crew.h"
 #include "histogram.h"
 #include "hub.h"
@@ -68,10 +69,10 @@ typedef struct {
 #define FWS_CLOSE_CODES 4000 /* from 1000 on */
 
 typedef struct {
-    atomic_uint_least64_t messages_in, messages_out, bytes_in, bytes_out;
+    fws_counter messages_in, messages_out, bytes_in, bytes_out;
+    fws_counter queued;                   /* bytes that sockets have not taken yet */
     atomic_uint_least64_t slow_consumers; /* websockets closed, or messages dropped, for slowness */
     atomic_uint_least64_t loop_wakeups;
-    atomic_uint_least64_t queued;                  /* bytes that sockets have not taken yet */
     atomic_uint_least32_t closes[FWS_CLOSE_CODES]; /* finished websockets; by close code - 1000 */
 } fws_engine_counters;
 
@@ -87,8 +88,8 @@ struct fws_engine {
     atomic_size_t references; /* the owner's, and one for each thread */
     fws_engine_config config; /* read-only once the first websocket is attached */
     fws_engine_counters counters;
-    fws_histogram callback_time; /* ns */
-    fws_histogram turn_time;     /* ns: so long may what is ready wait for its turn */
+    fws_histogram callback_time; /* ns; added to with the lock */
+    fws_histogram turn_time;     /* the leader's; ns: so long may what is ready wait for its turn */
     fws_hub hub;
     fws_pool pool;
     fws_deflate_pool deflate;
@@ -144,7 +145,7 @@ void fws_engine_keep(fws_engine *engine);
 void fws_engine_drop(fws_engine *engine);
 /* With the engine's lock: calls the leader out of its sleep, once. */
 void fws_engine_rouse(fws_engine *engine);
-/* `count` callbacks have taken so long together. No lock. */
+/* With the engine's lock: `count` callbacks have taken so long together. */
 void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count);
 
 /* ---- for websocket*.c, with that websocket's lock held ---- */

@@ -20,12 +20,11 @@ static uint64_t last_of(unsigned bucket)
 
 void fws_histogram_add(fws_histogram *histogram, uint64_t value, uint64_t times)
 {
-    atomic_fetch_add_explicit(&histogram->buckets[bucket_of(value)], times, memory_order_relaxed);
-    uint64_t largest = atomic_load_explicit(&histogram->largest, memory_order_relaxed);
-    while (value > largest &&
-           !atomic_compare_exchange_weak_explicit(&histogram->largest, &largest, value,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
+    atomic_uint_least64_t *bucket = &histogram->buckets[bucket_of(value)];
+    uint64_t before = atomic_load_explicit(bucket, memory_order_relaxed);
+    atomic_store_explicit(bucket, before + times, memory_order_relaxed);
+    if (value > atomic_load_explicit(&histogram->largest, memory_order_relaxed))
+        atomic_store_explicit(&histogram->largest, value, memory_order_relaxed);
 }
 
 uint64_t fws_histogram_quantile(const fws_histogram *histogram, double quantile)

@@ -1,7 +1,8 @@
 /* How values are distributed: counts in buckets whose width grows with the value, so that a
  * quantile is right within an eighth, whatever its size.
  *
- * Threads: any, at the same time; a quantile is of what has been added before.
+ * Threads: one at a time adds, which the caller sees to; any may ask for a quantile meanwhile, of
+ * what has been added before.
  */
 #ifndef FWS_ENGINE_HISTOGRAM_H
 #define FWS_ENGINE_HISTOGRAM_H

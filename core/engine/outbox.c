@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #define SECOND_CAPACITY 4u
-#define ROOM_AT_FIRST 192 /* bytes of a buffer for appended frames */
-#define ROOM 960          /* larger ones cost the allocator more than they save */
+#define ROOM 960 /* bytes of a buffer for appended frames */
+#define ROOM_MAX 4096u
 #define KEPT_CAPACITY 16u /* a larger ring is given back as soon as it is empty */
 
 void fws_outbox_init(fws_outbox *outbox)
@@ -88,9 +88,13 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
 {
     size_t whole = header_size + size;
     fws_buffer *last = last_with_room(outbox, whole);
+    size_t room = ROOM;
+    if (outbox->count == 0) { /* there will be as much as the last time */
+        room = outbox->batch < ROOM_MAX ? outbox->batch : ROOM_MAX;
+        outbox->batch = 0;
+    }
+    outbox->batch += (uint32_t)whole;
     if (last == NULL) {
-        /* The first of a batch is often the only one, later ones are not. */
-        size_t room = outbox->count == 0 ? ROOM_AT_FIRST : ROOM;
         last = fws_buffer_new_empty(whole > room ? whole : room);
         if (last == NULL)
             return false;

@@ -17,6 +17,7 @@ typedef struct {
     uint32_t first;
     uint32_t count;
     uint32_t pongs; /* of the buffers, how many are pongs */
+    uint32_t batch; /* bytes appended since it was empty */
     size_t sent;    /* bytes of the first buffer that are gone */
     size_t bytes;   /* still to send, over all buffers */
 } fws_outbox;

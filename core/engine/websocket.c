@@ -164,7 +164,7 @@ void fws_websocket_finish(fws_websocket *websocket)
     drop_rest(websocket);
     fws_connection_abandon(&websocket->protocol);
     fws_outbox_clear(&websocket->outbox);
-    fws_websocket_count_queued(websocket);
+    fws_websocket_count(websocket);
     count_close(websocket);
     websocket->end_at = websocket->stall_at = 0;
     websocket->adopted = false;

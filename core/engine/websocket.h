@@ -70,6 +70,7 @@ struct fws_websocket {
     bool awaited;           /* to be told to the notifier, once, when `changed` is signalled */
     bool is_changed;        /* in the notifier's list; like next_changed: the notifier's lock */
     uint32_t pollers;       /* threads inside poll on the descriptor: 0 or 1 */
+    uint32_t uncounted;     /* messages sent that the engine's counters do not have yet */
     int fd;                 /* -1 once closed */
     fws_state state;
     bool adopted;       /* the loop thread reads */
@@ -80,6 +81,7 @@ struct fws_websocket {
     bool in_turn;       /* to be flushed at the end of its turn */
     bool more_expected; /* the last recv filled its buffer */
     bool hung_up;       /* the peer has ended its side: there is an end to be read */
+    bool heard;         /* bytes have come since the engine's own ping */
     bool unread;        /* of an event-driven one: reading stopped before there was no more */
     uint16_t close_code;
     uint8_t close_reason_size;
@@ -99,7 +101,6 @@ struct fws_websocket {
     uint8_t *rest;  /* received and not yet decoded, because the inbox was full; malloc'd */
     size_t rest_start, rest_end;
     fws_ping *pings; /* fws_websocket_ping calls that wait, oldest first */
-    fws_ns heard_at; /* when bytes last came; 0: not since the engine's own ping */
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
     fws_ns pong_by; /* bytes must have come since the engine's own ping */

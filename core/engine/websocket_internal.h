@@ -92,7 +92,7 @@ bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer);
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
 
 /* Keeps the engine's count of queued bytes. */
-void fws_websocket_count_queued(fws_websocket *websocket);
+void fws_websocket_count(fws_websocket *websocket);
 
 /* Writes what the socket takes; what it does not take must get on within send_timeout. */
 void fws_websocket_flush(fws_websocket *websocket);

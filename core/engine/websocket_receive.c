@@ -54,11 +54,13 @@ static bool within_rate(fws_websocket *websocket)
     return websocket->rate_at - now <= FWS_NS_PER_S;
 }
 
-static void accept_message(fws_websocket *websocket, const fws_event *event)
+/* `more`: how many bytes of further messages may follow at once. False when the connection failed.
+ */
+static bool accept_message(fws_websocket *websocket, const fws_event *event, size_t more)
 {
     if (!within_rate(websocket)) {
         fws_websocket_fail(websocket, FWS_CLOSE_POLICY, "too many messages a second");
-        return;
+        return false;
     }
     bool pushed;
     if (event->assembled) {
@@ -69,13 +71,12 @@ static void accept_message(fws_websocket *websocket, const fws_event *event)
         if (!pushed)
             free(data);
     } else {
-        pushed = fws_inbox_push_copy(&websocket->inbox, event->opcode, event->data, event->length);
+        pushed =
+            fws_inbox_push_copy(&websocket->inbox, event->opcode, event->data, event->length, more);
     }
-    if (!pushed) {
+    if (!pushed)
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
-        return;
-    }
-    atomic_fetch_add_explicit(&websocket->engine->counters.messages_in, 1, memory_order_relaxed);
+    return pushed;
 }
 
 /* Queues the pong; decode() sends it, with others that the same bytes ask for. */
@@ -133,6 +134,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
 {
     uint8_t *cursor = data, *end = data + size;
     fws_event event;
+    uint32_t messages = 0;
     bool more = true;
     while (more && ((websocket->state == FWS_STATE_OPEN && !inbox_is_full(websocket, limit)) ||
                     websocket->state == FWS_STATE_CLOSING)) {
@@ -141,7 +143,8 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
             more = false;
             break;
         case FWS_EVENT_MESSAGE:
-            accept_message(websocket, &event);
+            messages +=
+                accept_message(websocket, &event, limit > ONE_MESSAGE ? (size_t)(end - cursor) : 0);
             break;
         case FWS_EVENT_PING:
             answer_ping(websocket, &event);
@@ -157,6 +160,9 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
             break;
         }
     }
+    if (messages > 0)
+        fws_counter_add(&websocket->engine->counters.messages_in, messages,
+                        fws_crew_is_leading(websocket->engine));
     send_pongs(websocket);
     return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
 }
@@ -219,10 +225,10 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
     pump_result result = PUMP_PROGRESS;
     switch (fws_transport_receive(websocket->fd, buffer, FWS_POOL_BUFFER_SIZE, &received)) {
     case FWS_TRANSPORT_OK:
-        websocket->heard_at = fws_clock_now();
+        websocket->heard = true;
         websocket->more_expected = received == FWS_POOL_BUFFER_SIZE;
-        atomic_fetch_add_explicit(&websocket->engine->counters.bytes_in, received,
-                                  memory_order_relaxed);
+        fws_counter_add(&websocket->engine->counters.bytes_in, received,
+                        fws_crew_is_leading(websocket->engine));
         if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
             size_t left = decode(websocket, buffer, received, limit);
             if (left > 0)

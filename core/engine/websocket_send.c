@@ -44,13 +44,17 @@ static void watch_progress(fws_websocket *websocket, bool progress)
     }
 }
 
-void fws_websocket_count_queued(fws_websocket *websocket)
+void fws_websocket_count(fws_websocket *websocket)
 {
+    fws_engine_counters *counters = &websocket->engine->counters;
+    bool leading = fws_crew_is_leading(websocket->engine);
+    if (websocket->uncounted > 0)
+        fws_counter_add(&counters->messages_out, websocket->uncounted, leading);
+    websocket->uncounted = 0;
     size_t now = websocket->outbox.bytes;
     if (now == websocket->counted)
         return;
-    atomic_fetch_add_explicit(&websocket->engine->counters.queued, now - websocket->counted,
-                              memory_order_relaxed);
+    fws_counter_add(&counters->queued, now - websocket->counted, leading);
     websocket->counted = now;
 }
 
@@ -70,13 +74,13 @@ void fws_websocket_flush(fws_websocket *websocket)
         }
         if (status == FWS_TRANSPORT_AGAIN)
             break;
-        atomic_fetch_add_explicit(&websocket->engine->counters.bytes_out, sent,
-                                  memory_order_relaxed);
+        fws_counter_add(&websocket->engine->counters.bytes_out, sent,
+                        fws_crew_is_leading(websocket->engine));
         fws_outbox_consume(&websocket->outbox, sent);
         progress = true;
     }
     watch_progress(websocket, progress);
-    fws_websocket_count_queued(websocket);
+    fws_websocket_count(websocket);
     /* Senders wait for room, or for a buffer of theirs to be gone. */
     if (websocket->outbox.count < count_before ||
         (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
@@ -123,7 +127,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
         fws_websocket_finish(websocket);
         return FWS_CLOSED;
     }
-    atomic_fetch_add_explicit(&websocket->engine->counters.bytes_out, *sent, memory_order_relaxed);
+    fws_counter_add(&websocket->engine->counters.bytes_out, *sent, false);
     return FWS_OK;
 }
 
@@ -225,7 +229,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
         queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
     if (websocket->state != FWS_STATE_CLOSED) {
         watch_progress(websocket, sent > 0);
-        fws_websocket_count_queued(websocket);
+        fws_websocket_count(websocket);
         fws_websocket_update_watch(websocket);
     }
     return status;
@@ -280,6 +284,14 @@ static void compress(fws_websocket *websocket, outgoing *message, uint8_t *room)
     }
 }
 
+/* One more was sent; the engine is told when it has been written. */
+static void count_message(fws_websocket *websocket)
+{
+    websocket->uncounted++;
+    if (websocket->outbox.count == 0)
+        fws_websocket_count(websocket);
+}
+
 fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, bool wait)
 {
@@ -305,8 +317,7 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
                      ? send_unmasked(websocket, &message, wait)
                      : send_masked(websocket, &message);
         if (status == FWS_OK)
-            atomic_fetch_add_explicit(&websocket->engine->counters.messages_out, 1,
-                                      memory_order_relaxed);
+            count_message(websocket);
         else if (message.compressed)
             fws_compression_forget(websocket->protocol.compression);
     }
@@ -357,8 +368,7 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
         if (frame->compressed)
             fws_compression_forget(websocket->protocol.compression);
         flush_later(websocket);
-        atomic_fetch_add_explicit(&websocket->engine->counters.messages_out, 1,
-                                  memory_order_relaxed);
+        count_message(websocket);
     }
     fws_websocket_unlock(websocket);
     return queued;

@@ -50,9 +50,9 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
     websocket->ping_at = now + config->ping_interval;
     /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message.
      * While an earlier ping is unanswered, its time runs on. */
-    bool unanswered = websocket->pong_by != 0 && websocket->heard_at == 0;
+    bool unanswered = websocket->pong_by != 0 && !websocket->heard;
     if (config->ping_timeout > 0 && !unanswered) {
-        websocket->heard_at = 0;
+        websocket->heard = false;
         websocket->pong_by = now + config->ping_timeout;
     }
     fws_websocket_flush(websocket);
@@ -64,7 +64,7 @@ static void check_pong(fws_websocket *websocket)
 {
     bool nobody_reads = !websocket->adopted && websocket->pollers == 0;
     websocket->pong_by = 0;
-    if (websocket->heard_at == 0 && !nobody_reads)
+    if (!websocket->heard && !nobody_reads)
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "ping timeout");
 }
 

@@ -9,6 +9,12 @@
  * never reserved before it arrives, or a header alone would cost the whole limit. */
 #define FIRST_CAPACITY 4096
 
+/* Section 5.2: a masked frame whose length is in its second byte. */
+#define SHORT_HEADER 6
+#define SHORT_MAX 125u
+#define FINAL_BIT 0x80
+#define MASK_BIT 0x80
+
 void fws_connection_init(fws_connection *connection, fws_role role, const fws_limits *limits,
                          fws_entropy entropy)
 {
@@ -403,6 +409,36 @@ static const char *begin_data(fws_connection *connection, uint16_t *code)
     return NULL;
 }
 
+/* The usual frame: all of a short message, masked, not compressed, and in one piece. False: it is
+ * something else, or something is wrong, and nothing has changed. */
+static bool take_short_message(fws_connection *connection, uint8_t **cursor, const uint8_t *end,
+                               fws_event *event)
+{
+    uint8_t *head = *cursor, *payload = head + SHORT_HEADER;
+    size_t available = (size_t)(end - head);
+    bool between_frames = !connection->in_frame && connection->head_size == 0;
+    if (available < SHORT_HEADER || !between_frames || connection->role != FWS_ROLE_SERVER ||
+        connection->opcode != FWS_OPCODE_CONTINUATION || connection->close_sent)
+        return false;
+    uint8_t opcode = head[0] ^ FINAL_BIT;       /* with other bits, no opcode */
+    size_t length = (size_t)head[1] ^ MASK_BIT; /* without the bit, more than SHORT_MAX */
+    if ((opcode != FWS_OPCODE_TEXT && opcode != FWS_OPCODE_BINARY) || length > SHORT_MAX ||
+        length > available - SHORT_HEADER ||
+        (connection->limits.max_message_size > 0 && length > connection->limits.max_message_size))
+        return false;
+    fws_mask_apply(payload, length, head + 2, 0);
+    if (opcode == FWS_OPCODE_TEXT && !fws_utf8_valid(payload, length)) {
+        fws_mask_apply(payload, length, head + 2, 0);
+        return false;
+    }
+    *cursor = payload + length;
+    event->opcode = opcode;
+    event->data = payload;
+    event->length = length;
+    event->type = FWS_EVENT_MESSAGE;
+    return true;
+}
+
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event)
 {
@@ -419,6 +455,8 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
         if (!connection->in_frame) {
             if (*cursor == end)
                 return FWS_EVENT_NONE;
+            if (take_short_message(connection, cursor, end, event))
+                return event->type;
             fws_frame_status status = read_header(connection, cursor, end);
             if (status == FWS_FRAME_INCOMPLETE)
                 return FWS_EVENT_NONE;

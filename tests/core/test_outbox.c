@@ -1,6 +1,5 @@
 #include "testing.h"
 
-#include "engine/inbox.h"
 #include "engine/outbox.h"
 
 static fws_buffer *text(const char *value, bool published)
@@ -144,25 +143,6 @@ static void test_a_shared_buffer_lives_until_the_last_outbox_is_done(void **stat
     fws_outbox_clear(&second); /* a leak or a use after free: the sanitizer tells */
 }
 
-static void test_the_inbox_is_a_queue(void **state)
-{
-    (void)state;
-    fws_inbox inbox;
-    fws_message message;
-    fws_inbox_init(&inbox);
-    assert_false(fws_inbox_pop(&inbox, &message));
-    for (size_t i = 1; i <= 3; i++) {
-        message = (fws_message){.opcode = 1, .length = i, .data = malloc(i)};
-        assert_true(fws_inbox_push(&inbox, &message));
-    }
-    assert_true(fws_inbox_pop(&inbox, &message));
-    assert_int_equal(message.length, 1);
-    fws_message_free(&message);
-    assert_int_equal(inbox.count, 2);
-    fws_inbox_clear(&inbox);
-    assert_false(fws_inbox_pop(&inbox, &message));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,7 +152,6 @@ int main(void)
         cmocka_unit_test(test_borrowed_bytes_are_given_back_and_never_cut_off_from_their_header),
         cmocka_unit_test(test_an_empty_outbox_holds_no_large_ring),
         cmocka_unit_test(test_a_shared_buffer_lives_until_the_last_outbox_is_done),
-        cmocka_unit_test(test_the_inbox_is_a_queue),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
 }
