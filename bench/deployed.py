@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import peers
+from measuring import cores, free_port, handshake, median
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "servers"
 OURS, SOCK = "flask-websockets", "flask-sock"
@@ -32,17 +33,10 @@ class Gunicorn:
     worker: int
 
 
-def cores() -> tuple[int, int]:
-    available = sorted(os.sched_getaffinity(0))
-    return available[0], available[-1]
-
-
 @contextmanager
 def gunicorn(name: str, *flags: str) -> Iterator[Gunicorn]:
     """One worker, on the first core."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     python = sys.executable if name == OURS else str(peers.PEERS / "bin" / "python")
     app = "ours_app:app" if name == OURS else "flask_sock_app:app"
     command = [python, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--no-control-socket"]
@@ -100,17 +94,6 @@ def program(name: str, *arguments: object) -> Row:
     return row
 
 
-def handshake(port: int) -> socket.socket:
-    """An open connection, idle."""
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.sendall(
-        f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    assert connection.recv(4096).startswith(b"HTTP/1.1 101")
-    return connection
-
-
 def resident(pid: int) -> int:
     pages = pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
@@ -119,11 +102,11 @@ def resident(pid: int) -> int:
 def held(name: str, count: int, *flags: str) -> Row:
     """Connections that wait for a message, and pages before and beside them."""
     with gunicorn(name, *flags) as server:
-        for connection in [handshake(server.port) for _ in range(20)]:
+        for connection in [handshake(server.port, "/echo") for _ in range(20)]:
             connection.close()
         page_p99(server.port, 300)
         before, memory = page_p99(server.port, 1000), resident(server.worker)
-        connections = [handshake(server.port) for _ in range(count)]
+        connections = [handshake(server.port, "/echo") for _ in range(count)]
         time.sleep(1)
         each = (resident(server.worker) - memory) / count
         beside = page_p99(server.port, 1000)
@@ -150,10 +133,6 @@ def pages(seconds: float) -> Row:
 def gevent_echo(name: str, seconds: float) -> Row:
     with gunicorn(name, "-k", "gevent") as server:
         return program("loadgen", server.port, "/echo", 500, 1, 32, 1, seconds, server.worker)
-
-
-def median(rows: list[Row], key: str) -> float:
-    return statistics.median(row[key] for row in rows)
 
 
 def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Row]]:

@@ -1,13 +1,17 @@
 /* The load generator: echo over many WebSocket connections from one thread, measured.
  *
- *     loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS SERVER_PID [compressed]
+ *     loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS SERVER_PID
+ *             [compressed] [mixed] [idle=N] [fanout] [socketio]
  *
  * Every connection keeps IN_FLIGHT messages of SIZE bytes on the way and sends the next as soon as
  * one comes back. They are binary, or, with "compressed", text messages of JSON; permessage-deflate
- * is then offered, they are sent compressed, and must come back so. Prints one line of JSON:
- * messages per second, round-trip percentiles, the server's CPU time per message and memory per
- * connection, and how busy this program was itself. Exits with 1, and says so, when a peer answers
- * anything else than the echo.
+ * is then offered, they are sent compressed, and must come back so. "mixed": sizes between 16 bytes
+ * and 64 KiB, mostly small ones, whatever SIZE is. N more connections are open and silent.
+ * "fanout": only one connection sends, all of them receive, and the next message is sent when they
+ * have. "socketio": messages are events of Socket.IO. Prints one line of JSON: messages per second,
+ * round-trip percentiles, the server's CPU time per message and memory per connection, and how busy
+ * this program was itself. Exits with 1, and says so, when a peer answers anything else than the
+ * echo.
  *
  * The masking key is constant, so that each frame is made once: what is measured is the server.
  */
@@ -54,7 +58,8 @@ static struct {
     size_t size;
     double warm_up, seconds;
     int server_pid;
-    bool compressed;
+    bool compressed, mixed, fanout, socketio;
+    unsigned idle;
 } options;
 
 /* What a browser offers, and what this program therefore understands. */
@@ -66,10 +71,16 @@ static fws_deflate_pool pool;
  * ones differ, and are together larger than a compression window, so that a server with context
  * takeover does not meet the same text again. */
 #define COMPRESSED_VARIANTS 64
+#define MIXED_VARIANTS 64
 static unsigned variants;
 static uint8_t **payloads;
 static uint8_t *stream;
-static size_t *frame_sizes, stream_size;
+static size_t *payload_sizes, *frame_sizes, stream_size;
+static struct {
+    peer *sender;
+    unsigned missing;
+    uint64_t sent_at;
+} fanout;
 static uint64_t histogram[BUCKETS];
 static uint64_t messages;
 static bool measuring;
@@ -154,6 +165,31 @@ static void agree(peer *p, const char *answer)
         fail("out of memory");
 }
 
+/* Socket.IO 5 on Engine.IO 4: the server opens with "0{...}", and answers "40" with "40{...}". */
+static void join_namespace(peer *p, uint8_t *buffer, size_t have, size_t room)
+{
+    static const uint8_t connect[] = {0x81, 0x82, 0, 0, 0, 0, '4', '0'};
+    for (char expected = '0'; expected != '\0';) {
+        fws_event event;
+        uint8_t *cursor = buffer;
+        while (fws_connection_receive(&p->protocol, &cursor, buffer + have, &event) ==
+               FWS_EVENT_NONE) {
+            ssize_t got = recv(p->fd, buffer, room, 0);
+            if (got <= 0)
+                fail("Socket.IO was not opened");
+            cursor = buffer;
+            have = (size_t)got;
+        }
+        if (event.length == 0 || event.data[0] != (uint8_t)expected)
+            fail("Socket.IO was not opened as expected");
+        if (expected == '0' && send(p->fd, connect, sizeof connect, 0) != sizeof connect)
+            fail("send");
+        expected = expected == '0' ? '4' : '\0';
+        have -= (size_t)(cursor - buffer);
+        memmove(buffer, cursor, have);
+    }
+}
+
 static void connect_peer(peer *p)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -178,13 +214,14 @@ static void connect_peer(peer *p)
     if (send(p->fd, text, (size_t)size, 0) != size)
         fail("handshake");
     size_t have = 0;
-    for (;;) { /* no server speaks before the first message, so nothing follows the headers */
+    char *end;
+    for (;;) {
         ssize_t got = recv(p->fd, text + have, sizeof text - 1 - have, 0);
         if (got <= 0)
             fail("handshake was not answered");
         have += (size_t)got;
         text[have] = '\0';
-        if (strstr(text, "\r\n\r\n"))
+        if ((end = strstr(text, "\r\n\r\n")) != NULL)
             break;
     }
     errno = 0;
@@ -193,6 +230,11 @@ static void connect_peer(peer *p)
     fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, &(fws_limits){0}, NULL);
     if (options.compressed)
         agree(p, text);
+    size_t head = (size_t)(end + 4 - text);
+    if (options.socketio)
+        join_namespace(p, (uint8_t *)text + head, have - head, sizeof text - head);
+    else if (have > head)
+        fail("the server spoke before the first message");
     p->sent_at = calloc(options.in_flight, sizeof *p->sent_at);
 }
 
@@ -223,13 +265,25 @@ static void send_frames(peer *p, unsigned count)
     flush(p);
 }
 
+/* A delivery to one of all; true when it was the last. */
+static bool count_delivery(uint64_t now)
+{
+    if (measuring) {
+        messages++;
+        histogram[bucket_of(now - fanout.sent_at)]++;
+    }
+    return --fanout.missing == 0;
+}
+
 static void count_echo(peer *p, const fws_event *event, uint64_t now)
 {
     errno = 0;
-    if (event->type != FWS_EVENT_MESSAGE || event->length != options.size ||
-        memcmp(event->data, payloads[p->next_echo], options.size) != 0)
+    if (event->type != FWS_EVENT_MESSAGE || event->length != payload_sizes[p->next_echo] ||
+        memcmp(event->data, payloads[p->next_echo], event->length) != 0)
         fail("a peer answered something else than the echo");
     p->next_echo = (p->next_echo + 1) % variants;
+    if (options.fanout)
+        return;
     uint64_t sent_at = p->sent_at[p->first];
     p->first = (p->first + 1) % options.in_flight;
     p->in_flight--;
@@ -237,6 +291,14 @@ static void count_echo(peer *p, const fws_event *event, uint64_t now)
         messages++;
         histogram[bucket_of(now - sent_at)]++;
     }
+}
+
+static void send_to_all(void)
+{
+    fanout.missing = options.connections;
+    fanout.sent_at = now_ns();
+    fanout.sender->unsent += frame_sizes[0];
+    flush(fanout.sender);
 }
 
 /* One read; true when there may be more (the events are edges, so all has to be read). */
@@ -258,9 +320,11 @@ static bool receive(peer *p, uint8_t *buffer)
         if (event.type == FWS_EVENT_PING)
             continue; /* the measurement is shorter than any ping timeout */
         count_echo(p, &event, now);
+        if (options.fanout && count_delivery(now))
+            send_to_all();
         echoes++;
     }
-    if (echoes > 0)
+    if (echoes > 0 && !options.fanout)
         send_frames(p, echoes);
     return got == READ_SIZE;
 }
@@ -284,7 +348,7 @@ static void read_options(int count, char **values)
 {
     if (count < 9)
         fail("usage: loadgen PORT PATH CONNECTIONS IN_FLIGHT SIZE WARM_UP_S SECONDS SERVER_PID "
-             "[compressed]");
+             "[compressed] [mixed] [idle=N] [fanout] [socketio]");
     options.port = (unsigned)atoi(values[1]);
     options.path = values[2];
     options.connections = (unsigned)atoi(values[3]);
@@ -293,7 +357,20 @@ static void read_options(int count, char **values)
     options.warm_up = atof(values[6]);
     options.seconds = atof(values[7]);
     options.server_pid = atoi(values[8]);
-    options.compressed = count > 9 && strcmp(values[9], "compressed") == 0;
+    for (int i = 9; i < count; i++) {
+        if (strcmp(values[i], "compressed") == 0)
+            options.compressed = true;
+        else if (strcmp(values[i], "mixed") == 0)
+            options.mixed = true;
+        else if (strcmp(values[i], "fanout") == 0)
+            options.fanout = true;
+        else if (strcmp(values[i], "socketio") == 0)
+            options.socketio = true;
+        else if (sscanf(values[i], "idle=%u", &options.idle) != 1)
+            fail("unknown option");
+    }
+    if (options.socketio)
+        options.path = "/socket.io/?EIO=4&transport=websocket";
     if (options.connections == 0 || options.in_flight == 0)
         fail("CONNECTIONS and IN_FLIGHT are at least 1");
 }
@@ -304,14 +381,14 @@ static void add_frame(unsigned index, const uint8_t *payload)
     const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
     uint8_t *frame = stream + stream_size, *compressed = NULL;
     const uint8_t *data = payload;
-    size_t size = options.size;
+    size_t size = payload_sizes[index];
     if (options.compressed) {
-        data = compressed = malloc(options.size);
-        if (!fws_deflate_pool_compress(&pool, 15, payload, options.size, compressed, options.size,
-                                       &size))
+        data = compressed = malloc(size);
+        if (!fws_deflate_pool_compress(&pool, 15, payload, size, compressed, size, &size))
             fail("the message does not compress");
     }
-    fws_opcode opcode = options.compressed ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+    bool text = options.compressed || options.socketio;
+    fws_opcode opcode = text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
     size_t header_size = fws_frame_encode(frame, true, opcode, size, key);
     if (options.compressed)
         fws_frame_mark_compressed(frame);
@@ -322,19 +399,49 @@ static void add_frame(unsigned index, const uint8_t *payload)
     stream_size += header_size + size;
 }
 
+/* Of 64 messages, one has 64 KiB, three have 4 KiB, and the others 16 to 256 bytes. */
+static size_t mixed_size(unsigned index)
+{
+    if (index % 64 == 37)
+        return 65536;
+    return index % 20 == 11 ? 4096 : (size_t)16 << (index * 7 % 5);
+}
+
+/* The letters become the argument of an event. */
+static void make_event(uint8_t *payload, size_t size)
+{
+    static const char before[] = "42[\"m\",\"", after[] = "\"]";
+    if (size < sizeof before + sizeof after)
+        fail("SIZE is too small for an event");
+    memcpy(payload, before, sizeof before - 1);
+    memcpy(payload + size - (sizeof after - 1), after, sizeof after - 1);
+}
+
 static void make_frames(void)
 {
     variants = options.compressed ? COMPRESSED_VARIANTS : options.in_flight;
+    if (options.fanout)
+        variants = 1;
+    if (options.mixed)
+        variants = MIXED_VARIANTS;
     payloads = malloc(variants * sizeof *payloads);
+    payload_sizes = malloc(variants * sizeof *payload_sizes);
     frame_sizes = malloc(variants * sizeof *frame_sizes);
-    stream = malloc(variants * (options.size + FWS_FRAME_HEADER_MAX));
+    size_t whole = 0;
     for (unsigned i = 0; i < variants; i++) {
-        payloads[i] = malloc(options.size + 1);
+        payload_sizes[i] = options.mixed ? mixed_size(i) : options.size;
+        whole += payload_sizes[i] + FWS_FRAME_HEADER_MAX;
+    }
+    stream = malloc(whole);
+    for (unsigned i = 0; i < variants; i++) {
+        payloads[i] = malloc(payload_sizes[i] + 1);
         if (options.compressed)
-            fws_sample_json(payloads[i], options.size, i);
+            fws_sample_json(payloads[i], payload_sizes[i], i);
         else
-            for (size_t k = 0; k < options.size; k++)
+            for (size_t k = 0; k < payload_sizes[i]; k++)
                 payloads[i][k] = (uint8_t)('a' + k % 26);
+        if (options.socketio)
+            make_event(payloads[i], payload_sizes[i]);
         add_frame(i, payloads[i]);
     }
 }
@@ -350,6 +457,8 @@ int main(int count, char **values)
     peer *peers = calloc(options.connections, sizeof *peers);
     uint8_t *buffer = malloc(READ_SIZE);
     uint64_t begun = now_ns();
+    for (unsigned i = 0; i < options.idle; i++)
+        connect_peer(&(peer){0});
     for (unsigned i = 0; i < options.connections; i++) {
         connect_peer(&peers[i]);
         /* Edge-triggered, so that watching for writability costs nothing. */
@@ -359,7 +468,10 @@ int main(int count, char **values)
             fail("epoll_ctl");
     }
     double connecting = (double)(now_ns() - begun) / 1e9;
-    for (unsigned i = 0; i < options.connections; i++)
+    fanout.sender = &peers[0];
+    if (options.fanout)
+        send_to_all();
+    for (unsigned i = 0; !options.fanout && i < options.connections; i++)
         send_frames(&peers[i], options.in_flight);
     run_until(epoll_fd, now_ns() + (uint64_t)(options.warm_up * 1e9), buffer);
 
@@ -369,7 +481,7 @@ int main(int count, char **values)
     run_until(epoll_fd, start + (uint64_t)(options.seconds * 1e9), buffer);
     double elapsed = (double)(now_ns() - start) / 1e9;
     double server_used = server_cpu() - server_before, own_used = own_cpu() - own_before;
-    double memory = (server_memory() - memory_before) / options.connections;
+    double memory = (server_memory() - memory_before) / (options.connections + options.idle);
     errno = 0;
     if (messages == 0)
         fail("not one message came back");
@@ -378,6 +490,6 @@ int main(int count, char **values)
            "\"memory\": %.0f}\n",
            (double)messages / elapsed, percentile_us(0.50), percentile_us(0.99),
            server_used * 1e6 / (double)messages, server_used / elapsed, own_used / elapsed,
-           options.connections / connecting, memory);
+           (options.connections + options.idle) / connecting, memory);
     return 0;
 }

@@ -19,9 +19,12 @@ REQUIREMENTS = [
     "gevent==26.9.0",
     "gunicorn==27.0.1",
     "packaging",
+    "flask-socketio==5.7.0",
     "flask-websockets==0.1.2",
+    "granian==2.8.7",
     "picows==2.3.1",
     "socketify==0.0.31",  # carries uWebSockets as a shared library, see uws_echo.c
+    "uvicorn==0.54.0",
     "uvloop==0.23.0",
     "websockets==16.0",
 ]
@@ -29,6 +32,10 @@ REQUIREMENTS = [
 OURS = "flask-websockets"
 FLOOR = "bare epoll (C)"
 UWS = "uWebSockets (C++)"
+SOCKETIO = "Flask-SocketIO"
+
+#: What the load generator has to be told to speak with them.
+SPEAKS = {SOCKETIO: ("socketio",)}
 
 Command = Callable[[int], list[str]]
 
@@ -41,6 +48,8 @@ class Servers:
     compressed: dict[str, Command]
     class_views: dict[str, Command]
     async_views: dict[str, Command]
+    frameworks: dict[str, Command]
+    fanout: dict[str, Command]
 
 
 def servers() -> Servers:
@@ -51,17 +60,37 @@ def servers() -> Servers:
         return lambda port: [python, str(folder / name), str(port), *more]
 
     ours = script(sys.executable, "ours.py")
+    ours_class = script(sys.executable, "ours_class.py")
+    # Where there is no uvloop, it is that of the peers.
+    with_uvloop = next((str(path) for path in PEERS.glob("lib/python3*/site-packages")), "")
     library = uwebsockets()
     uws: dict[str, Command] = {}
+    uws_fanout: dict[str, Command] = {}
+    socketify: dict[str, Command] = {}
     if library is not None:
-        uws[UWS] = lambda port: [str(BUILD / "bench" / "uws_echo"), str(library), str(port)]
+        uws_echo = str(BUILD / "bench" / "uws_echo")
+        uws[UWS] = lambda port: [uws_echo, str(library), str(port)]
+        uws_fanout[UWS] = lambda port: [uws_echo, str(library), str(port), "fanout"]
+        socketify["socketify (Python in uWS)"] = script(peer_python, "socketify_echo.py")
     picows = {"picows, uvloop": script(peer_python, "picows_echo.py")}
     return Servers(
-        class_views={**uws, **picows, OURS: script(sys.executable, "ours_class.py")},
+        class_views={**uws, **picows, OURS: ours_class},
         async_views={
             **picows,
-            OURS: script(sys.executable, "ours_async.py"),
+            OURS: script(sys.executable, "ours_async.py", with_uvloop),
             "websockets, uvloop": script(peer_python, "websockets_echo.py", "uvloop"),
+        },
+        frameworks={
+            OURS: ours_class,
+            SOCKETIO: script(peer_python, "flask_socketio_echo.py"),
+            "uvicorn, uvloop": script(peer_python, "asgi_echo.py", "uvicorn"),
+            "granian, uvloop": script(peer_python, "asgi_echo.py", "granian"),
+            **socketify,
+        },
+        fanout={
+            **uws_fanout,
+            OURS: ours_class,
+            "websockets, uvloop": script(peer_python, "websockets_fanout.py"),
         },
         plain={
             FLOOR: lambda port: [str(BUILD / "bench" / "epoll_echo"), str(port)],

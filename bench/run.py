@@ -1,12 +1,14 @@
 """Measure echo against peers, side by side in the same minutes, and print ratios.
 
     python bench/run.py [--rounds N] [--seconds S] [--workloads plain,class,...]
-                        [--connections 1,50,500] [--held N] [--json FILE]
+                        [--connections 1,50,500] [--held N] [--crowd N] [--json FILE]
 
 plain: 32 bytes, blocking views. class: the same, class views; pipelined: with 16 messages in flight;
-large: 64 KiB. async: 32 bytes, async views. compressed: 1 KiB of JSON with permessage-deflate, as a
-browser offers it. micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and
-taken up, and echo in greenlets, on its workers.
+large: 64 KiB; mixed: 16 bytes to 64 KiB. fanout: published to all connections. async: 32 bytes, async
+views. frameworks: class views beside other frameworks of Python. compressed: 1 KiB of JSON with
+permessage-deflate, as a browser offers it. micro: unmasking and UTF-8 validation beside memcpy.
+gunicorn: connections held and taken up, and echo in greenlets, on its workers. crowd: thousands of
+connections of which few are active, memory, callbacks that sleep, a second core.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -20,27 +22,22 @@ import argparse
 import json
 import os
 import pathlib
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import crowd
 import deployed
 import peers
+from measuring import Command, Failed, Run, cores, measure, median
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-WORKLOADS = ("plain", "class", "pipelined", "large", "async", "compressed", "micro", "gunicorn")
-CONNECT_TIMEOUT = 300  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
+ECHO = ("plain", "class", "pipelined", "large", "mixed", "fanout", "async", "frameworks", "compressed")
+WORKLOADS = (*ECHO, "micro", "gunicorn", "crowd")
 LOAD_LIMIT = 0.97  # of its core: above it the load generator is the bottleneck
-
-Command = Callable[[int], list[str]]
-Run = dict[str, float]
 
 
 @dataclass
@@ -51,8 +48,9 @@ class Workload:
     size: int  # bytes of a message
     counts: list[int]  # of connections
     servers: dict[str, Command]
-    compressed: bool = False
+    options: tuple[str, ...] = ()  # of the load generator
     in_flight: int = 1
+    path: str = "/echo"
     runs: dict[tuple[int, str], list[Run]] = field(default_factory=dict)
     failures: dict[tuple[int, str], str] = field(default_factory=dict)
 
@@ -72,83 +70,31 @@ def workloads(names: list[str], counts: list[int]) -> dict[str, Workload]:
         "large": Workload("echo of 64 KiB, class views", 65536, several[:1], servers.class_views),
         "async": Workload("echo of 32 bytes, async views", 32, several[-1:], servers.async_views),
         "plain": Workload("echo of 32 bytes", 32, counts, servers.plain),
+        "mixed": Workload(
+            "echo of 16 bytes to 64 KiB, class views",
+            0,
+            several[:1],
+            servers.class_views,
+            ("mixed",),
+        ),
+        "fanout": Workload(
+            "32 bytes published to all connections",
+            32,
+            several[-1:],
+            servers.fanout,
+            ("fanout",),
+            path="/all",
+        ),
+        "frameworks": Workload("echo of 32 bytes, class view", 32, several, servers.frameworks),
         "compressed": Workload(
-            "echo of 1 KiB of JSON, permessage-deflate", 1024, counts, servers.compressed, True
+            "echo of 1 KiB of JSON, permessage-deflate",
+            1024,
+            counts,
+            servers.compressed,
+            ("compressed",),
         ),
     }
     return {name: known[name] for name in names if name in known}
-
-
-def cores() -> tuple[int, int]:
-    available = sorted(os.sched_getaffinity(0))
-    return available[0], available[-1]
-
-
-class Failed(Exception):
-    """A server or the load generator did not do its work."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def measure(
-    command: Command,
-    connections: int,
-    seconds: float,
-    size: int = 32,
-    compressed: bool = False,
-    in_flight: int = 1,
-) -> Run:
-    """One server, started afresh, under one load."""
-    port = free_port()
-    server_core, load_core = cores()
-    server = subprocess.Popen(
-        command(port),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {server_core}),
-    )
-    try:
-        wait_until_it_serves(server, port)
-        load = [str(peers.BUILD / "bench" / "loadgen"), str(port), "/echo", str(connections)]
-        load += [str(in_flight), str(size), str(min(1.0, seconds)), str(seconds), str(server.pid)]
-        load += ["compressed"] if compressed else []
-        try:
-            done = subprocess.run(
-                load,
-                capture_output=True,
-                text=True,
-                timeout=seconds + CONNECT_TIMEOUT,
-                preexec_fn=lambda: os.sched_setaffinity(0, {load_core}),
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Failed("the load generator did not finish") from error
-        if done.returncode != 0:
-            raise Failed(done.stderr.strip())
-        result: Run = json.loads(done.stdout)
-        return result
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        assert server.stderr is not None
-        server.stderr.close()
-
-
-def wait_until_it_serves(server: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            assert server.stderr is not None
-            raise Failed("did not start: " + server.stderr.read().decode()[-300:])
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise Failed("did not start")
 
 
 def run_rounds(selected: dict[str, Workload], rounds: int, seconds: float) -> None:
@@ -170,18 +116,16 @@ def run_rounds(selected: dict[str, Workload], rounds: int, seconds: float) -> No
                             command,
                             count,
                             seconds,
-                            workload.size,
-                            workload.compressed,
-                            workload.in_flight,
+                            *workload.options,
+                            *peers.SPEAKS.get(server, ()),
+                            size=workload.size,
+                            in_flight=workload.in_flight,
+                            path=workload.path,
                         )
                         workload.runs.setdefault(key, []).append(result)
                     except Failed as error:
                         workload.failures[key] = str(error)
     print("\r" + " " * 78)
-
-
-def median(runs: list[Run], key: str) -> float:
-    return statistics.median(run[key] for run in runs)
 
 
 def report(name: str, runs: list[Run], ours: list[Run] | None) -> str:
@@ -250,6 +194,7 @@ def main() -> int:
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--connections", default="1,50,500")
     parser.add_argument("--held", type=int, default=5000, help="connections on one gunicorn worker")
+    parser.add_argument("--crowd", type=int, default=15000, help="connections to one process")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
@@ -266,6 +211,8 @@ def main() -> int:
         document["micro"] = run_micro(min(options.seconds, 2.0))
     if "gunicorn" in names:
         document["gunicorn"] = deployed.run(options.rounds, options.seconds, options.held)
+    if "crowd" in names:
+        document["crowd"] = crowd.run(options.rounds, options.seconds, options.crowd)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1))

@@ -1,10 +1,10 @@
 /* Echo by uWebSockets, the C++ server: its core from the shared library that the package socketify
  * carries, with this program as its application, so that no Python is involved.
  *
- *     uws_echo LIBRARY PORT
+ *     uws_echo LIBRARY PORT [fanout]
  *
- * Compression is its SHARED_COMPRESSOR, as its own benchmarks have it. What is declared here is the
- * part of its C interface that is used.
+ * With "fanout" every message goes to all connections. Compression is its SHARED_COMPRESSOR, as its
+ * own benchmarks have it. What is declared here is the part of its C interface that is used.
  */
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -44,6 +44,11 @@ static void *library;
 static int (*send_message)(int ssl, void *websocket, const char *message, size_t length, int opcode,
                            bool compress, bool fin);
 
+static void *app;
+static bool (*publish)(int ssl, void *app, const char *topic, size_t topic_length,
+                       const char *message, size_t length, int opcode, bool compress);
+static bool (*subscribe)(int ssl, void *websocket, const char *topic, size_t length);
+
 static void *find(const char *name)
 {
     void *symbol = dlsym(library, name);
@@ -58,6 +63,20 @@ static void on_message(void *websocket, const char *message, size_t length, int 
 {
     (void)data;
     send_message(0, websocket, message, length, opcode, true, true);
+}
+
+static void on_open(void *websocket, void *data)
+{
+    (void)data;
+    subscribe(0, websocket, "all", 3);
+}
+
+static void on_message_to_all(void *websocket, const char *message, size_t length, int opcode,
+                              void *data)
+{
+    (void)websocket;
+    (void)data;
+    publish(0, app, "all", 3, message, length, opcode, false);
 }
 
 typedef struct {
@@ -77,9 +96,10 @@ static void on_listen(void *socket, listen_config config, void *data)
 
 int main(int count, char **values)
 {
-    library = count == 3 ? dlopen(values[1], RTLD_NOW) : NULL;
+    library = count >= 3 ? dlopen(values[1], RTLD_NOW) : NULL;
     if (library == NULL) {
-        fprintf(stderr, "uws_echo: %s\n", count == 3 ? dlerror() : "usage: uws_echo LIBRARY PORT");
+        fprintf(stderr, "uws_echo: %s\n",
+                count >= 3 ? dlerror() : "usage: uws_echo LIBRARY PORT [fanout]");
         return 1;
     }
     void *(*create_app)(int, ssl_options);
@@ -93,12 +113,19 @@ int main(int count, char **values)
     *(void **)&run = find("uws_app_run");
     *(void **)&send_message = find("uws_ws_send_with_options");
 
-    void *app = create_app(0, (ssl_options){0});
+    *(void **)&publish = find("uws_publish");
+    *(void **)&subscribe = find("uws_ws_subscribe");
+
+    app = create_app(0, (ssl_options){0});
     behavior echo = {.compression = SHARED_COMPRESSOR | SHARED_DECOMPRESSOR,
                      .max_payload_length = 1 << 20,
                      .idle_timeout = 120,
                      .max_backpressure = 1 << 20,
                      .message = on_message};
+    if (count > 3) {
+        echo.open = on_open;
+        echo.message = on_message_to_all;
+    }
     add_route(0, app, "/*", echo, NULL);
     listen_on(0, app, atoi(values[2]), on_listen, NULL);
     run(0, app);

@@ -1,4 +1,9 @@
-"""Echo by this project's async view on the Werkzeug development server."""
+"""Echo by this project's async view on the Werkzeug development server.
+
+ours_async.py PORT [FOLDER]
+
+FOLDER: where uvloop is found, if it is nowhere else.
+"""
 
 import logging
 import sys
@@ -7,6 +12,7 @@ from flask import Flask
 
 from flask_websockets import AsyncWebSocket, WebSockets
 
+sys.path += sys.argv[2:]
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 app = Flask(__name__)
 websockets = WebSockets(app)

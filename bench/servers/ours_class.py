@@ -1,10 +1,12 @@
-"""Echo by this project's class view on the Werkzeug development server.
+"""Echo by this project's class view on the Werkzeug development server; at /all what one sends goes to
+all, and /sleep keeps its answer for a second.
 
 ours_class.py PORT [context]
 """
 
 import logging
 import sys
+import time
 
 from flask import Flask
 
@@ -20,6 +22,22 @@ class Echo(WebSocketView):
     context = sys.argv[2] if len(sys.argv) > 2 else "request"
 
     def on_message(self, ws: WebSocket, data: str | bytes) -> None:
+        ws.send(data)
+
+
+@websockets.route("/all")
+class Everybody(WebSocketView):
+    def on_open(self, ws: WebSocket) -> None:
+        websockets.subscribe(ws, "everybody")
+
+    def on_message(self, ws: WebSocket, data: str | bytes) -> None:
+        websockets.publish(data, "everybody")
+
+
+@websockets.route("/sleep")
+class Sleeps(WebSocketView):
+    def on_message(self, ws: WebSocket, data: str | bytes) -> None:
+        time.sleep(1)
         ws.send(data)
 
 

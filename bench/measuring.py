@@ -1,0 +1,133 @@
+"""One measurement: a server, started afresh on one core, and the load generator on another."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import peers
+
+CONNECT_TIMEOUT = 300  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
+
+Command = Callable[[int], list[str]]
+Run = dict[str, float]
+
+
+class Failed(Exception):
+    """A server or the load generator did not do its work."""
+
+
+def cores() -> tuple[int, int]:
+    """That of the servers, and that of the load generator."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[-1]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(command: Command, every_core: bool = False) -> Iterator[tuple[int, int]]:
+    """The server: its port and its process. ``every_core``: it may use that of the load, too."""
+    port = free_port()
+    allowed = set(cores()) if every_core else {cores()[0]}
+    server = subprocess.Popen(
+        command(port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    )
+    try:
+        wait_until_it_serves(server, port)
+        yield port, server.pid
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        assert server.stderr is not None
+        server.stderr.close()
+
+
+def wait_until_it_serves(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            assert server.stderr is not None
+            raise Failed("did not start: " + server.stderr.read().decode()[-300:])
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise Failed("did not start")
+
+
+def load(
+    port: int,
+    pid: int,
+    connections: int,
+    seconds: float,
+    *options: str,
+    size: int = 32,
+    in_flight: int = 1,
+    path: str = "/echo",
+) -> Run:
+    """The load generator's figures; ``options`` as it takes them."""
+    program = [str(peers.BUILD / "bench" / "loadgen"), str(port), path, str(connections)]
+    program += [str(in_flight), str(size), str(min(1.0, seconds)), str(seconds), str(pid), *options]
+    try:
+        done = subprocess.run(
+            program,
+            capture_output=True,
+            text=True,
+            timeout=seconds + CONNECT_TIMEOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed("the load generator did not finish") from error
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip())
+    result: Run = json.loads(done.stdout)
+    return result
+
+
+def measure(
+    command: Command,
+    connections: int,
+    seconds: float,
+    *options: str,
+    size: int = 32,
+    in_flight: int = 1,
+    path: str = "/echo",
+    every_core: bool = False,
+) -> Run:
+    """One server under one load."""
+    with serving(command, every_core) as (port, pid):
+        return load(
+            port, pid, connections, seconds, *options, size=size, in_flight=in_flight, path=path
+        )
+
+
+def handshake(port: int, path: str) -> socket.socket:
+    """An open connection, for what needs no load."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert connection.recv(4096).startswith(b"HTTP/1.1 101")
+    return connection
+
+
+def median(runs: list[Run], key: str) -> float:
+    return statistics.median(run[key] for run in runs)
