@@ -1,0 +1,69 @@
+"""Print what run.py has measured as the tables of docs/performance.md.
+
+python bench/table.py build/bench.json [workload ...]
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+import sys
+from typing import Any
+
+import peers
+from measuring import Run, median
+
+LOAD_LIMIT = 0.97
+HEAD = (
+    "| connections | server | messages/s | p50 | p99 | CPU per message | memory "
+    "| by CPU time ours is | by rate |\n"
+    "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+)
+
+
+def ratio(ours: list[Run], theirs: list[Run], key: str) -> float:
+    """Of a round each, the median; above 1 where ours is better."""
+    pairs = zip(ours, theirs, strict=True)
+    if key == "rate":
+        return statistics.median(a[key] / b[key] for a, b in pairs)
+    return statistics.median(b[key] / a[key] for a, b in pairs)
+
+
+def row(connections: str, name: str, runs: list[Run], ours: list[Run]) -> str:
+    rate, cpu = "", ""
+    if name != peers.OURS:
+        cpu = f"{ratio(ours, runs, 'cpu_us'):.2f} x"
+        limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
+        rate = "load at its limit" if limited else f"{ratio(ours, runs, 'rate'):.2f} x"
+    else:
+        name = f"**{name}**"
+    return (
+        f"| {connections} | {name} | {median(runs, 'rate'):,.0f} "
+        f"| {median(runs, 'p50_us') / 1e3:.2f} ms | {median(runs, 'p99_us') / 1e3:.2f} ms "
+        f"| {median(runs, 'cpu_us'):.2f} µs "
+        f"| {median(runs, 'memory') / 1024:.1f} KB | {cpu} | {rate} |"
+    )
+
+
+def table(workload: dict[str, Any]) -> str:
+    lines = [HEAD]
+    counts = sorted({entry["connections"] for entry in workload["runs"]})
+    for count in counts:
+        runs = {e["server"]: e["runs"] for e in workload["runs"] if e["connections"] == count}
+        label = str(count)
+        for name in sorted(runs, key=lambda name: name != peers.OURS):
+            lines.append(row(label, name, runs[name], runs[peers.OURS]))
+            label = ""
+    return "\n".join(lines)
+
+
+def main() -> int:
+    document = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    for name in sys.argv[2:] or [name for name in document if "runs" in document[name]]:
+        print(f"{name}\n\n{table(document[name])}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
