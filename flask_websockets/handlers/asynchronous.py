@@ -4,6 +4,7 @@ uvloop's where that is installed."""
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ("AsyncioLoop", "event_loop")
 
 T = TypeVar("T")
+
+#: Seconds.
+END_TIMEOUT = 1.0
 
 
 class Waiting:
@@ -54,6 +58,12 @@ class AsyncioLoop:
         self.loop.run_forever()
 
     # ---- any thread ----
+
+    def end(self) -> None:
+        """The interpreter ends: let the thread end before it, unless a coroutine holds it up."""
+        if self.pid == os.getpid():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(END_TIMEOUT)
 
     def call(
         self, function: Callable[..., Any], *arguments: Any, context: Context | None = None
@@ -176,3 +186,11 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+# Registered when this is imported, so that it comes after the handlers' end, which every app
+# registers later.
+@atexit.register
+def _end() -> None:
+    if _loop is not None:
+        _loop.end()
