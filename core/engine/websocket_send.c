@@ -153,6 +153,7 @@ static fws_status lend_tail(fws_websocket *websocket, const uint8_t *header, siz
         fws_outbox_push(&websocket->outbox, first);
     fws_outbox_push(&websocket->outbox, second);
     watch_progress(websocket, true);
+    fws_websocket_count(websocket);
     fws_websocket_update_watch(websocket);
     while (!gone)
         sleep_until_changed(websocket);
@@ -284,11 +285,11 @@ static void compress(fws_websocket *websocket, outgoing *message, uint8_t *room)
     }
 }
 
-/* One more was sent; the engine is told when it has been written. */
+/* One more was sent; whoever flushes it soon tells the engine. */
 static void count_message(fws_websocket *websocket)
 {
     websocket->uncounted++;
-    if (websocket->outbox.count == 0)
+    if (!websocket->flush_queued)
         fws_websocket_count(websocket);
 }
 

@@ -126,6 +126,22 @@ def test_stats(application):
     assert 0 < now["loop_lag"]["p50"] <= now["loop_lag"]["max"] < 0.05  # somebody else led meanwhile
 
 
+def queued(application):
+    return application.websockets.stats()["queued_bytes"]
+
+
+def fill_up(application):
+    """Publish until the peers' sockets take no more; what is queued then, in bytes."""
+    while queued(application) == 0:
+        application.websockets.publish(b"x" * 100_000, "all")
+        time.sleep(0.001)
+    before = -1
+    while before != (now := queued(application)):
+        before = now
+        time.sleep(0.05)
+    return now
+
+
 def test_stats_of_what_is_queued(application):
     application.app.config["WEBSOCKETS_SEND_BUFFER"] = 50_000_000
 
@@ -138,13 +154,27 @@ def test_stats_of_what_is_queued(application):
             pass
 
     server = application.serve()
-    connection = wire.connect(server.port, "/ws")
-    wait_for(lambda: application.websockets.publish(b"x", "all") == 1)
-    for _ in range(100):
-        application.websockets.publish(b"x" * 100_000, "all")
-    wait_for(lambda: application.websockets.stats()["queued_bytes"] > 100_000)
-    connection.close()
-    wait_for(lambda: application.websockets.stats()["queued_bytes"] == 0)
+    with wire.connect(server.port, "/ws"):
+        wait_for(lambda: application.websockets.publish(b"x", "all") == 1)
+        full = fill_up(application)
+        # Nobody writes any of these: the peer takes nothing.
+        for _ in range(10):
+            application.websockets.publish(b"x" * 100_000, "all")
+        assert queued(application) == full + 10 * (100_000 + 10)
+    wait_for(lambda: queued(application) == 0)
+
+
+def test_stats_of_one_large_message(application):
+    """Larger than what may be queued: its sender waits, and the bytes stay where they are."""
+
+    @application.route("/ws")
+    def sends(ws):
+        ws.send(b"x" * 60_000_000)
+
+    server = application.serve()
+    with wire.connect(server.port, "/ws"):
+        wait_for(lambda: queued(application) > 20_000_000)
+    wait_for(lambda: queued(application) == 0)
 
 
 # ---- callbacks that block ----
