@@ -108,7 +108,8 @@ def test_no_thread_for_each(application):
     for client in clients:
         client.send("x")
     assert [client.recv() for client in clients] == ["x"] * 100
-    assert len(os.listdir("/proc/self/task")) <= before[1] + 2
+    # Some of the engine's own, when a busy machine holds up a callback; far from one for each.
+    assert len(os.listdir("/proc/self/task")) <= before[1] + 10
 
 
 # ---- contexts ----
