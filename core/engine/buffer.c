@@ -46,13 +46,11 @@ void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size)
 
 fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size)
 {
-    fws_buffer *buffer = fws_buffer_new(head_size + body_size);
+    fws_buffer *buffer = fws_buffer_new_empty(head_size + body_size);
     if (buffer == NULL)
         return NULL;
-    if (head_size > 0)
-        memcpy(buffer->data, head, head_size);
-    if (body_size > 0)
-        memcpy(buffer->data + head_size, body, body_size);
+    fws_buffer_add(buffer, head, head_size);
+    fws_buffer_add(buffer, body, body_size);
     return buffer;
 }
 

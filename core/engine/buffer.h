@@ -1,6 +1,6 @@
 /* A reference-counted run of bytes that never changes once it is made, but that whoever holds the
- * only reference may add to it. The bytes lie in the buffer,
- * or are borrowed from a sender who waits until the buffer is gone.
+ * only reference may add to it. The bytes lie in the buffer, or are borrowed from a sender who
+ * waits until the buffer is gone.
  *
  * One published message is framed once and lies in the outbox of every subscriber at the same time.
  *

@@ -34,43 +34,6 @@ bool fws_crew_is_running(const fws_engine *engine, const fws_websocket *websocke
     return atomic_load(&engine->crew.running) == websocket;
 }
 
-/* ---- what is due ---- */
-
-static void due_init(fws_due *due)
-{
-    *due = (fws_due){.last = &due->first};
-}
-
-static void due_push(fws_due *due, fws_websocket *websocket)
-{
-    websocket->next_due = NULL;
-    *due->last = websocket;
-    due->last = &websocket->next_due;
-    due->count++;
-}
-
-static void due_move(fws_due *from, fws_due *to)
-{
-    if (from->first == NULL)
-        return;
-    *to->last = from->first;
-    to->last = from->last;
-    to->count += from->count;
-    due_init(from);
-}
-
-static fws_websocket *due_pop(fws_due *due)
-{
-    fws_websocket *first = due->first;
-    if (first == NULL)
-        return NULL;
-    due->first = first->next_due;
-    if (due->first == NULL)
-        due->last = &due->first;
-    due->count--;
-    return first;
-}
-
 /* ---- life ---- */
 
 static void init_conditions(fws_crew *crew)
@@ -87,10 +50,10 @@ static void init_conditions(fws_crew *crew)
 void fws_crew_init(fws_crew *crew)
 {
     init_conditions(crew);
-    due_init(&crew->due);
-    due_init(&crew->apart);
-    due_init(&crew->done);
-    due_init(&crew->arrived);
+    fws_due_init(&crew->due);
+    fws_due_init(&crew->apart);
+    fws_due_init(&crew->done);
+    fws_due_init(&crew->arrived);
 }
 
 void fws_crew_destroy(fws_crew *crew)
@@ -130,13 +93,20 @@ static void note_speed(fws_websocket *websocket, bool fast)
         websocket->fast++;
 }
 
+/* Without the lock. */
+static void end_turn(fws_websocket *websocket)
+{
+    fws_websocket_end_turn(websocket);
+    fws_websocket_drop(websocket);
+}
+
 /* ---- running apart ---- */
 
 /* By a thread that stands by. */
 static void run_apart(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
-    fws_websocket *websocket = due_pop(&crew->apart);
+    fws_websocket *websocket = fws_due_pop(&crew->apart);
     uint64_t epoch = crew->epoch;
     crew->calling++;
     pthread_mutex_unlock(&engine->lock);
@@ -156,8 +126,7 @@ static void run_apart(fws_engine *engine, void **thread)
     if (websocket->fast >= REHABILITATED)
         websocket->slow = false;
     pthread_mutex_unlock(&engine->lock);
-    fws_websocket_end_turn(websocket);
-    fws_websocket_drop(websocket);
+    end_turn(websocket);
     pthread_mutex_lock(&engine->lock);
 }
 
@@ -174,7 +143,7 @@ static bool hire(fws_engine *engine);
 static void give_to_others(fws_engine *engine, fws_websocket *websocket)
 {
     fws_crew *crew = &engine->crew;
-    due_push(&crew->apart, websocket);
+    fws_due_push(&crew->apart, websocket);
     if (crew->idle >= crew->apart.count || (!hire(engine) && crew->idle > 0))
         pthread_cond_signal(&crew->work);
     else
@@ -188,13 +157,13 @@ void fws_crew_queue(fws_engine *engine, fws_websocket *websocket)
     fws_crew *crew = &engine->crew;
     fws_websocket_keep(websocket);
     if (atomic_load_explicit(&crew->receiving, memory_order_relaxed) == this_thread()) {
-        due_push(&crew->arrived, websocket);
+        fws_due_push(&crew->arrived, websocket);
         return;
     }
     pthread_mutex_lock(&engine->lock);
     bool in_vain = engine->stopping; /* nobody would come for it */
     if (!in_vain) {
-        due_push(&crew->due, websocket);
+        fws_due_push(&crew->due, websocket);
         fws_engine_rouse(engine);
     }
     pthread_mutex_unlock(&engine->lock);
@@ -220,7 +189,7 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
     fws_crew *crew = &engine->crew;
     while (*left > 0 && crew->due.count > 0) {
         (*left)--;
-        fws_websocket *websocket = due_pop(&crew->due);
+        fws_websocket *websocket = fws_due_pop(&crew->due);
         if (!is_for_others(crew, websocket)) {
             set_running(crew, websocket, now);
             return websocket;
@@ -249,7 +218,7 @@ static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket
     if (crew->term != term)
         return false;
     note_speed(websocket, true);
-    due_push(&crew->done, websocket);
+    fws_due_push(&crew->done, websocket);
     return true;
 }
 
@@ -262,10 +231,8 @@ void fws_crew_begin_receiving(fws_engine *engine)
 static void end_turns(fws_due *done)
 {
     fws_websocket *websocket;
-    while ((websocket = due_pop(done)) != NULL) {
-        fws_websocket_end_turn(websocket);
-        fws_websocket_drop(websocket);
-    }
+    while ((websocket = fws_due_pop(done)) != NULL)
+        end_turn(websocket);
 }
 
 /* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
@@ -291,10 +258,8 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
         leading = note_end(engine, term, websocket);
         fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
         pthread_mutex_unlock(&engine->lock);
-        if (!leading) {
-            fws_websocket_end_turn(websocket);
-            fws_websocket_drop(websocket);
-        }
+        if (!leading)
+            end_turn(websocket);
         websocket = next;
     }
     if (leading)
@@ -309,10 +274,10 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
     fws_crew *crew = &engine->crew;
     fws_due done;
     bool leading = true;
-    due_init(&done);
+    fws_due_init(&done);
     atomic_store_explicit(&crew->receiving, 0, memory_order_relaxed);
     pthread_mutex_lock(&engine->lock);
-    due_move(&crew->arrived, &crew->due);
+    fws_due_move(&crew->arrived, &crew->due);
     size_t left = fws_crew_is_due(engine) ? crew->due.count : 0;
     fws_websocket *websocket = next_of(engine, &left, 0);
     if (websocket != NULL) {
@@ -328,7 +293,7 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
             crew->calling--;
     }
     if (leading)
-        due_move(&crew->done, &done);
+        fws_due_move(&crew->done, &done);
     pthread_mutex_unlock(&engine->lock);
     end_turns(&done);
     return leading;
@@ -406,8 +371,8 @@ static void take_over(fws_engine *engine)
     fws_crew *crew = &engine->crew;
     fws_websocket *overtaken = crew->overtaken;
     fws_due done;
-    due_init(&done);
-    due_move(&crew->done, &done);
+    fws_due_init(&done);
+    fws_due_move(&crew->done, &done);
     crew->overtaken = NULL;
     pthread_mutex_unlock(&engine->lock);
     end_turns(&done);
@@ -505,8 +470,8 @@ void fws_crew_stop(fws_engine *engine, fws_ns timeout)
     while (crew->threads > 0 && (crew->threads > crew->calling || fws_clock_now() < deadline))
         wait_for(&crew->left, engine, 10 * FWS_NS_PER_MS);
     fws_websocket *websocket;
-    due_move(&crew->apart, &crew->due);
-    due_move(&crew->done, &crew->due);
-    while ((websocket = due_pop(&crew->due)) != NULL)
+    fws_due_move(&crew->apart, &crew->due);
+    fws_due_move(&crew->done, &crew->due);
+    while ((websocket = fws_due_pop(&crew->due)) != NULL)
         fws_websocket_drop(websocket);
 }

@@ -19,6 +19,7 @@
 #define FWS_ENGINE_CREW_H
 
 #include "clock.h"
+#include "due.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -28,7 +29,6 @@
 #define FWS_CALLBACK_PATIENCE (3 * FWS_NS_PER_MS)
 
 typedef struct fws_engine fws_engine;
-typedef struct fws_websocket fws_websocket;
 
 /* What event-driven websockets run; all without any lock of the core. `thread` is a place of the
  * calling thread's own, NULL at first. */
@@ -42,11 +42,6 @@ typedef struct {
     /* The thread ends. */
     void (*end)(void *context, void **thread);
 } fws_callbacks;
-
-typedef struct {
-    fws_websocket *first, **last; /* each with a reference */
-    size_t count;
-} fws_due;
 
 typedef struct {
     fws_callbacks callbacks; /* constant */

@@ -91,11 +91,14 @@ bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer);
 /* Queues bytes for the wire; takes over nothing. False when there is no memory. */
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
 
-/* Keeps the engine's count of queued bytes. */
+/* Tells the engine's counters what has been sent and what is queued. */
 void fws_websocket_count(fws_websocket *websocket);
 
 /* Writes what the socket takes; what it does not take must get on within send_timeout. */
 void fws_websocket_flush(fws_websocket *websocket);
+
+/* The same, and the loop watches for room if something is left. */
+void fws_websocket_write(fws_websocket *websocket);
 
 /* ---- websocket_time.c ---- */
 

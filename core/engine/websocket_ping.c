@@ -61,9 +61,7 @@ fws_status fws_websocket_ping_begin(fws_websocket *websocket, const void *data, 
         *last = ping;
         ping->sent_at = fws_clock_now();
         *begun = ping;
-        fws_websocket_flush(websocket);
-        if (websocket->state != FWS_STATE_CLOSED)
-            fws_websocket_update_watch(websocket);
+        fws_websocket_write(websocket);
     }
     fws_websocket_unlock(websocket);
     if (status != FWS_OK)

@@ -95,9 +95,7 @@ static void send_pongs(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED || websocket->outbox.pongs == 0)
         return;
-    fws_websocket_flush(websocket);
-    if (websocket->state != FWS_STATE_CLOSED)
-        fws_websocket_update_watch(websocket);
+    fws_websocket_write(websocket);
 }
 
 /* `last`: no byte has come after the frame. */

@@ -95,14 +95,19 @@ void fws_websocket_flush(fws_websocket *websocket)
     }
 }
 
+void fws_websocket_write(fws_websocket *websocket)
+{
+    fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+}
+
 void fws_websocket_on_flush(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
     websocket->flush_queued = websocket->in_turn = false;
-    if (websocket->state != FWS_STATE_CLOSED) {
-        fws_websocket_flush(websocket);
-        fws_websocket_update_watch(websocket);
-    }
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_write(websocket);
     fws_websocket_unlock(websocket);
 }
 
@@ -247,11 +252,8 @@ static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
     fws_mask_apply(buffer->data + header_size, message->length, key, 0);
     if (!fws_websocket_queue(websocket, buffer))
         return FWS_NO_MEMORY;
-    fws_websocket_flush(websocket);
-    if (websocket->state == FWS_STATE_CLOSED)
-        return FWS_CLOSED;
-    fws_websocket_update_watch(websocket);
-    return FWS_OK;
+    fws_websocket_write(websocket);
+    return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
 }
 
 /* Waits until there is room in the outbox. */

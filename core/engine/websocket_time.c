@@ -55,9 +55,7 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
         websocket->heard = false;
         websocket->pong_by = now + config->ping_timeout;
     }
-    fws_websocket_flush(websocket);
-    if (websocket->state != FWS_STATE_CLOSED)
-        fws_websocket_update_watch(websocket);
+    fws_websocket_write(websocket);
 }
 
 static void check_pong(fws_websocket *websocket)

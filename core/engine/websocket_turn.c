@@ -57,10 +57,8 @@ void fws_websocket_end_turn(fws_websocket *websocket)
     fws_websocket_lock(websocket);
     if (websocket->in_turn) { /* it is in no other list for that */
         websocket->in_turn = websocket->flush_queued = false;
-        if (websocket->state != FWS_STATE_CLOSED) {
-            fws_websocket_flush(websocket);
-            fws_websocket_update_watch(websocket);
-        }
+        if (websocket->state != FWS_STATE_CLOSED)
+            fws_websocket_write(websocket);
     }
     if (websocket->evented) {
         websocket->turn = FWS_TURN_IDLE;

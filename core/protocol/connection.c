@@ -12,8 +12,6 @@
 /* Section 5.2: a masked frame whose length is in its second byte. */
 #define SHORT_HEADER 6
 #define SHORT_MAX 125u
-#define FINAL_BIT 0x80
-#define MASK_BIT 0x80
 
 void fws_connection_init(fws_connection *connection, fws_role role, const fws_limits *limits,
                          fws_entropy entropy)
@@ -420,8 +418,8 @@ static bool take_short_message(fws_connection *connection, uint8_t **cursor, con
     if (available < SHORT_HEADER || !between_frames || connection->role != FWS_ROLE_SERVER ||
         connection->opcode != FWS_OPCODE_CONTINUATION || connection->close_sent)
         return false;
-    uint8_t opcode = head[0] ^ FINAL_BIT;       /* with other bits, no opcode */
-    size_t length = (size_t)head[1] ^ MASK_BIT; /* without the bit, more than SHORT_MAX */
+    uint8_t opcode = head[0] ^ FWS_FRAME_FINAL_BIT;       /* with other bits, no opcode */
+    size_t length = (size_t)head[1] ^ FWS_FRAME_MASK_BIT; /* without the bit, more than SHORT_MAX */
     if ((opcode != FWS_OPCODE_TEXT && opcode != FWS_OPCODE_BINARY) || length > SHORT_MAX ||
         length > available - SHORT_HEADER ||
         (connection->limits.max_message_size > 0 && length > connection->limits.max_message_size))

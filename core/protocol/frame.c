@@ -2,11 +2,9 @@
 
 #include <string.h>
 
-#define FINAL_BIT 0x80
 #define RESERVED_BITS 0x70
 #define COMPRESSED_BIT 0x40 /* RSV1 */
 #define OPCODE_BITS 0x0F
-#define MASK_BIT 0x80
 #define LENGTH_BITS 0x7F
 #define LENGTH_IS_16_BITS 126
 #define LENGTH_IS_64_BITS 127
@@ -40,7 +38,7 @@ fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, bool co
 {
     if (available < 1)
         return FWS_FRAME_INCOMPLETE;
-    header->final = (data[0] & FINAL_BIT) != 0;
+    header->final = (data[0] & FWS_FRAME_FINAL_BIT) != 0;
     header->opcode = data[0] & OPCODE_BITS;
     header->compressed = (data[0] & COMPRESSED_BIT) != 0;
     if (!reserved_bits_are_legal(data[0], compression))
@@ -53,7 +51,7 @@ fws_frame_status fws_frame_decode(const uint8_t *data, size_t available, bool co
 
     if (available < 2)
         return FWS_FRAME_INCOMPLETE;
-    header->masked = (data[1] & MASK_BIT) != 0;
+    header->masked = (data[1] & FWS_FRAME_MASK_BIT) != 0;
     uint8_t short_length = data[1] & LENGTH_BITS;
     if (control && short_length > FWS_FRAME_CONTROL_MAX)
         return FWS_FRAME_OVERSIZED_CONTROL;
@@ -111,8 +109,8 @@ size_t fws_frame_encode(uint8_t *out, bool final, fws_opcode opcode, uint64_t le
                         const uint8_t *key)
 {
     size_t size = 2;
-    out[0] = (uint8_t)((final ? FINAL_BIT : 0) | opcode);
-    uint8_t mask_bit = key ? MASK_BIT : 0;
+    out[0] = (uint8_t)((final ? FWS_FRAME_FINAL_BIT : 0) | opcode);
+    uint8_t mask_bit = key ? FWS_FRAME_MASK_BIT : 0;
     if (length <= 125) {
         out[1] = (uint8_t)(mask_bit | length);
     } else if (length <= 0xFFFF) {

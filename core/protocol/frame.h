@@ -12,6 +12,8 @@
 #define FWS_FRAME_HEADER_MAX 14   /* 2 + 8 of length + 4 of masking key */
 #define FWS_FRAME_CONTROL_MAX 125 /* payload of a control frame, section 5.5 */
 #define FWS_FRAME_CONTROL_SIZE_MAX (2 + 4 + FWS_FRAME_CONTROL_MAX)
+#define FWS_FRAME_FINAL_BIT 0x80 /* of the first byte */
+#define FWS_FRAME_MASK_BIT 0x80  /* of the second */
 
 typedef enum {
     FWS_OPCODE_CONTINUATION = 0x0,
