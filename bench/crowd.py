@@ -4,14 +4,13 @@ sleep; and with a core more."""
 from __future__ import annotations
 
 import socket
-import statistics
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import peers
-from measuring import Run, handshake, load, measure, median, serving
+from measuring import Run, handshake, load, measure, median, ratio, serving
 
 SLEEPERS = 30
 ACTIVE = 100
@@ -75,9 +74,8 @@ def run(rounds: int, seconds: float, crowd: int) -> dict[str, list[Run]]:
 
 
 def show(results: dict[str, list[Run]], rounds: int, crowd: int, few: int, active: int) -> None:
-    def ratio(one: str, other: str, key: str) -> float:
-        pairs = zip(results[one], results[other], strict=True)
-        return statistics.median(a[key] / b[key] for a, b in pairs)
+    def times(one: str, other: str, key: str) -> float:
+        return ratio(results[one], results[other], key)
 
     def figure(step: str, key: str) -> float:
         return median(results[step], key)
@@ -86,12 +84,12 @@ def show(results: dict[str, list[Run]], rounds: int, crowd: int, few: int, activ
     print(f"{crowd} connections, {few} of them active: p99 {figure('crowd', 'p99_us') / 1e3:.2f} ms")
     print(
         f"    {few} alone {figure('few', 'p99_us') / 1e3:.2f} ms: "
-        f"{ratio('crowd', 'few', 'p99_us'):.2f} x"
+        f"{times('crowd', 'few', 'p99_us'):.2f} x"
     )
     print(f"{active} active beside {active} idle: {figure('small', 'cpu_us'):.2f} µs CPU/msg")
     print(
         f"    beside {crowd - active} idle {figure('large', 'cpu_us'):.2f}: "
-        f"{ratio('large', 'small', 'cpu_us'):.2f} x"
+        f"{times('large', 'small', 'cpu_us'):.2f} x"
     )
     print(f"memory for each of {crowd // 3} idle connections: {figure('memory', 'memory'):,.0f} bytes")
     print(f'    context = "app": {figure("memory app", "memory"):,.0f} bytes')
@@ -102,6 +100,6 @@ def show(results: dict[str, list[Run]], rounds: int, crowd: int, few: int, activ
     print("blocking view, 50 connections, server free to use the core of the load as well:")
     print(
         f"    {figure('both cores', 'rate'):,.0f} msg/s, on one core "
-        f"{figure('one core', 'rate'):,.0f}: {ratio('both cores', 'one core', 'rate'):.2f} x"
+        f"{figure('one core', 'rate'):,.0f}: {times('both cores', 'one core', 'rate'):.2f} x"
     )
     print()

@@ -4,7 +4,6 @@ held, how fast they are taken up, and echo in greenlets."""
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import pathlib
 import signal
@@ -18,13 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import peers
-from measuring import cores, free_port, handshake, median
+from measuring import Run, cores, free_port, handshake, load, median, program, ratio
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "servers"
 OURS, SOCK = "flask-websockets", "flask-sock"
 
 HELD_BY_THREADS = 500  # by flask-sock, which needs a thread of the server for each
-Row = dict[str, float]
 
 
 @dataclass
@@ -79,27 +77,12 @@ def page_p99(port: int, count: int) -> float:
     return sorted(times)[int(count * 0.99)]
 
 
-def program(name: str, *arguments: object) -> Row:
-    """One of the C programs, on the other core."""
-    done = subprocess.run(
-        [str(peers.BUILD / "bench" / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
-    )
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip())
-    row: Row = json.loads(done.stdout)
-    return row
-
-
 def resident(pid: int) -> int:
     pages = pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def held(name: str, count: int, *flags: str) -> Row:
+def held(name: str, count: int, *flags: str) -> Run:
     """Connections that wait for a message, and pages before and beside them."""
     with gunicorn(name, *flags) as server:
         for connection in [handshake(server.port, "/echo") for _ in range(20)]:
@@ -119,23 +102,23 @@ def held(name: str, count: int, *flags: str) -> Row:
     return {"memory": each, "page_p99": before, "page_p99_beside": beside}
 
 
-def connects(name: str, at_once: int, stay: float, seconds: float) -> Row:
+def connects(name: str, at_once: int, stay: float, seconds: float) -> Run:
     with gunicorn(name, "-k", "gthread", "--threads", "8") as server:
         return program("connects", server.port, "/echo", at_once, stay, 1, seconds)
 
 
-def pages(seconds: float) -> Row:
+def pages(seconds: float) -> Run:
     """What gunicorn itself needs for a connection and a request."""
     with gunicorn(OURS, "-k", "gthread", "--threads", "8") as server:
         return program("connects", server.port, "/", 8, 0, 1, seconds, "page")
 
 
-def gevent_echo(name: str, seconds: float) -> Row:
+def gevent_echo(name: str, seconds: float) -> Run:
     with gunicorn(name, "-k", "gevent") as server:
-        return program("loadgen", server.port, "/echo", 500, 1, 32, 1, seconds, server.worker)
+        return load(server.port, server.worker, 500, seconds)
 
 
-def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Row]]:
+def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Run]]:
     """Measure and print. Every round runs each server once, one after the other."""
     sync, threads = ("-k", "sync"), ("-k", "gthread", "--threads", str(HELD_BY_THREADS + 8))
     steps = {
@@ -148,7 +131,7 @@ def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Row]]:
         "stays": {name: lambda name=name: connects(name, 200, 0.1, seconds) for name in (OURS, SOCK)},
         "gevent": {name: lambda name=name: gevent_echo(name, seconds) for name in (OURS, SOCK)},
     }
-    results: dict[str, list[Row]] = {}
+    results: dict[str, list[Run]] = {}
     for number in range(rounds):
         for step, servers in steps.items():
             for name, measure in servers.items():
@@ -160,13 +143,12 @@ def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Row]]:
     return results
 
 
-def show(results: dict[str, list[Row]], rounds: int, count: int) -> None:
+def show(results: dict[str, list[Run]], rounds: int, count: int) -> None:
     def both(step: str, key: str) -> tuple[float, float]:
         return median(results[f"{step} {OURS}"], key), median(results[f"{step} {SOCK}"], key)
 
-    def ratio(step: str, key: str) -> float:
-        pairs = zip(results[f"{step} {OURS}"], results[f"{step} {SOCK}"], strict=True)
-        return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
+    def of_theirs(step: str, key: str) -> float:
+        return ratio(results[f"{step} {OURS}"], results[f"{step} {SOCK}"], key)
 
     print(f"gunicorn, one worker on one core, median of {rounds} rounds\n")
     ours, theirs = both("held", "memory")
@@ -184,10 +166,13 @@ def show(results: dict[str, list[Row]], rounds: int, count: int) -> None:
     ):
         ours, theirs = both(step, "connect_rate")
         print(f"connections a second, gthread --threads 8, {text}:")
-        print(f"    {ours:,.0f}, flask-sock {theirs:,.0f}: ours is {ratio(step, 'connect_rate'):.2f} x")
+        times = of_theirs(step, "connect_rate")
+        print(f"    {ours:,.0f}, flask-sock {theirs:,.0f}: ours is {times:.2f} x")
     rate = median(results[f"pages {OURS}"], "connect_rate")
     print(f"    the same with a page of one line instead of a websocket: {rate:,.0f}")
     ours, theirs = both("gevent", "rate")
     print("echo of 32 bytes, gevent worker, 500 connections:")
-    print(f"    {ours:,.0f} msg/s, flask-sock {theirs:,.0f}: ours is {ratio('gevent', 'rate'):.2f} x")
+    print(
+        f"    {ours:,.0f} msg/s, flask-sock {theirs:,.0f}: ours is {of_theirs('gevent', 'rate'):.2f} x"
+    )
     print()

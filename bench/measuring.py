@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 import peers
 
-CONNECT_TIMEOUT = 300  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
+TIMEOUT = 320  # seconds: flask-websockets 0.1.2 takes minutes to accept 500 connections
+LOAD_LIMIT = 0.97  # of its core: above it the load generator is the bottleneck
 
 Command = Callable[[int], list[str]]
 Run = dict[str, float]
@@ -71,6 +72,24 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int) -> None:
     raise Failed("did not start")
 
 
+def program(name: str, *arguments: object) -> Run:
+    """What one of the C programs prints, on the core that no server has."""
+    try:
+        done = subprocess.run(
+            [str(peers.BUILD / "bench" / name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{name} did not finish") from error
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip())
+    result: Run = json.loads(done.stdout)
+    return result
+
+
 def load(
     port: int,
     pid: int,
@@ -82,22 +101,8 @@ def load(
     path: str = "/echo",
 ) -> Run:
     """The load generator's figures; ``options`` as it takes them."""
-    program = [str(peers.BUILD / "bench" / "loadgen"), str(port), path, str(connections)]
-    program += [str(in_flight), str(size), str(min(1.0, seconds)), str(seconds), str(pid), *options]
-    try:
-        done = subprocess.run(
-            program,
-            capture_output=True,
-            text=True,
-            timeout=seconds + CONNECT_TIMEOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Failed("the load generator did not finish") from error
-    if done.returncode != 0:
-        raise Failed(done.stderr.strip())
-    result: Run = json.loads(done.stdout)
-    return result
+    warm_up = min(1.0, seconds)
+    return program("loadgen", port, path, connections, in_flight, size, warm_up, seconds, pid, *options)
 
 
 def measure(
@@ -127,6 +132,16 @@ def handshake(port: int, path: str) -> socket.socket:
     )
     assert connection.recv(4096).startswith(b"HTTP/1.1 101")
     return connection
+
+
+def is_limited(runs: list[Run]) -> bool:
+    """Was the load generator, rather than the server, at its limit? Then its rate says nothing."""
+    return any(run["load_cpu"] > LOAD_LIMIT for run in runs)
+
+
+def ratio(over: list[Run], under: list[Run], key: str) -> float:
+    """Of a round each, the median."""
+    return statistics.median(a[key] / b[key] for a, b in zip(over, under, strict=True))
 
 
 def median(runs: list[Run], key: str) -> float:

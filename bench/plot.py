@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import statistics
 import subprocess
 import sys
 from typing import Any
 
 import peers
+from measuring import is_limited, median
 
 #: Workload, connections, title.
 PANELS = (
@@ -26,7 +26,6 @@ PANELS = (
     ("plain", 500, "500 connections, blocking view"),
 )
 OURS, PEER = "#2a78b5", "#b9c0c7"
-LOAD_LIMIT = 0.97
 
 
 def rates(document: dict[str, Any], workload: str, connections: int) -> list[tuple[str, float, bool]]:
@@ -35,8 +34,7 @@ def rates(document: dict[str, Any], workload: str, connections: int) -> list[tup
     for entry in document.get(workload, {}).get("runs", ()):
         if entry["connections"] == connections:
             runs = entry["runs"]
-            limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
-            found.append((entry["server"], statistics.median(run["rate"] for run in runs), limited))
+            found.append((entry["server"], median(runs, "rate"), is_limited(runs)))
     return sorted(found, key=lambda row: row[1])
 
 

@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -31,13 +30,12 @@ from typing import Any
 import crowd
 import deployed
 import peers
-from measuring import Command, Failed, Run, cores, measure, median
+from measuring import Command, Failed, Run, cores, is_limited, measure, median, ratio
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 ECHO = ("plain", "class", "pipelined", "large", "mixed", "fanout", "async", "frameworks", "compressed")
 WORKLOADS = (*ECHO, "micro", "gunicorn", "crowd")
-LOAD_LIMIT = 0.97  # of its core: above it the load generator is the bottleneck
 
 
 @dataclass
@@ -138,15 +136,13 @@ def report(name: str, runs: list[Run], ours: list[Run] | None) -> str:
         f"   {median(runs, 'cpu_us'):>7.1f} µs CPU/msg"
         f"   {median(runs, 'memory') / 1024:>6.1f} KB/connection"
     )
-    limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
-    if ours is not None and name != peers.OURS:
-        spent = [r["cpu_us"] / o["cpu_us"] for o, r in zip(ours, runs, strict=True)]
-        line += f"   by CPU time ours is {statistics.median(spent):>5.2f} x"
-    if limited:
+    peer = ours is not None and name != peers.OURS
+    if peer:
+        line += f"   by CPU time ours is {ratio(runs, ours, 'cpu_us'):>5.2f} x"
+    if is_limited(runs):
         return line + "   (load generator at its limit: no ratio of rates)"
-    if ours is not None and name != peers.OURS:
-        ratios = [o["rate"] / r["rate"] for o, r in zip(ours, runs, strict=True)]
-        line += f", by rate {statistics.median(ratios):>5.2f} x"
+    if peer:
+        line += f", by rate {ratio(ours, runs, 'rate'):>5.2f} x"
     return line
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import statistics
 import sys
 from typing import Any
 
 import peers
-from measuring import Run, median
+from measuring import Run, is_limited, median, ratio
 
-LOAD_LIMIT = 0.97
 HEAD = (
     "| connections | server | messages/s | p50 | p99 | CPU per message | memory "
     "| by CPU time ours is | by rate |\n"
@@ -22,20 +20,11 @@ HEAD = (
 )
 
 
-def ratio(ours: list[Run], theirs: list[Run], key: str) -> float:
-    """Of a round each, the median; above 1 where ours is better."""
-    pairs = zip(ours, theirs, strict=True)
-    if key == "rate":
-        return statistics.median(a[key] / b[key] for a, b in pairs)
-    return statistics.median(b[key] / a[key] for a, b in pairs)
-
-
 def row(connections: str, name: str, runs: list[Run], ours: list[Run]) -> str:
     rate, cpu = "", ""
     if name != peers.OURS:
-        cpu = f"{ratio(ours, runs, 'cpu_us'):.2f} x"
-        limited = any(run["load_cpu"] > LOAD_LIMIT for run in runs)
-        rate = "load at its limit" if limited else f"{ratio(ours, runs, 'rate'):.2f} x"
+        cpu = f"{ratio(runs, ours, 'cpu_us'):.2f} x"
+        rate = "load at its limit" if is_limited(runs) else f"{ratio(ours, runs, 'rate'):.2f} x"
     else:
         name = f"**{name}**"
     return (

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, got_request_exception
+from flask import Flask
 
 from . import msgpack
+from .context import leave_context, report
 from .errors import ConnectionClosed
 from .handlers import asynchronous
 from .handlers.threads import THREADS
@@ -209,7 +210,7 @@ class Running:
                 ws.close(1000)
         except BaseException as error:
             if upgrade.leave():
-                self._log(error)
+                report(self._app, error)
                 ws.close(1011, "internal error")
             else:
                 upgrade.answer(error)  # still plain HTTP: Flask answers
@@ -230,11 +231,6 @@ class Running:
         except Exception as error:
             self._upgrade.answer(error)
 
-    def _log(self, error: BaseException) -> None:
-        app = self._app
-        got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-        app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
-
     def _leave(self) -> None:
         self._left -= 1
         if self._left == 0:
@@ -245,8 +241,6 @@ class Running:
         context, self.request_context = self.request_context, None
         try:
             if context is not None:
-                self._context.run(context.pop, None)
-        except Exception as error:
-            self._app.logger.error("Exception in a teardown function", exc_info=error)
+                self._context.run(leave_context, self._app, context)
         finally:
             self._runtime.discard(self.ws)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Request, Response, current_app, got_request_exception, request
-from flask.globals import request_ctx
+from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
 from .asynchronous import AsyncWebSocket, Returned, Running, is_async
+from .context import keep_context, report
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
 from .upgrade import APART, ASYNC, ENVIRON_KEY, HERE, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
@@ -130,9 +129,7 @@ def run_class_view(
         if not isinstance(error, ConnectionClosed):
             events.failed(error)
     if events.context is not None:
-        # Entered once more, so that the end of the request does not leave it.
-        events.request_context = request_ctx._get_current_object()  # type: ignore[attr-defined]
-        events.request_context.push()
+        events.request_context = keep_context()
     return KEPT
 
 
@@ -158,9 +155,7 @@ def run_async_view(
     if isinstance(answer, Returned):
         return answer.value
     upgrade.begins = running.begin
-    # Entered once more, so that the end of the request does not leave it.
-    running.request_context = request_ctx._get_current_object()  # type: ignore[attr-defined]
-    running.request_context.push()
+    running.request_context = keep_context()
     return KEPT
 
 
@@ -190,9 +185,7 @@ def run_handler(handler: Callable[[], Any], ws: WebSocket, upgrade: Upgrade) -> 
     except Exception as error:
         if not upgrade.leave():
             raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-        app.log_exception(sys.exc_info())
+        report(current_app._get_current_object(), error)  # type: ignore[attr-defined]
         ws.close(1011, "internal error")
     except BaseException:
         if upgrade.leave():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flask import Flask, got_request_exception, has_request_context
+from flask import Flask, has_request_context
+
+from .context import leave_context, report
 
 if TYPE_CHECKING:
     from flask.ctx import RequestContext
@@ -159,13 +160,11 @@ class Events:
         self.ws.close(1011, "internal error")
 
     def log(self, error: BaseException) -> None:
-        info = (type(error), error, error.__traceback__)
         if has_request_context():
-            got_request_exception.send(self.app, _async_wrapper=self.app.ensure_sync, exception=error)
-            self.app.log_exception(info)  # type: ignore[arg-type]
+            report(self.app, error)
         else:
             name = type(self.view).__qualname__
-            self.app.logger.error("Exception in the WebSocket view %s", name, exc_info=info)
+            self.app.logger.error("Exception in the WebSocket view %s", name, exc_info=error)
 
     def closed(self, code: int, reason: bytes) -> None:
         """There are no more callbacks after this one."""
@@ -186,14 +185,7 @@ class Events:
         finally:
             context, self.request_context = self.request_context, None
             if context is not None:
-                self.leave(context)
-
-    def leave(self, context: RequestContext) -> None:
-        """Leave the request context, which runs the teardown functions."""
-        try:
-            context.pop(None)
-        except Exception:
-            self.app.logger.error("Exception in a teardown function", exc_info=sys.exc_info())
+                leave_context(self.app, context)
 
 
 def call(function: Any, *arguments: Any) -> None:

@@ -8,6 +8,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,26 +127,18 @@ class AsyncioLoop:
     async def on_a_thread(self, function: Callable[[], T], name: str) -> T:
         """What a function returns that waits; a thread of its own does, so that those of asyncio,
         which are few, stay free."""
-        future: asyncio.Future[T] = self.loop.create_future()
-
-        def answer(value: Any, error: BaseException | None) -> None:
-            if future.done():  # cancelled
-                return
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+        future: Future[T] = Future()
 
         def run() -> None:
-            value, failure = None, None
+            if not future.set_running_or_notify_cancel():
+                return
             try:
-                value = function()
+                future.set_result(function())
             except BaseException as error:
-                failure = error
-            self.call(answer, value, failure)
+                future.set_exception(error)
 
         THREADS.start(run, name)
-        return await future
+        return await asyncio.wrap_future(future)
 
     def forget(self, ws: AsyncWebSocket) -> None:
         """Its handler has ended."""

@@ -1,0 +1,37 @@
+"""The request context of a handshake, which outlives the request, and what goes wrong in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask, got_request_exception
+from flask.globals import request_ctx
+
+if TYPE_CHECKING:
+    from flask.ctx import RequestContext
+
+__all__ = ("keep_context", "leave_context", "report")
+
+
+def keep_context() -> RequestContext:
+    """Enter the current request context once more, so that the end of the request does not leave it.
+
+    :returns: it; to be given to :func:`leave_context`.
+    """
+    context: RequestContext = request_ctx._get_current_object()  # type: ignore[attr-defined]
+    context.push()
+    return context
+
+
+def leave_context(app: Flask, context: RequestContext) -> None:
+    """Leave it for good, which runs the teardown functions: where it is the current one."""
+    try:
+        context.pop(None)
+    except Exception as error:
+        app.logger.error("Exception in a teardown function", exc_info=error)
+
+
+def report(app: Flask, error: BaseException) -> None:
+    """Tell of an exception of a handler, in its request context, as Flask tells of a view's own."""
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+    app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
