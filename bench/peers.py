@@ -14,6 +14,7 @@ from dataclasses import dataclass
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 PEERS = ROOT / ".cache" / "bench-peers"
+CERTIFICATE = BUILD / "certificate"
 REQUIREMENTS = [
     "flask-sock==0.7.0",
     "gevent==26.9.0",
@@ -31,6 +32,7 @@ REQUIREMENTS = [
 
 OURS = "flask-websockets"
 FLOOR = "bare epoll (C)"
+THREADS_FLOOR = "bare threads (C)"
 UWS = "uWebSockets (C++)"
 SOCKETIO = "Flask-SocketIO"
 
@@ -50,6 +52,7 @@ class Servers:
     async_views: dict[str, Command]
     frameworks: dict[str, Command]
     fanout: dict[str, Command]
+    tls: dict[str, Command]
 
 
 def servers() -> Servers:
@@ -63,6 +66,7 @@ def servers() -> Servers:
     ours_class = script(sys.executable, "ours_class.py")
     # Where there is no uvloop, it is that of the peers.
     with_uvloop = next((str(path) for path in PEERS.glob("lib/python3*/site-packages")), "")
+    bare_echo = str(BUILD / "bench" / "bare_echo")
     library = uwebsockets()
     uws: dict[str, Command] = {}
     uws_fanout: dict[str, Command] = {}
@@ -73,12 +77,15 @@ def servers() -> Servers:
         uws_fanout[UWS] = lambda port: [uws_echo, str(library), str(port), "fanout"]
         socketify["socketify (Python in uWS)"] = script(peer_python, "socketify_echo.py")
     picows = {"picows, uvloop": script(peer_python, "picows_echo.py")}
+    websockets = script(peer_python, "websockets_echo.py", "uvloop")
+    flask_sock = script(peer_python, "flask_sock_echo.py")
+    tls = {**picows, OURS: ours_class, "websockets, uvloop": websockets, "flask-sock": flask_sock}
     return Servers(
         class_views={**uws, **picows, OURS: ours_class},
         async_views={
             **picows,
             OURS: script(sys.executable, "ours_async.py", with_uvloop),
-            "websockets, uvloop": script(peer_python, "websockets_echo.py", "uvloop"),
+            "websockets, uvloop": websockets,
         },
         frameworks={
             OURS: ours_class,
@@ -92,18 +99,20 @@ def servers() -> Servers:
             OURS: ours_class,
             "websockets, uvloop": script(peer_python, "websockets_fanout.py"),
         },
+        tls={name: with_tls(command) for name, command in tls.items()} if speaks_tls() else {},
         plain={
-            FLOOR: lambda port: [str(BUILD / "bench" / "epoll_echo"), str(port)],
+            FLOOR: lambda port: [bare_echo, str(port)],
+            THREADS_FLOOR: lambda port: [bare_echo, str(port), "threads"],
             **uws,
             **picows,
             OURS: ours,
             "flask-websockets 0.1.2": script(peer_python, "flask_websockets_012.py"),
-            "flask-sock": script(peer_python, "flask_sock_echo.py"),
+            "flask-sock": flask_sock,
         },
         compressed={
             **uws,
             OURS: ours,
-            "websockets, uvloop": script(peer_python, "websockets_echo.py", "uvloop"),
+            "websockets, uvloop": websockets,
             "websockets": script(peer_python, "websockets_echo.py"),
         },
     )
@@ -121,6 +130,20 @@ def uwebsockets() -> pathlib.Path | None:
     return None
 
 
+def with_tls(command: Command) -> Command:
+    """The same server, with the certificate."""
+    return lambda port: ["env", f"CERTIFICATE={CERTIFICATE}", *command(port)]
+
+
+def speaks_tls() -> bool:
+    """Does the load generator? Says so when it does not."""
+    usage = subprocess.run([BUILD / "bench" / "loadgen"], capture_output=True, text=True).stderr
+    if "[tls]" in usage:
+        return True
+    print(f"TLS is left out: apt-get install libssl-dev, and remove {BUILD}")
+    return False
+
+
 def prepare() -> None:
     """Build the C programs and install the peers, where that has not happened."""
     meson = shutil.which("meson") or str(pathlib.Path(sys.executable).parent / "meson")
@@ -130,6 +153,10 @@ def prepare() -> None:
             [meson, "setup", str(BUILD), *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
         )
     subprocess.run([meson, "compile", "-C", str(BUILD)], check=True, stdout=subprocess.DEVNULL)
+    if not CERTIFICATE.exists():
+        CERTIFICATE.mkdir(parents=True)
+        command = [sys.executable, "-m", "trustme", "-q", "-d", str(CERTIFICATE), "-i", "127.0.0.1"]
+        subprocess.run(command, check=True)
     done = PEERS / "installed.txt"
     if not done.exists() or done.read_text().split() != REQUIREMENTS:
         print("installing the peers ...", flush=True)

@@ -6,9 +6,10 @@
 plain: 32 bytes, blocking views. class: the same, class views; pipelined: with 16 messages in flight;
 large: 64 KiB; mixed: 16 bytes to 64 KiB. fanout: published to all connections. async: 32 bytes, async
 views. frameworks: class views beside other frameworks of Python. compressed: 1 KiB of JSON with
-permessage-deflate, as a browser offers it. micro: unmasking and UTF-8 validation beside memcpy.
-gunicorn: connections held and taken up, and echo in greenlets, on its workers. crowd: thousands of
-connections of which few are active, memory, callbacks that sleep, a second core.
+permessage-deflate, as a browser offers it. tls: 32 bytes, class views, over TLS that the server ends.
+micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and taken up, and echo
+in greenlets, on its workers. crowd: thousands of connections of which few are active, memory, callbacks
+that sleep, a second core.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -34,8 +35,8 @@ from measuring import Command, Failed, Run, cores, is_limited, measure, median, 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-ECHO = ("plain", "class", "pipelined", "large", "mixed", "fanout", "async", "frameworks", "compressed")
-WORKLOADS = (*ECHO, "micro", "gunicorn", "crowd")
+ECHO = ("plain", "class", "pipelined", "large", "mixed", "fanout", "async", "frameworks")
+WORKLOADS = (*ECHO, "compressed", "tls", "micro", "gunicorn", "crowd")
 
 
 @dataclass
@@ -83,6 +84,7 @@ def workloads(names: list[str], counts: list[int]) -> dict[str, Workload]:
             ("fanout",),
             path="/all",
         ),
+        "tls": Workload("echo of 32 bytes over TLS", 32, several[:1], servers.tls, ("tls",)),
         "frameworks": Workload("echo of 32 bytes, class view", 32, several, servers.frameworks),
         "compressed": Workload(
             "echo of 1 KiB of JSON, permessage-deflate",
@@ -92,7 +94,7 @@ def workloads(names: list[str], counts: list[int]) -> dict[str, Workload]:
             ("compressed",),
         ),
     }
-    return {name: known[name] for name in names if name in known}
+    return {name: known[name] for name in names if name in known and known[name].servers}
 
 
 def run_rounds(selected: dict[str, Workload], rounds: int, seconds: float) -> None:

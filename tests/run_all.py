@@ -18,7 +18,14 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 
-C_FILES = ("core/*/*.[ch]", "binding/*.[ch]", "tests/core/*.[ch]", "bench/*.[ch]", "fuzz/*.c")
+C_FILES = (
+    "core/*/*.[ch]",
+    "binding/*.[ch]",
+    "tests/core/*.[ch]",
+    "bench/*.[ch]",
+    "bench/*/*.[ch]",
+    "fuzz/*.c",
+)
 
 #: Builds of the C part, each run whole: name -> meson options.
 SANITIZED = {

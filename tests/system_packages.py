@@ -17,7 +17,10 @@ PACKAGES = {
     "pkg-config": "pkg-config",
     "cc": "gcc",
 }
-HEADERS = {"/usr/include/cmocka.h": "libcmocka-dev"}
+HEADERS = {
+    "/usr/include/cmocka.h": "libcmocka-dev",
+    "/usr/include/openssl/ssl.h": "libssl-dev",  # for the load generator of the benchmark
+}
 #: What uWebSockets needs, a peer of the benchmark.
 LIBRARIES = {"uv": "libuv1"}
 

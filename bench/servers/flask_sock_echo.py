@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import certificate
 from flask import Flask
 from flask_sock import Sock
 
@@ -17,4 +18,4 @@ def echo(ws) -> None:
         ws.send(ws.receive())
 
 
-app.run(host="127.0.0.1", port=int(sys.argv[1]))
+app.run(host="127.0.0.1", port=int(sys.argv[1]), ssl_context=certificate.context())

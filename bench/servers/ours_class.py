@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 
+import certificate
 from flask import Flask
 
 from flask_websockets import WebSocket, WebSockets, WebSocketView
@@ -41,4 +42,4 @@ class Sleeps(WebSocketView):
         ws.send(data)
 
 
-app.run(host="127.0.0.1", port=int(sys.argv[1]))
+app.run(host="127.0.0.1", port=int(sys.argv[1]), ssl_context=certificate.context())

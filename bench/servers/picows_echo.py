@@ -2,6 +2,7 @@
 
 import sys
 
+import certificate
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
@@ -20,7 +21,8 @@ def listener(request: WSUpgradeRequest) -> WSListener:
 
 
 async def main() -> None:
-    server = await ws_create_server(listener, "127.0.0.1", int(sys.argv[1]))
+    tls = certificate.context()
+    server = await ws_create_server(listener, "127.0.0.1", int(sys.argv[1]), ssl=tls)
     await server.serve_forever()
 
 

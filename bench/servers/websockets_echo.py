@@ -6,6 +6,7 @@ websockets_echo.py PORT [uvloop]
 import asyncio
 import sys
 
+import certificate
 from websockets.asyncio.server import ServerConnection, serve
 
 
@@ -15,7 +16,8 @@ async def echo(connection: ServerConnection) -> None:
 
 
 async def main() -> None:
-    async with serve(echo, "127.0.0.1", int(sys.argv[1]), ping_interval=None) as server:
+    port, tls = int(sys.argv[1]), certificate.context()
+    async with serve(echo, "127.0.0.1", port, ping_interval=None, ssl=tls) as server:
         await server.serve_forever()
 
 

@@ -28,7 +28,7 @@ def test_one_short_round_measures_every_server(tmp_path):
     measured = json.loads(result.read_text())
     # And uWebSockets, where its library can be loaded.
     for name, measurements in (
-        ("plain", 10),
+        ("plain", 12),
         ("class", 4),
         ("pipelined", 2),
         ("large", 2),
@@ -37,6 +37,7 @@ def test_one_short_round_measures_every_server(tmp_path):
         ("async", 3),
         ("frameworks", 4),
         ("compressed", 6),
+        ("tls", 4),
     ):
         assert measured[name]["failures"] == []
         entries = measured[name]["runs"]
