@@ -62,7 +62,9 @@ fws_buffer *fws_buffer_keep(fws_buffer *buffer)
 
 void fws_buffer_drop(fws_buffer *buffer)
 {
-    if (atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
+    /* Whoever has the only reference needs no locked instruction to know it. */
+    if (atomic_load_explicit(&buffer->references, memory_order_acquire) != 1 &&
+        atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
         return;
     if (buffer->gone)
         *buffer->gone = true;

@@ -61,6 +61,7 @@ void fws_engine_drop(fws_engine *engine)
     fws_timers_clear(&engine->timers);
     fws_hub_clear(&engine->hub);
     fws_pool_clear(&engine->pool);
+    free(engine->leaders_buffer);
     fws_deflate_pool_clear(&engine->deflate);
     pthread_cond_destroy(&engine->empty);
     pthread_mutex_destroy(&engine->lock);

@@ -92,6 +92,7 @@ struct fws_engine {
     fws_histogram turn_time;     /* the leader's; ns: so long may what is ready wait for its turn */
     fws_hub hub;
     fws_pool pool;
+    uint8_t *leaders_buffer; /* what the leader receives into; NULL until it does */
     fws_deflate_pool deflate;
 
     pthread_mutex_t lock; /* protects all that follows */

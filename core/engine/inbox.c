@@ -43,7 +43,9 @@ static void seal(fws_inbox_block *block)
 
 static void release(fws_inbox_block *block, uint32_t entries)
 {
-    if (atomic_fetch_sub_explicit(&block->left, entries, memory_order_acq_rel) == entries)
+    /* Whoever has all that is left needs no locked instruction to know it. */
+    if (atomic_load_explicit(&block->left, memory_order_acquire) == entries ||
+        atomic_fetch_sub_explicit(&block->left, entries, memory_order_acq_rel) == entries)
         free(block);
 }
 
@@ -75,8 +77,8 @@ static entry *add(fws_inbox *inbox, size_t size, size_t more)
     size_t whole = round_up(sizeof(entry) + size);
     fws_inbox_block *last = inbox->last;
     if (last == NULL || last->sealed || last->capacity - last->end < whole) {
-        /* What follows has frame headers, which are smaller than entries if the messages are. */
-        size_t room = more < MORE_MAX / 2 ? 2 * more : MORE_MAX;
+        /* What follows has frame headers, which are a little smaller than entries. */
+        size_t room = more < MORE_MAX ? more + more / 4 : MORE_MAX;
         fws_inbox_block *block = malloc(sizeof *block + whole + room);
         if (block == NULL)
             return NULL;

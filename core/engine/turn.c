@@ -6,7 +6,7 @@
  * with fewer, what the kernel and we know of a socket is still in the processor's cache when it is
  * written to. */
 #ifndef AT_ONCE
-#define AT_ONCE 32
+#define AT_ONCE 64
 #endif
 
 #define WEBSOCKET_OF(timer_)                                                                       \

@@ -203,6 +203,16 @@ static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size
     websocket->rest_end = size;
 }
 
+/* FWS_POOL_BUFFER_SIZE bytes to receive into, or NULL when there is no memory. */
+static uint8_t *borrow_buffer(fws_engine *engine, bool leading)
+{
+    if (!leading)
+        return fws_pool_borrow(&engine->pool);
+    if (engine->leaders_buffer == NULL)
+        engine->leaders_buffer = malloc(FWS_POOL_BUFFER_SIZE);
+    return engine->leaders_buffer;
+}
+
 /* One step of reading: what was left over first, else one recv. */
 static pump_result pump(fws_websocket *websocket, uint32_t limit)
 {
@@ -214,7 +224,8 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
         decode_rest(websocket, limit);
         return PUMP_PROGRESS;
     }
-    uint8_t *buffer = fws_pool_borrow(&websocket->engine->pool);
+    bool leading = fws_crew_is_leading(websocket->engine);
+    uint8_t *buffer = borrow_buffer(websocket->engine, leading);
     if (buffer == NULL) {
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
         return PUMP_PROGRESS;
@@ -225,8 +236,7 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
     case FWS_TRANSPORT_OK:
         websocket->heard = true;
         websocket->more_expected = received == FWS_POOL_BUFFER_SIZE;
-        fws_counter_add(&websocket->engine->counters.bytes_in, received,
-                        fws_crew_is_leading(websocket->engine));
+        fws_counter_add(&websocket->engine->counters.bytes_in, received, leading);
         if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
             size_t left = decode(websocket, buffer, received, limit);
             if (left > 0)
@@ -243,7 +253,8 @@ static pump_result pump(fws_websocket *websocket, uint32_t limit)
         result = PUMP_ENDED;
         break;
     }
-    fws_pool_return(&websocket->engine->pool, buffer);
+    if (!leading)
+        fws_pool_return(&websocket->engine->pool, buffer);
     return result;
 }
 

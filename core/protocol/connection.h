@@ -61,6 +61,7 @@ typedef struct {
 } fws_event;
 
 typedef struct {
+    /* What every message needs comes first, in one cache line. */
     fws_role role;
     bool in_frame;     /* the header is read, the payload is not complete */
     bool ended;        /* a close frame came, or the connection failed: nothing more is read */
@@ -68,20 +69,20 @@ typedef struct {
     bool given_out;    /* the assembled message was an event; drop it at the next call */
     uint8_t opcode;    /* of the message being received; CONTINUATION between messages */
     uint8_t head_size; /* bytes in `head` */
-    uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
-    uint8_t control[FWS_FRAME_CONTROL_MAX];
+    bool compressed;   /* the message being received is */
     fws_utf8 utf8;
-    bool compressed;    /* the message being received is */
     uint32_t fragments; /* frames of the message being received */
-    fws_frame_header frame;
-    uint64_t frame_received;  /* bytes of the current payload */
-    uint64_t compressed_size; /* bytes of the message before decompression, as far as announced */
     fws_limits limits;
-    fws_entropy entropy;
     fws_compression *compression; /* NULL: not agreed on */
     uint8_t *message;             /* assembled so far; malloc'd */
     size_t message_size;
     size_t message_capacity;
+    fws_frame_header frame;
+    uint64_t frame_received;  /* bytes of the current payload */
+    uint64_t compressed_size; /* bytes of the message before decompression, as far as announced */
+    fws_entropy entropy;
+    uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
+    uint8_t control[FWS_FRAME_CONTROL_MAX];
 } fws_connection;
 
 /* `entropy` may be NULL for a server. */
