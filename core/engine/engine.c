@@ -44,6 +44,7 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     fws_pool_init(&engine->pool);
     fws_deflate_pool_init(&engine->deflate, config->compression_level);
     fws_timers_init(&engine->timers);
+    fws_cork_init(&engine->cork);
     init_lock(engine);
     return engine;
 }
@@ -84,12 +85,18 @@ void fws_engine_rouse(fws_engine *engine)
     fws_loop_wake(engine->loop);
 }
 
+/* Unless it wakes before that by itself. */
+static void rouse_before(fws_engine *engine, fws_ns deadline)
+{
+    if (engine->sleep_until == FWS_FOREVER || deadline < engine->sleep_until)
+        fws_engine_rouse(engine);
+}
+
 void fws_engine_arm(fws_engine *engine, fws_timer *timer, fws_ns deadline)
 {
     pthread_mutex_lock(&engine->lock);
     fws_timers_arm(&engine->timers, timer, deadline);
-    if (engine->sleep_until == FWS_FOREVER || deadline < engine->sleep_until)
-        fws_engine_rouse(engine);
+    rouse_before(engine, deadline);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -99,6 +106,23 @@ void fws_engine_queue_flush(fws_engine *engine, fws_websocket *websocket)
     pthread_mutex_lock(&engine->lock);
     websocket->next_flush = engine->flush;
     engine->flush = websocket;
+    fws_engine_rouse(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void fws_engine_cork(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_websocket_keep(websocket);
+    pthread_mutex_lock(&engine->lock);
+    if (fws_cork_push(&engine->cork, websocket))
+        rouse_before(engine, engine->cork.look_at);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void fws_engine_uncork(fws_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    fws_cork_hurry(&engine->cork);
     fws_engine_rouse(engine);
     pthread_mutex_unlock(&engine->lock);
 }
@@ -333,7 +357,7 @@ static void abandon(fws_websocket *websocket)
     websocket->close_reason_size = 0;
     websocket->sleepers = websocket->pollers = 0;
     websocket->watched = 0;
-    websocket->adopted = websocket->flush_queued = websocket->awaited = false;
+    websocket->adopted = websocket->flush_queued = websocket->corked = websocket->awaited = false;
     websocket->evented = false; /* and whoever was to be called is left behind as well */
     websocket->notifier = NULL; /* and its descriptors are the parent's */
     websocket->rest = NULL;
@@ -358,6 +382,7 @@ void fws_engine_after_fork(fws_engine *engine)
     engine->ready.next = engine->ready.count = 0;
     engine->turn_since = 0;
     fws_timers_init(&engine->timers);
+    fws_cork_init(&engine->cork);
     fws_websocket *websocket = engine->all;
     while (websocket) {
         fws_websocket *next = websocket->next;

@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "counter.h"
+#include "cork.h"
 #include "crew.h"
 #include "histogram.h"
 #include "hub.h"
@@ -108,6 +109,7 @@ struct fws_engine {
     fws_timers timers;
     fws_websocket *all;     /* attached and not finished, doubly linked */
     fws_websocket *flush;   /* queued to be flushed by the loop thread */
+    fws_cork cork;          /* the same, unless their handlers come first */
     fws_websocket *retired; /* finished; the loop thread drops the engine's reference */
     size_t retired_count;   /* length of `retired` */
     size_t count;           /* length of `all` */
@@ -153,6 +155,10 @@ void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count)
 
 void fws_engine_arm(fws_engine *engine, fws_timer *timer, fws_ns deadline);
 void fws_engine_queue_flush(fws_engine *engine, fws_websocket *websocket);
+/* To be flushed by its handler, or by the loop thread if that stays away; see cork.h. */
+void fws_engine_cork(fws_engine *engine, fws_websocket *websocket);
+/* Those that are corked are to be flushed now. */
+void fws_engine_uncork(fws_engine *engine);
 /* The websocket is finished: forgets it and has the loop thread drop the engine's reference. */
 void fws_engine_retire(fws_engine *engine, fws_websocket *websocket);
 bool fws_engine_watch(fws_engine *engine, int fd, uint8_t old_events, uint8_t new_events,

@@ -44,9 +44,15 @@ static void fire_timers(fws_engine *engine)
     }
 }
 
+static fws_ns next_deadline(const fws_engine *engine)
+{
+    fws_ns timer = fws_timers_next(&engine->timers), look = engine->cork.look_at;
+    return look != 0 && (timer == FWS_FOREVER || look < timer) ? look : timer;
+}
+
 /* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
 static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_websocket **flush,
-                          fws_websocket **retired, fws_ns *timeout)
+                          fws_websocket **corked, fws_websocket **retired, fws_ns *timeout)
 {
     pthread_mutex_lock(&engine->lock);
     if (engine->stopping || engine->crew.term != term) {
@@ -54,12 +60,13 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_websocket **flu
         return false;
     }
     *flush = engine->flush;
+    *corked = fws_cork_look(&engine->cork);
     *retired = engine->retired;
     engine->flush = engine->retired = NULL;
     engine->retired_count = 0;
     *timeout = 0;
-    if (*flush == NULL && *retired == NULL && !fws_crew_is_due(engine)) {
-        engine->sleep_until = fws_timers_next(&engine->timers);
+    if (*flush == NULL && *corked == NULL && *retired == NULL && !fws_crew_is_due(engine)) {
+        engine->sleep_until = next_deadline(engine);
         engine->sleeping = true;
         *timeout = FWS_FOREVER;
         if (engine->sleep_until != FWS_FOREVER) {
@@ -84,15 +91,16 @@ static void flush_queued(fws_engine *engine)
 /* Waits for the loop to report something; false when this thread is not to lead any more. */
 static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 {
-    fws_websocket *flush, *retired;
+    fws_websocket *flush, *corked, *retired;
     fws_ns timeout;
     if (engine->turn_since != 0)
         fws_histogram_add(&engine->turn_time, (uint64_t)(fws_clock_now() - engine->turn_since), 1);
     engine->turn_since = 0;
-    if (!prepare_sleep(engine, term, &flush, &retired, &timeout))
+    if (!prepare_sleep(engine, term, &flush, &corked, &retired, &timeout))
         return false;
     /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
     flush_all(flush);
+    flush_all(corked);
     drop_retired(retired);
     fws_ready *ready = &engine->ready;
     ready->next = 0;
@@ -126,9 +134,11 @@ void fws_turn_finish(fws_engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
     fws_websocket *flush = engine->flush, *retired = engine->retired;
+    fws_websocket *corked = fws_cork_take(&engine->cork);
     engine->flush = engine->retired = NULL;
     engine->retired_count = 0;
     pthread_mutex_unlock(&engine->lock);
     flush_all(flush);
+    flush_all(corked);
     drop_retired(retired);
 }

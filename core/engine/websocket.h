@@ -78,8 +78,10 @@ struct fws_websocket {
     uint8_t fast;           /* fast callbacks since then */
     bool adopted;           /* the loop thread reads */
     uint8_t watched;        /* what the loop watches */
-    bool flush_queued;      /* in the engine's flush list, or `in_turn` */
+    bool flush_queued;      /* in the engine's flush list, or `in_turn`, or `corked` */
     bool in_turn;           /* to be flushed at the end of its turn */
+    bool corked;            /* `flush_queued`, but unless its handler comes first */
+    uint8_t prompt;         /* how often its handler came back in time, up to FWS_PROMPT */
     bool more_expected;     /* the last recv filled its buffer */
     bool hung_up;           /* the peer has ended its side: there is an end to be read */
     bool heard;             /* bytes have come since the engine's own ping */

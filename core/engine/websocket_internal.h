@@ -100,6 +100,9 @@ void fws_websocket_flush(fws_websocket *websocket);
 /* The same, and the loop watches for room if something is left. */
 void fws_websocket_write(fws_websocket *websocket);
 
+/* Writes what a handler has sent and left to be written when it comes back; see cork.h. */
+void fws_websocket_uncork(fws_websocket *websocket);
+
 /* ---- websocket_time.c ---- */
 
 /* Arms the timer for the earliest of the websocket's deadlines. */

@@ -441,6 +441,9 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 {
     fws_status status = FWS_OK;
     fws_websocket_lock(websocket);
+    fws_websocket_uncork(websocket);
+    if (websocket->prompt < FWS_PROMPT)
+        websocket->prompt++;
     for (;;) {
         if (fws_inbox_pop(&websocket->inbox, message)) {
             status = FWS_OK;

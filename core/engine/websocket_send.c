@@ -58,6 +58,16 @@ void fws_websocket_count(fws_websocket *websocket)
     websocket->counted = now;
 }
 
+static void end_broken(fws_websocket *websocket)
+{
+    /* The peer is gone, but its close frame may still lie in our receive buffer. */
+    if (websocket->corked) {
+        websocket->corked = false;
+        fws_websocket_adopt(websocket);
+    }
+    fws_websocket_finish(websocket);
+}
+
 void fws_websocket_flush(fws_websocket *websocket)
 {
     bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
@@ -69,7 +79,7 @@ void fws_websocket_flush(fws_websocket *websocket)
         size_t sent;
         fws_transport_status status = fws_transport_send(websocket->fd, vector, count, &sent);
         if (status == FWS_TRANSPORT_BROKEN) {
-            fws_websocket_finish(websocket);
+            end_broken(websocket);
             return;
         }
         if (status == FWS_TRANSPORT_AGAIN)
@@ -102,12 +112,21 @@ void fws_websocket_write(fws_websocket *websocket)
         fws_websocket_update_watch(websocket);
 }
 
+void fws_websocket_uncork(fws_websocket *websocket)
+{
+    if (websocket->corked && websocket->outbox.count > 0)
+        fws_websocket_write(websocket);
+}
+
 void fws_websocket_on_flush(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
     websocket->flush_queued = websocket->in_turn = false;
+    if (websocket->corked && websocket->outbox.count > 0)
+        websocket->prompt = 0; /* its handler has stayed away */
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_write(websocket);
+    websocket->corked = false;
     fws_websocket_unlock(websocket);
 }
 
@@ -201,6 +220,11 @@ static size_t write_header(fws_websocket *websocket, const outgoing *message,
 /* Has it written by the loop thread, soon. */
 static void flush_later(fws_websocket *websocket)
 {
+    if (websocket->corked) {
+        websocket->corked = false; /* but it stays in the list */
+        fws_engine_uncork(websocket->engine);
+        return;
+    }
     /* Watched for writing: the loop comes by itself, once the peer reads on. */
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
@@ -210,6 +234,22 @@ static void flush_later(fws_websocket *websocket)
         return;
     }
     fws_engine_queue_flush(websocket->engine, websocket);
+}
+
+/* Will the handler be back soon, and write? See cork.h. */
+static bool may_cork(const fws_websocket *websocket, size_t size)
+{
+    return websocket->prompt == FWS_PROMPT && websocket->pollers == 0 && !websocket->adopted &&
+           !fws_websocket_is_read_by_loop(websocket) &&
+           websocket->outbox.bytes + size <= FWS_CORK_MAX;
+}
+
+static void cork(fws_websocket *websocket)
+{
+    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
+        return;
+    websocket->flush_queued = websocket->corked = true;
+    fws_engine_cork(websocket->engine, websocket);
 }
 
 static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
@@ -225,6 +265,16 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
         flush_later(websocket);
         return FWS_OK;
     }
+    if (may_cork(websocket, header_size + message->length)) {
+        if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
+                               message->length))
+            return FWS_NO_MEMORY;
+        cork(websocket);
+        return FWS_OK;
+    }
+    fws_websocket_uncork(websocket);
+    if (websocket->state == FWS_STATE_CLOSED)
+        return FWS_CLOSED;
     if (websocket->outbox.count == 0) {
         fws_status status =
             write_now(websocket, header, header_size, message->data, message->length, &sent);

@@ -292,6 +292,46 @@ static void test_receiving(void **state)
     exhaust(receive_scenario, 8);
 }
 
+/* ---- a handler whose sends wait until it comes back: what was refused is not sent, nor half of it
+ */
+
+static void cork_scenario(void)
+{
+    int ends[2];
+    char got[64];
+    fws_message message;
+    atomic_long later;
+    atomic_init(&later, atomic_exchange(&countdown, -1));
+    engine = new_engine();
+    connect_ends(ends);
+    fws_websocket *server =
+        fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
+    assert_non_null(server);
+    for (int i = 0; i < FWS_PROMPT; i++)
+        receive(server, 0, &message);
+    atomic_store(&countdown, atomic_load(&later));
+    size_t sent = 0;
+    for (int i = 0; i < 3; i++)
+        if (send_text(server, "corked") == FWS_OK)
+            sent += 8;
+    atomic_store(&countdown, -1);
+    assert_true(sent == 24 || atomic_load(&failed));
+    receive(server, 0, &message);
+    if (sent > 0)
+        assert_int_equal(recv(ends[1], got, sent, MSG_WAITALL), sent);
+    fws_websocket_close(server, 1000, NULL, 0);
+    assert_int_equal(read_close_code(ends[1]), 1000);
+    close(ends[1]);
+    fws_websocket_drop(server);
+    fws_engine_free(engine);
+}
+
+static void test_sends_that_wait(void **state)
+{
+    (void)state;
+    exhaust(cork_scenario, 2);
+}
+
 /* ---- both roles, with context takeover and large messages ---- */
 
 static void both_roles_scenario(void)
@@ -350,9 +390,8 @@ static void test_both_roles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_protocol),
-        cmocka_unit_test(test_an_engine_with_a_client),
-        cmocka_unit_test(test_receiving),
+        cmocka_unit_test(test_the_protocol), cmocka_unit_test(test_an_engine_with_a_client),
+        cmocka_unit_test(test_receiving),    cmocka_unit_test(test_sends_that_wait),
         cmocka_unit_test(test_both_roles),
     };
     atomic_store(&countdown, -1);

@@ -202,6 +202,63 @@ def test_64_threads_on_one_websocket_never_interleave(application):
     run(application, handler, client)
 
 
+def echo_often(ws):
+    """From then on the handler is known as one that comes back at once: see cork.h."""
+    for _ in range(64):
+        ws.send(ws.receive())
+
+
+def expect_echoes(connection):
+    for _ in range(64):
+        connection.send("x")
+        assert connection.recv(timeout=10) == "x"
+
+
+def test_what_was_sent_does_not_wait_for_a_handler_that_stays_away(application):
+    def handler(ws):
+        echo_often(ws)
+        ws.send("first")
+        time.sleep(2)
+
+    def client(connection):
+        expect_echoes(connection)
+        assert connection.recv(timeout=1) == "first"
+
+    run(application, handler, client)
+
+
+def test_sends_and_publishes_of_a_handler_arrive_in_their_order(application):
+    def handler(ws):
+        with application.websockets.subscribe(ws, "all"):
+            echo_often(ws)
+            for number in range(200):
+                if number % 3 == 2:
+                    application.websockets.publish(str(number), "all")
+                else:
+                    ws.send(str(number))
+            ws.receive()
+
+    def client(connection):
+        expect_echoes(connection)
+        got = [connection.recv(timeout=10) for _ in range(200)]
+        assert got == [str(number) for number in range(200)]
+        connection.send("done")
+
+    run(application, handler, client)
+
+
+def test_the_last_message_of_a_handler_arrives(application):
+    def handler(ws):
+        echo_often(ws)
+        ws.send("last")
+
+    def client(connection):
+        expect_echoes(connection)
+        assert connection.recv(timeout=10) == "last"
+
+    run(application, handler, client)
+
+
 def test_a_close_from_another_thread_wakes_a_blocked_receive(application):
     def handler(ws):
         closed_at = []
