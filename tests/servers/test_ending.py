@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import pathlib
 import signal
 import time
 
 import pytest
 from conftest import wait_for
 from kinds import gunicorn, own
+from processes import thread_names
 
 APP = """
 import signal, sys, time, threading
@@ -79,41 +78,33 @@ def test_handlers_of_the_application_stay(program):
     assert client.recv() == "still there"
 
 
-def names(pid: int) -> list[str]:
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            found.append((task / "comm").read_text().strip())
-    return found
-
-
 def test_threads_have_names(serve):
     server = serve(gunicorn("sync"))
     pid = int(server.page("GET", "/pid").text)
     client = server.connect("/echo")
     assert server.connect("/name").recv() == "ws /name 127.0.0.1"
-    assert "ws /echo 127.0." in names(pid)  # the kernel keeps 15 bytes
-    assert "fws-engine" in names(pid)
+    assert "ws /echo 127.0." in thread_names(pid)  # the kernel keeps 15 bytes
+    assert "fws-engine" in thread_names(pid)
     client.close()
-    wait_for(lambda: "ws /echo 127.0." not in names(pid))
+    wait_for(lambda: "ws /echo 127.0." not in thread_names(pid))
 
 
 def test_threads_of_handlers_that_have_ended_go_in_the_end(serve):
     server = serve(gunicorn("sync"))
     pid = int(server.page("GET", "/pid").text)
     clients = [server.connect("/echo") for _ in range(50)]
-    assert len(names(pid)) >= 50
+    assert len(thread_names(pid)) >= 50
     for client in clients:
         client.close()
         client.shutdown()
-    wait_for(lambda: len(names(pid)) <= 40, what="those that are too many")
-    wait_for(lambda: len(names(pid)) <= 3, 20, "those that were idle for long")
+    wait_for(lambda: len(thread_names(pid)) <= 40, what="those that are too many")
+    wait_for(lambda: len(thread_names(pid)) <= 3, 20, "those that were idle for long")
 
 
 def test_tls_connections_share_one_thread(serve):
     server = serve(own("werkzeug-tls", tls=True))
     clients = [server.connect("/echo") for _ in range(10)]
-    assert names(server.process.pid).count("fws-tls") == 1
+    assert thread_names(server.process.pid).count("fws-tls") == 1
     for client in clients:
         client.close()
 

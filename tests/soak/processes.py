@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import time
@@ -36,6 +37,15 @@ def descriptors(pid: int) -> int:
 
 def threads(pid: int) -> int:
     return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+
+
+def thread_names(pid: int) -> list[str]:
+    """As the kernel has them: 15 bytes."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found.append((task / "comm").read_text().strip())
+    return found
 
 
 def resident_bytes(pid: int) -> int:
