@@ -8,9 +8,11 @@ import signal
 import socket
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import peers
 
@@ -42,28 +44,27 @@ def serving(command: Command, every_core: bool = False) -> Iterator[tuple[int, i
     """The server: its port and its process. ``every_core``: it may use that of the load, too."""
     port = free_port()
     allowed = set(cores()) if every_core else {cores()[0]}
-    server = subprocess.Popen(
-        command(port),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
-    )
-    try:
-        wait_until_it_serves(server, port)
-        yield port, server.pid
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        assert server.stderr is not None
-        server.stderr.close()
+    with tempfile.TemporaryFile() as said:  # a pipe would hold up one that says much
+        server = subprocess.Popen(
+            command(port),
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+        )
+        try:
+            wait_until_it_serves(server, port, said)
+            yield port, server.pid
+        finally:
+            server.send_signal(signal.SIGKILL)
+            server.wait()
 
 
-def wait_until_it_serves(server: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_it_serves(server: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            assert server.stderr is not None
-            raise Failed("did not start: " + server.stderr.read().decode()[-300:])
+            said.seek(0)
+            raise Failed("did not start: " + said.read().decode()[-300:])
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
