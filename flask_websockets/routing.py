@@ -126,8 +126,7 @@ def run_class_view(
     except BaseException as error:
         if not upgrade.accepted:
             raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        if not isinstance(error, ConnectionClosed):
-            events.failed(error)
+        events.failed(error)
     if events.context is not None:
         events.request_context = keep_context()
     return KEPT

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flask import Flask, has_request_context
 
 from .context import leave_context, report
+from .errors import ConnectionClosed
 
 if TYPE_CHECKING:
     from flask.ctx import RequestContext
@@ -38,7 +39,8 @@ class WebSocketView:
 
     ``request``, ``session``, ``g`` and ``current_app`` are those of the handshake in every method.
 
-    An exception is logged and closes the websocket with 1011.
+    An exception is logged and closes the websocket with 1011; but for :class:`ConnectionClosed`, which
+    ends the method and nothing else, as a peer may be gone at any moment.
     """
 
     #: "request": the methods run in the request context of the handshake, which lives as long as the
@@ -155,7 +157,10 @@ class Events:
         run(self.closed, code, reason)
 
     def failed(self, error: BaseException) -> None:
-        """A callback has raised."""
+        """A callback has raised. That a peer is gone, which the callback wanted to send something, is
+        no failure."""
+        if isinstance(error, ConnectionClosed):
+            return
         self.log(error)
         self.ws.close(1011, "internal error")
 
@@ -180,6 +185,8 @@ class Events:
     def _closed(self, code: int, reason: bytes) -> None:
         try:
             self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))
+        except ConnectionClosed:
+            pass
         except BaseException as error:
             self.log(error)
         finally:

@@ -336,6 +336,35 @@ def test_an_exception_is_logged_once_and_closes_with_1011(application, noted, ca
     ]
 
 
+@pytest.mark.parametrize("context", ["request", "app"])
+def test_a_peer_that_is_gone_is_no_exception(application, noted, caplog, context):
+    """Sending to it raises ConnectionClosed, which is silent when it leaves a callback."""
+    chosen = context
+
+    @application.route("/ws")
+    class Late(WebSocketView):
+        context = chosen
+
+        def on_message(self, ws, data):
+            wait_for(lambda: ws.closed)
+            noted("message", data)
+            ws.send(data)
+
+        def on_close(self, ws, code, reason):
+            noted("close", code)
+            ws.send("too late")
+
+    server = application.serve()
+    client = server.connect("/ws")
+    client.send("one")
+    client.send("two")
+    client.shutdown()
+    noted.wait("close", 1006)
+    wait_for(lambda: not server.websockets.connections)
+    assert noted.calls == [("message", "one"), ("message", "two"), ("close", 1006)]
+    assert not caplog.records
+
+
 def test_an_exception_without_a_request_context(application, caplog):
     @application.route("/ws")
     class Fails(WebSocketView):
