@@ -36,6 +36,7 @@ static void websocket_dealloc(PyObject *object)
     Py_XDECREF(self->wait);
     Py_XDECREF(self->events);
     Py_XDECREF(self->on_message);
+    Py_XDECREF(self->receiver);
     Py_XDECREF(self->context);
     type->tp_free(object);
     Py_DECREF(type);

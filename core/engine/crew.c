@@ -114,7 +114,7 @@ static void run_apart(fws_engine *engine, void **thread)
     uint32_t count = 0;
     if (crew->callbacks.enter(crew->callbacks.context, thread)) {
         begun = fws_clock_now();
-        count = crew->callbacks.run(crew->callbacks.context, websocket);
+        count = crew->callbacks.run(crew->callbacks.context, websocket, NULL);
         taken = fws_clock_now() - begun;
         crew->callbacks.leave(crew->callbacks.context, thread);
     }
@@ -235,6 +235,13 @@ static void end_turns(fws_due *done)
         end_turn(websocket);
 }
 
+/* Whose callbacks are likely to come next. Its owner lives as long as nobody else can run them,
+ * which takes what `enter` has taken. */
+static void *owner_of_next(const fws_crew *crew)
+{
+    return crew->due.first != NULL ? crew->due.first->owner : NULL;
+}
+
 /* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
 static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
                       void **thread)
@@ -245,18 +252,20 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
     bool entered = callbacks->enter(callbacks->context, thread);
     fws_ns since = fws_clock_now();
     bool leading = true;
+    void *next_owner = NULL;
     atomic_store(&crew->running_since, since);
     call_the_watch(engine);
     atomic_fetch_add_explicit(&crew->batches, 1, memory_order_relaxed);
     atomic_store_explicit(&crew->batching, this_thread(), memory_order_relaxed);
     while (websocket != NULL) {
-        uint32_t count = entered ? callbacks->run(callbacks->context, websocket) : 0;
+        uint32_t count = entered ? callbacks->run(callbacks->context, websocket, next_owner) : 0;
         fws_ns now = fws_clock_now();
         pthread_mutex_lock(&engine->lock);
         fws_engine_note_callbacks(engine, now - since, count);
         since = now;
         leading = note_end(engine, term, websocket);
         fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
+        next_owner = owner_of_next(crew);
         pthread_mutex_unlock(&engine->lock);
         if (!leading)
             end_turn(websocket);

@@ -37,8 +37,10 @@ typedef struct {
     /* Before callbacks: whatever they need (the GIL); after them. */
     bool (*enter)(void *context, void **thread);
     void (*leave)(void *context, void **thread);
-    /* Between the two: runs what fws_websocket_take gives, and says how many callbacks that was. */
-    uint32_t (*run)(void *context, fws_websocket *websocket);
+    /* Between the two: runs what fws_websocket_take gives, and says how many callbacks that was.
+     * `next`: the owner of the one that comes after it, which may be fetched into the cache
+     * meanwhile; may be NULL. */
+    uint32_t (*run)(void *context, fws_websocket *websocket, void *next);
     /* The thread ends. */
     void (*end)(void *context, void **thread);
 } fws_callbacks;

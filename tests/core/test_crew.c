@@ -92,9 +92,10 @@ static void obey(fws_websocket *websocket, owner *own, const fws_message *messag
     fws_websocket_send(websocket, FWS_OPCODE_TEXT, message->data, message->length, true);
 }
 
-static uint32_t run(void *context, fws_websocket *websocket)
+static uint32_t run(void *context, fws_websocket *websocket, void *next)
 {
     (void)context;
+    (void)next;
     owner *own = websocket->owner;
     fws_inbox taken;
     fws_message message;
@@ -348,8 +349,8 @@ static void test_a_callback_that_forks(void **state)
     skip(); /* ThreadSanitizer cannot follow a thread of a forked child's */
 #endif
     start_with(2, 1);
-    /* AddressSanitizer's allocator does not survive a fork while another thread is inside it, as one
-     * that has just been hired is. */
+    /* AddressSanitizer's allocator does not survive a fork while another thread is inside it, as
+     * one that has just been hired is. */
     send_message(0, "first");
     expect_text(0, "first");
     WAIT_FOR(is_watched());
