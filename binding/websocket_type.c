@@ -52,8 +52,9 @@ static void raise_closed(fws_websocket_object *self)
         PyUnicode_DecodeUTF8(status.close_reason, (Py_ssize_t)status.close_reason_size, "replace");
     if (reason == NULL)
         return;
-    PyObject *error =
-        PyObject_CallFunction(self->state->connection_closed, "iO", (int)status.close_code, reason);
+    /* 0: it is just coming to light that the peer is gone. */
+    int code = status.close_code != 0 ? status.close_code : FWS_CLOSE_ABNORMAL;
+    PyObject *error = PyObject_CallFunction(self->state->connection_closed, "iO", code, reason);
     Py_DECREF(reason);
     if (error == NULL)
         return;

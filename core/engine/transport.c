@@ -26,12 +26,8 @@
 #define SEND send
 #endif
 
-fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved)
+static fws_transport_status judge(ssize_t received, size_t *moved)
 {
-    ssize_t received;
-    do
-        received = RECEIVE(fd, buffer, size, MSG_DONTWAIT);
-    while (received < 0 && errno == EINTR);
     if (received > 0) {
         *moved = (size_t)received;
         return FWS_TRANSPORT_OK;
@@ -42,6 +38,33 @@ fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, si
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return FWS_TRANSPORT_AGAIN;
     return FWS_TRANSPORT_BROKEN;
+}
+
+fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved)
+{
+    ssize_t received;
+    do
+        received = RECEIVE(fd, buffer, size, MSG_DONTWAIT);
+    while (received < 0 && errno == EINTR);
+    return judge(received, moved);
+}
+
+bool fws_transport_let_wait(int fd, unsigned timeout_ms)
+{
+    struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
+           (!(flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0);
+}
+
+fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_t *moved)
+{
+    ssize_t received = RECEIVE(fd, buffer, size, 0);
+    if (received < 0 && errno == EINTR) {
+        *moved = 0;
+        return FWS_TRANSPORT_AGAIN;
+    }
+    return judge(received, moved);
 }
 
 #define FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)

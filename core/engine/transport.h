@@ -18,6 +18,16 @@ typedef enum {
 } fws_transport_status;
 
 fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved);
+
+/* Lets fws_transport_wait be used on `fd`, for up to `timeout_ms`; false where that is not
+ * possible.
+ */
+bool fws_transport_let_wait(int fd, unsigned timeout_ms);
+
+/* As fws_transport_receive, but waits for something; FWS_TRANSPORT_AGAIN when the time is over, or,
+ * with errno EINTR, when a signal has come. */
+fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_t *moved);
+
 fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, size_t *moved);
 
 /* No delay for small frames: each message is written as a whole, so there is nothing to wait for.

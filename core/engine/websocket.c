@@ -178,9 +178,9 @@ void fws_websocket_update_watch(fws_websocket *websocket)
 {
     uint8_t wanted = 0;
     if (websocket->state != FWS_STATE_CLOSED) {
-        if (websocket->adopted)
+        if (websocket->adopted && !websocket->receiving)
             wanted |= websocket->evented ? FWS_READABLE | FWS_EDGE : FWS_READABLE;
-        if (websocket->outbox.count > 0 && !websocket->flush_queued)
+        if (websocket->outbox.count > 0 && !websocket->flush_queued && !websocket->broken)
             wanted |= FWS_WRITABLE;
     }
     if (wanted == websocket->watched)

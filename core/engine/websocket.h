@@ -31,6 +31,11 @@
 
 #define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
 
+/* After so many waits of less than FWS_LIVELY_WAIT_MS in a row, the handler waits in recv, which is
+ * a system call less for each message, but from which nobody can wake it: for so long at most. */
+#define FWS_LIVELY 8
+#define FWS_LIVELY_WAIT_MS 20
+
 typedef enum {
     FWS_OK,
     FWS_CLOSED,      /* closing or closed; after a receive: and the inbox is drained */
@@ -82,6 +87,8 @@ struct fws_websocket {
     bool in_turn;           /* to be flushed at the end of its turn */
     bool corked;            /* `flush_queued`, but unless its handler comes first */
     uint8_t prompt;         /* how often its handler came back in time, up to FWS_PROMPT */
+    uint8_t lively;         /* waits in a row that were short, up to FWS_LIVELY */
+    bool waits_in_receive;  /* it may: see fws_transport_let_wait */
     bool more_expected;     /* the last recv filled its buffer */
     bool hung_up;           /* the peer has ended its side: there is an end to be read */
     bool heard;             /* bytes have come since the engine's own ping */
@@ -93,7 +100,9 @@ struct fws_websocket {
     uint8_t close_reason_size;
     uint16_t close_code;
     uint32_t sleepers;  /* threads waiting for `changed` */
-    uint32_t pollers;   /* threads inside poll on the descriptor: 0 or 1 */
+    uint32_t pollers;   /* threads inside poll or recv on the descriptor: 0 or 1 */
+    bool receiving;     /* in recv: nobody else may read before what it brings is decoded */
+    bool broken;        /* found while `receiving`, which knows more, but not yet */
     uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
     fws_inbox inbox;
     fws_outbox outbox;

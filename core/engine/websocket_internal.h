@@ -65,11 +65,36 @@ void fws_websocket_watch_anew(fws_websocket *websocket);
 
 /* ---- websocket_receive.c ---- */
 
+typedef enum {
+    FWS_PUMP_PROGRESS, /* something was read or decoded */
+    FWS_PUMP_EMPTY,    /* the socket has nothing just now */
+    FWS_PUMP_FULL,     /* the inbox has no room */
+    FWS_PUMP_ENDED,    /* finished */
+} fws_pump_result;
+
+/* How many messages reading may put into the inbox. A handler that waits for a message wants one:
+ * what came after it is decoded when it asks for the next, so that it can still answer a message
+ * that the peer's close frame follows at once. */
+#define ONE_MESSAGE 1
+
+/* Besides `limit` messages, as many bytes as one message may have: what waits for a handler that is
+ * away costs no more than what is being received. */
+bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit);
+
+/* One step of reading: what was left over first, else one recv, without waiting. */
+fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit);
+
+/* What a recv has brought. `leading`: by the leader of the crew. */
+void fws_websocket_take_in(fws_websocket *websocket, uint8_t *buffer, size_t received,
+                           uint32_t limit, bool leading);
+
 /* Decodes what is left over, as far as the inbox has room. */
 void fws_websocket_decode_rest(fws_websocket *websocket);
 
 /* The loop thread reads from now on, if the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
+
+/* ---- websocket_wait.c ---- */
 
 /* One round of waiting for anything to change; reads if nobody else does. Releases the lock while
  * it waits. */

@@ -2,25 +2,11 @@
 
 #include "transport.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Reads of one websocket in one turn of the loop, so that a busy one does not starve the others. */
 #define READS_PER_TURN 4
-
-typedef enum {
-    PUMP_PROGRESS, /* something was read or decoded */
-    PUMP_EMPTY,    /* the socket has nothing just now */
-    PUMP_FULL,     /* the inbox has no room */
-    PUMP_ENDED,    /* finished */
-} pump_result;
-
-/* How many messages reading may put into the inbox. A handler that waits for a message wants one:
- * what came after it is decoded when it asks for the next, so that it can still answer a message
- * that the peer's close frame follows at once. */
-#define ONE_MESSAGE 1
 
 /* Pongs that wait to be sent to one peer. Section 5.5.3 allows to answer only the latest of several
  * pings; a peer that floods us with them gets that. */
@@ -31,9 +17,7 @@ static uint32_t whole_queue(const fws_websocket *websocket)
     return websocket->engine->config.receive_queue;
 }
 
-/* Besides `limit` messages, as many bytes as one message may have: what waits for a handler that is
- * away costs no more than what is being received. */
-static bool inbox_is_full(const fws_websocket *websocket, uint32_t limit)
+bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
 {
     uint64_t most = websocket->engine->config.limits.max_message_size;
     return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
@@ -134,7 +118,8 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
     fws_event event;
     uint32_t messages = 0;
     bool more = true;
-    while (more && ((websocket->state == FWS_STATE_OPEN && !inbox_is_full(websocket, limit)) ||
+    while (more && ((websocket->state == FWS_STATE_OPEN &&
+                     !fws_websocket_inbox_is_full(websocket, limit)) ||
                     websocket->state == FWS_STATE_CLOSING)) {
         switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
         case FWS_EVENT_NONE:
@@ -213,44 +198,51 @@ static uint8_t *borrow_buffer(fws_engine *engine, bool leading)
     return engine->leaders_buffer;
 }
 
-/* One step of reading: what was left over first, else one recv. */
-static pump_result pump(fws_websocket *websocket, uint32_t limit)
+void fws_websocket_take_in(fws_websocket *websocket, uint8_t *buffer, size_t received,
+                           uint32_t limit, bool leading)
+{
+    websocket->heard = true;
+    fws_counter_add(&websocket->engine->counters.bytes_in, received, leading);
+    if (websocket->state == FWS_STATE_ENDING)
+        return; /* only waiting for end-of-file */
+    size_t left = decode(websocket, buffer, received, limit);
+    if (left > 0)
+        keep_rest(websocket, buffer + received - left, left);
+}
+
+fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->state == FWS_STATE_CLOSED)
-        return PUMP_ENDED;
-    if (websocket->state == FWS_STATE_OPEN && inbox_is_full(websocket, limit))
-        return PUMP_FULL;
+        return FWS_PUMP_ENDED;
+    if (websocket->receiving)
+        return FWS_PUMP_EMPTY;
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_inbox_is_full(websocket, limit))
+        return FWS_PUMP_FULL;
     if (websocket->rest) {
         decode_rest(websocket, limit);
-        return PUMP_PROGRESS;
+        return FWS_PUMP_PROGRESS;
     }
     bool leading = fws_crew_is_leading(websocket->engine);
     uint8_t *buffer = borrow_buffer(websocket->engine, leading);
     if (buffer == NULL) {
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
-        return PUMP_PROGRESS;
+        return FWS_PUMP_PROGRESS;
     }
     size_t received;
-    pump_result result = PUMP_PROGRESS;
+    fws_pump_result result = FWS_PUMP_PROGRESS;
     switch (fws_transport_receive(websocket->fd, buffer, FWS_POOL_BUFFER_SIZE, &received)) {
     case FWS_TRANSPORT_OK:
-        websocket->heard = true;
         websocket->more_expected = received == FWS_POOL_BUFFER_SIZE;
-        fws_counter_add(&websocket->engine->counters.bytes_in, received, leading);
-        if (websocket->state != FWS_STATE_ENDING) { /* else: only waiting for end-of-file */
-            size_t left = decode(websocket, buffer, received, limit);
-            if (left > 0)
-                keep_rest(websocket, buffer + received - left, left);
-        }
+        fws_websocket_take_in(websocket, buffer, received, limit, leading);
         break;
     case FWS_TRANSPORT_AGAIN:
         websocket->more_expected = false;
-        result = PUMP_EMPTY;
+        result = FWS_PUMP_EMPTY;
         break;
     case FWS_TRANSPORT_END:
     case FWS_TRANSPORT_BROKEN:
         fws_websocket_finish(websocket);
-        result = PUMP_ENDED;
+        result = FWS_PUMP_ENDED;
         break;
     }
     if (!leading)
@@ -269,19 +261,19 @@ static bool has_more(const fws_websocket *websocket)
 /* Stops watching when there is no room, until the handler comes back. */
 static void read_for_handler(fws_websocket *websocket)
 {
-    pump_result result = PUMP_PROGRESS;
-    bool was_full = inbox_is_full(websocket, whole_queue(websocket));
+    fws_pump_result result = FWS_PUMP_PROGRESS;
+    bool was_full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
     int reads = 0;
     if (websocket->evented)
         websocket->more_expected = true; /* until a recv says otherwise */
     do
-        result = pump(websocket, whole_queue(websocket));
-    while (++reads < READS_PER_TURN && result == PUMP_PROGRESS && has_more(websocket));
+        result = fws_websocket_pump(websocket, whole_queue(websocket));
+    while (++reads < READS_PER_TURN && result == FWS_PUMP_PROGRESS && has_more(websocket));
     if (websocket->inbox.count > 0)
         fws_websocket_notify(websocket);
     if (websocket->state == FWS_STATE_CLOSED)
         return;
-    bool full = inbox_is_full(websocket, whole_queue(websocket));
+    bool full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
     if (websocket->state == FWS_STATE_OPEN) {
         /* Callbacks take what has come in the same turn: to stop watching, and to begin again,
          * would be two system calls for nothing. If they do not, it is still full the next time. */
@@ -289,7 +281,7 @@ static void read_for_handler(fws_websocket *websocket)
     } else {
         full = false; /* nobody takes any more, and there is no limit */
     }
-    if (websocket->evented && result != PUMP_EMPTY && has_more(websocket)) {
+    if (websocket->evented && result != FWS_PUMP_EMPTY && has_more(websocket)) {
         websocket->unread = true;
         if (!full)
             fws_websocket_watch_anew(websocket);
@@ -306,6 +298,7 @@ void fws_websocket_adopt(fws_websocket *websocket)
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);
+    __builtin_prefetch(websocket->owner); /* for its callbacks, after the system call */
     if (ready & FWS_HUNG_UP)
         websocket->hung_up = true;
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
@@ -315,167 +308,4 @@ void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
     fws_websocket_unlock(websocket);
-}
-
-/* ---- a handler reads ---- */
-
-static void take_reading_back(fws_websocket *websocket)
-{
-    websocket->adopt_at = 0;
-    if (!websocket->adopted)
-        return;
-    websocket->adopted = false;
-    fws_websocket_update_watch(websocket);
-}
-
-void fws_websocket_stop_reading(fws_websocket *websocket)
-{
-    if (fws_websocket_is_read_by_loop(
-            websocket)) { /* the loop thread reads; it had to stop while the inbox was full */
-        if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
-            fws_websocket_adopt(websocket);
-        return;
-    }
-    fws_websocket_notify(websocket); /* the role of the reader is free, and so may be the inbox */
-    if (websocket->state != FWS_STATE_OPEN || websocket->adopted || websocket->pollers > 0)
-        return;
-    websocket->adopt_at = fws_clock_now() + FWS_ADOPT_AFTER;
-    fws_websocket_schedule(websocket);
-}
-
-fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message)
-{
-    fws_status status;
-    fws_websocket_lock(websocket);
-    for (;;) {
-        if (fws_inbox_pop(&websocket->inbox, message)) {
-            fws_websocket_stop_reading(websocket);
-            status = FWS_OK;
-            break;
-        }
-        if (websocket->state != FWS_STATE_OPEN) {
-            status = FWS_CLOSED;
-            break;
-        }
-        if (websocket->pollers > 0 ||
-            fws_websocket_is_read_by_loop(websocket)) { /* another thread is reading */
-            status = FWS_WOULD_BLOCK;
-            break;
-        }
-        take_reading_back(websocket);
-        /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
-         * answered: to look again would nearly always be a system call for nothing. */
-        if ((!websocket->rest && !websocket->more_expected) ||
-            pump(websocket, ONE_MESSAGE) == PUMP_EMPTY) {
-            status = FWS_WOULD_BLOCK;
-            break;
-        }
-    }
-    fws_websocket_unlock(websocket);
-    return status;
-}
-
-/* Sleeps on the condition: another thread reads, or nobody can. */
-static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
-{
-    int error = 0;
-    websocket->sleepers++;
-    if (deadline == FWS_FOREVER) {
-        pthread_cond_wait(&websocket->changed, &websocket->lock);
-    } else {
-        struct timespec until = fws_clock_timespec(deadline);
-        error = pthread_cond_timedwait(&websocket->changed, &websocket->lock, &until);
-    }
-    websocket->sleepers--;
-    return error == ETIMEDOUT ? FWS_TIMEOUT : FWS_OK;
-}
-
-/* Polls the socket and the wake-up, without the lock. */
-static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
-{
-    if (websocket->wakeup.read_fd < 0 && !fws_wakeup_open(&websocket->wakeup))
-        return FWS_NO_DESCRIPTOR;
-    struct pollfd polled[2] = {{.fd = websocket->fd, .events = POLLIN},
-                               {.fd = websocket->wakeup.read_fd, .events = POLLIN}};
-    struct timespec left = {0};
-    if (deadline != FWS_FOREVER) {
-        fws_ns now = fws_clock_now();
-        left = fws_clock_timespec(deadline > now ? deadline - now : 0);
-    }
-    websocket->pollers++;
-    fws_websocket_unlock(websocket);
-    int count = ppoll(polled, 2, deadline == FWS_FOREVER ? NULL : &left, NULL);
-    int error = errno;
-    fws_websocket_lock(websocket);
-    websocket->pollers--;
-    fws_websocket_release_fd(websocket);
-    if (count < 0)
-        return error == EINTR ? FWS_INTERRUPTED : FWS_NO_MEMORY;
-    if (count == 0)
-        return FWS_TIMEOUT;
-    if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
-        pump(websocket, limit);
-    /* Others may wait for what was just read, or for the role of the reader. */
-    fws_websocket_notify(websocket);
-    return FWS_OK;
-}
-
-/* One round of waiting for anything to change; reads if nobody else does. */
-static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
-{
-    if (websocket->pollers > 0 || fws_websocket_is_read_by_loop(websocket) ||
-        inbox_is_full(websocket, limit))
-        return sleep_once(websocket, deadline);
-    take_reading_back(websocket);
-    if (websocket->state != FWS_STATE_OPEN)
-        return FWS_OK;
-    if (websocket->rest) {
-        pump(websocket, limit);
-        return FWS_OK;
-    }
-    return poll_once(websocket, deadline, limit);
-}
-
-fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
-                                      fws_message *message)
-{
-    fws_status status = FWS_OK;
-    fws_websocket_lock(websocket);
-    fws_websocket_uncork(websocket);
-    if (websocket->prompt < FWS_PROMPT)
-        websocket->prompt++;
-    for (;;) {
-        if (fws_inbox_pop(&websocket->inbox, message)) {
-            status = FWS_OK;
-            break;
-        }
-        if (websocket->state != FWS_STATE_OPEN) {
-            status = FWS_CLOSED;
-            break;
-        }
-        if (status != FWS_OK)
-            break; /* timed out or interrupted, and nothing came meanwhile */
-        status = wait_once(websocket, deadline, ONE_MESSAGE);
-    }
-    fws_websocket_stop_reading(websocket);
-    fws_websocket_unlock(websocket);
-    return status;
-}
-
-fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
-{
-    return wait_once(websocket, deadline, whole_queue(websocket));
-}
-
-bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
-{
-    fws_websocket_lock(websocket);
-    bool there_is = awaited == FWS_AWAIT_MESSAGE
-                        ? websocket->inbox.count > 0
-                        : websocket->outbox.bytes <= websocket->engine->config.send_buffer;
-    bool wait = websocket->state == FWS_STATE_OPEN && !there_is;
-    if (wait)
-        websocket->awaited = true;
-    fws_websocket_unlock(websocket);
-    return wait;
 }

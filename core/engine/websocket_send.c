@@ -58,8 +58,18 @@ void fws_websocket_count(fws_websocket *websocket)
     websocket->counted = now;
 }
 
+/* A handler inside recv is woken by the same end of the connection, and by what came before it. */
+static bool leave_to_receiver(fws_websocket *websocket)
+{
+    if (websocket->receiving)
+        websocket->broken = true;
+    return websocket->receiving;
+}
+
 static void end_broken(fws_websocket *websocket)
 {
+    if (leave_to_receiver(websocket))
+        return;
     /* The peer is gone, but its close frame may still lie in our receive buffer. */
     if (websocket->corked) {
         websocket->corked = false;
@@ -146,9 +156,11 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     fws_transport_status status =
         fws_transport_send(websocket->fd, vector, length > 0 ? 2 : 1, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
-        /* The peer is gone, but its close frame may still lie in our receive buffer. */
-        fws_websocket_adopt(websocket);
-        fws_websocket_finish(websocket);
+        if (!leave_to_receiver(websocket)) {
+            /* The peer is gone, but its close frame may still lie in our receive buffer. */
+            fws_websocket_adopt(websocket);
+            fws_websocket_finish(websocket);
+        }
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->engine->counters.bytes_out, *sent, false);
