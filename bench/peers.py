@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
 import pathlib
 import shutil
 import subprocess
@@ -119,7 +120,10 @@ def servers() -> Servers:
 
 
 def uwebsockets() -> pathlib.Path | None:
-    """Its library, or None where it cannot be loaded; says why."""
+    """Its library, or None where it cannot be loaded; says why. UWEBSOCKETS in the environment names
+    another one, with its C interface: one built on epoll, say, and for this processor."""
+    if "UWEBSOCKETS" in os.environ:
+        return pathlib.Path(os.environ["UWEBSOCKETS"]).resolve(strict=True)
     found = sorted(PEERS.glob("lib/python3*/site-packages/socketify/libsocketify_linux_amd64.so"))
     if not found:
         print("uWebSockets is left out: socketify has no library for this machine")

@@ -1,5 +1,5 @@
-/* Echo by uWebSockets, the C++ server: its core from the shared library that the package socketify
- * carries, with this program as its application, so that no Python is involved.
+/* Echo by uWebSockets, the C++ server: its core from a shared library, as the package socketify
+ * carries it, with this program as its application, so that no Python is involved.
  *
  *     uws_echo LIBRARY PORT [fanout]
  *
