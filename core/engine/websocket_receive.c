@@ -188,13 +188,17 @@ static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size
     websocket->rest_end = size;
 }
 
-/* FWS_POOL_BUFFER_SIZE bytes to receive into, or NULL when there is no memory. */
-static uint8_t *borrow_buffer(fws_engine *engine, bool leading)
+/* A message of 64 KiB comes with its header in one recv. */
+#define LEADERS_BUFFER_SIZE (FWS_POOL_BUFFER_SIZE + 4096)
+
+/* What to receive into, *size bytes, or NULL when there is no memory. */
+static uint8_t *borrow_buffer(fws_engine *engine, bool leading, size_t *size)
 {
+    *size = leading ? LEADERS_BUFFER_SIZE : FWS_POOL_BUFFER_SIZE;
     if (!leading)
         return fws_pool_borrow(&engine->pool);
     if (engine->leaders_buffer == NULL)
-        engine->leaders_buffer = malloc(FWS_POOL_BUFFER_SIZE);
+        engine->leaders_buffer = malloc(LEADERS_BUFFER_SIZE);
     return engine->leaders_buffer;
 }
 
@@ -223,16 +227,17 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         return FWS_PUMP_PROGRESS;
     }
     bool leading = fws_crew_is_leading(websocket->engine);
-    uint8_t *buffer = borrow_buffer(websocket->engine, leading);
+    size_t size;
+    uint8_t *buffer = borrow_buffer(websocket->engine, leading, &size);
     if (buffer == NULL) {
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
         return FWS_PUMP_PROGRESS;
     }
     size_t received;
     fws_pump_result result = FWS_PUMP_PROGRESS;
-    switch (fws_transport_receive(websocket->fd, buffer, FWS_POOL_BUFFER_SIZE, &received)) {
+    switch (fws_transport_receive(websocket->fd, buffer, size, &received)) {
     case FWS_TRANSPORT_OK:
-        websocket->more_expected = received == FWS_POOL_BUFFER_SIZE;
+        websocket->more_expected = received == size;
         fws_websocket_take_in(websocket, buffer, received, limit, leading);
         break;
     case FWS_TRANSPORT_AGAIN:

@@ -157,7 +157,8 @@ static bool exceeds_limit(const fws_connection *connection)
 }
 
 /* Makes room for `needed` bytes, at least twice what there was: a message in many pieces is copied
- * a few times, not once for each. `most`: it will hold no more; at least `needed`. */
+ * a few times, not once for each. `most`: it will hold no more; at least `needed`. When half of
+ * that is there, the rest gets its room at once. */
 static bool grow(fws_connection *connection, size_t needed, uint64_t most)
 {
     if (needed <= connection->message_capacity)
@@ -165,10 +166,10 @@ static bool grow(fws_connection *connection, size_t needed, uint64_t most)
     size_t capacity = connection->message_capacity * 2;
     if (capacity < FIRST_CAPACITY)
         capacity = FIRST_CAPACITY;
-    if (capacity > most)
-        capacity = (size_t)most;
     if (capacity < needed)
         capacity = needed;
+    if (capacity > most || most / 2 <= needed)
+        capacity = (size_t)most;
     uint8_t *grown = realloc(connection->message, capacity);
     if (grown == NULL)
         return false;
