@@ -42,8 +42,9 @@ class EventLoop:
         self.pid = os.getpid()
         self.hub = hub
         self.notifier = Notifier()
-        #: By the token of the websocket that they wait for.
-        self._waiting: dict[int, list[Any]] = {}
+        #: By the token of the websocket that they wait for: a greenlet, and the others, if several do.
+        self._waiting: dict[int, Any] = {}
+        self._others: dict[int, list[Any]] = {}
         #: Of class views, by the same.
         self._events: dict[int, Events] = {}
         #: Those whose callbacks run in a greenlet just now.
@@ -64,23 +65,39 @@ class EventLoop:
     def wait(self, token: int, seconds: float | None) -> None:
         """Let other greenlets run until the websocket has changed, or the time is over."""
         greenlet = self.current()
-        waiting = self._waiting.setdefault(token, [])
-        waiting.append(greenlet)
+        if token in self._waiting:
+            self._wait_beside_another(greenlet, token, seconds)
+            return
+        self._waiting[token] = greenlet
         try:
             self.switch_away(greenlet, seconds)
         finally:
-            # After a time-out, or an exception that was thrown in. wake() has taken the list else.
-            if self._waiting.get(token) is waiting:
-                waiting.remove(greenlet)
-                if not waiting:
-                    del self._waiting[token]
+            # After a time-out, or an exception that was thrown in. wake() has taken it else.
+            if self._waiting.get(token) is greenlet:
+                del self._waiting[token]
+
+    def _wait_beside_another(self, greenlet: Any, token: int, seconds: float | None) -> None:
+        others = self._others.setdefault(token, [])
+        others.append(greenlet)
+        try:
+            self.switch_away(greenlet, seconds)
+        finally:
+            if self._others.get(token) is others:
+                others.remove(greenlet)
+                if not others:
+                    del self._others[token]
 
     def wake(self, *_: Any) -> None:
         """In the hub: go on with the greenlets whose websockets have changed."""
+        waiting, others, events = self._waiting, self._others, self._events
         for token in self.notifier.take():
-            if token in self._events and token not in self._running:
+            if token in events and token not in self._running:
                 self._start(token)
-            for greenlet in self._waiting.pop(token, ()):
+            # Both before either goes on, and perhaps waits again.
+            beside = others.pop(token, ()) if others else ()
+            if (greenlet := waiting.pop(token, None)) is not None:
+                greenlet.switch()
+            for greenlet in beside:
                 greenlet.switch()
 
     # ---- class views ----
