@@ -33,13 +33,13 @@ typedef struct {
     PyObject_HEAD fws_module_state *state;
     fws_websocket *core;  /* NULL until the handshake is answered */
     PyObject *context;    /* the contextvars.Context of its callbacks; may be NULL */
-    PyObject *on_message; /* of a class view: what is called, with */
-    PyObject *receiver;   /* its self, where it was a bound method; else NULL */
-    PyObject *engine;     /* keeps the engine that `core` belongs to */
-    PyObject *wait; /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
+    PyObject *on_message; /* of a class view: what is called, with `receiver`, the self of a bound
+                             method, or NULL; None: an event loop asks with _next() */
+    PyObject *receiver;
+    PyObject *engine; /* keeps the engine that `core` belongs to */
+    PyObject *wait;   /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
     unsigned long thread; /* whose event loop `wait` is of */
     PyObject *events;     /* of a class view, until it has heard of the end; else NULL */
-    bool driven;          /* of a class view, and an event loop calls _next() for its messages */
     PyObject *weak_references;
 } fws_websocket_object;
 

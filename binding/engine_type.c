@@ -165,7 +165,7 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
         websocket = NULL;
     }
     if (websocket && events != Py_None && attachment.notifier) {
-        websocket->driven = true;
+        websocket->on_message = Py_NewRef(Py_None);
     } else if (websocket && events != Py_None) {
         if (!fws_websocket_object_use_events(websocket, events))
             websocket = NULL;

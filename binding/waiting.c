@@ -95,7 +95,7 @@ int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message)
 {
-    if (self->events != NULL || self->driven) {
+    if (self->on_message != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "a class view does not receive: its messages come to on_message()");
         return -1;
