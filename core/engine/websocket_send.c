@@ -5,8 +5,10 @@
 #include "../protocol/mask.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define VECTOR_MAX 64                     /* buffers in one writev */
+#define VECTOR_MAX 64   /* buffers in one writev */
+#define JOINED_MAX 1024 /* bytes; to copy so few is less than a second piece costs */
 #define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
 
 /* A message as it goes out. */
@@ -151,10 +153,18 @@ static void sleep_until_changed(fws_websocket *websocket)
 static fws_status write_now(fws_websocket *websocket, const uint8_t *header, size_t header_size,
                             const void *data, size_t length, size_t *sent)
 {
+    uint8_t joined[JOINED_MAX];
     struct iovec vector[2] = {{.iov_base = (void *)header, .iov_len = header_size},
                               {.iov_base = (void *)data, .iov_len = length}};
-    fws_transport_status status =
-        fws_transport_send(websocket->fd, vector, length > 0 ? 2 : 1, sent);
+    int count = 2;
+    if (header_size + length <= sizeof joined) {
+        memcpy(joined, header, header_size);
+        if (length > 0)
+            memcpy(joined + header_size, data, length);
+        vector[0] = (struct iovec){.iov_base = joined, .iov_len = header_size + length};
+        count = 1;
+    }
+    fws_transport_status status = fws_transport_send(websocket->fd, vector, count, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
         if (!leave_to_receiver(websocket)) {
             /* The peer is gone, but its close frame may still lie in our receive buffer. */
