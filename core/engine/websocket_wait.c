@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 
-#define LIVELY_READ_SIZE 2048 /* on the handler's stack */
+#define LIVELY_READ_SIZE 2048 /* on the handler's stack; the rest is read into a larger buffer */
 
 static void take_reading_back(fws_websocket *websocket)
 {
@@ -108,11 +108,11 @@ static fws_status receive_once(fws_websocket *websocket, uint32_t limit)
 {
     uint8_t buffer[LIVELY_READ_SIZE];
     size_t received;
+    int fd = websocket->fd;
     websocket->pollers++;
     websocket->receiving = true;
     fws_websocket_unlock(websocket);
-    fws_transport_status status =
-        fws_transport_wait(websocket->fd, buffer, sizeof buffer, &received);
+    fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
     int error = errno;
     fws_websocket_lock(websocket);
     websocket->pollers--;
@@ -179,7 +179,7 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
     take_reading_back(websocket);
     if (websocket->state != FWS_STATE_OPEN)
         return FWS_OK;
-    if (websocket->rest) {
+    if (websocket->rest || websocket->more_expected) {
         fws_websocket_pump(websocket, limit);
         return FWS_OK;
     }
