@@ -47,7 +47,9 @@ DROPPED = re.compile(
 
 
 def assert_refused_by_gunicorn_alone(server, fleet):
-    wait_for(lambda: len(DROPPED.findall(server.log)) == sum(fleet.refused.values()), what=fleet.refused)
+    wait_for(
+        lambda: len(DROPPED.findall(server.log)) == sum(fleet.refused.values()), what=fleet.refused
+    )
 
 
 def spoken_of_by_us(log: str) -> str:
