@@ -356,6 +356,7 @@ static void abandon(fws_websocket *websocket)
     websocket->close_reason = NULL;
     websocket->close_reason_size = 0;
     websocket->sleepers = websocket->pollers = 0;
+    websocket->receiving = false;
     websocket->watched = 0;
     websocket->adopted = websocket->flush_queued = websocket->corked = websocket->awaited = false;
     websocket->evented = false; /* and whoever was to be called is left behind as well */
