@@ -268,8 +268,10 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         return NULL;
     }
     fws_websocket_keep(websocket); /* the engine's */
-    if (attachment->notifier)
+    if (attachment->notifier) {
         websocket->notifier = fws_notifier_keep(attachment->notifier);
+        atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
+    }
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
     websocket->turn = FWS_TURN_RUNNING; /* until whoever attaches it has done */

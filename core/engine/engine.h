@@ -101,7 +101,8 @@ struct fws_engine {
     fws_loop *loop;       /* NULL until the thread starts */
     fws_crew crew;
     fws_ready ready;
-    fws_ns turn_since; /* the leader's: when the loop reported last; 0: nothing since */
+    atomic_bool patient; /* handlers in an event loop have been seen: see turn.c. No lock */
+    fws_ns turn_since;   /* the leader's: when the loop reported last; 0: nothing since */
     bool running;
     bool stopping;
     bool sleeping;      /* the loop waits and nobody has woken it yet */

@@ -1,6 +1,12 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* SCHED_BATCH */
+#endif
+
 #include "turn.h"
 
 #include "websocket_internal.h"
+
+#include <sched.h>
 
 /* Websockets that go through the three phases together. More of them share the cost of the GIL;
  * with fewer, what the kernel and we know of a socket is still in the processor's cache when it is
@@ -124,11 +130,25 @@ static void fetch(const fws_websocket *websocket)
         __builtin_prefetch(hot + at);
 }
 
+/* Handlers in an event loop run in a thread of their own, one after the other. To interrupt it for
+ * each message that arrives for another of them is two switches of threads for nothing: that one
+ * has to wait all the same. With SCHED_BATCH a waking thread does not preempt. */
+static bool be_patient(void)
+{
+#ifdef SCHED_BATCH
+    struct sched_param none = {0};
+    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none); /* where it may */
+#endif
+    return true;
+}
+
 void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
 {
     fws_ready *ready = &engine->ready; /* with what a deposed leader has left in it */
-    bool leading = true;
+    bool leading = true, patient = false;
     while (leading && (ready->next < ready->count || wait_for_readiness(engine, term))) {
+        if (!patient && atomic_load_explicit(&engine->patient, memory_order_relaxed))
+            patient = be_patient();
         fws_crew_begin_receiving(engine);
         for (int i = 0; i < AT_ONCE && ready->next < ready->count; i++) {
             fws_readiness *one = &ready->list[ready->next++];

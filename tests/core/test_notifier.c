@@ -1,9 +1,16 @@
 /* Handlers that are greenlets: they wait in an event loop that watches the notifier's descriptor.
  */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* SCHED_BATCH */
+#endif
+
 #include "pair.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -242,6 +249,31 @@ static void test_many_websockets_have_one_descriptor(void **state)
     changes(0, rest, MANY);
 }
 
+#ifdef __linux__
+/* Of all threads of this process: how many have the policy? */
+static int threads_with(int policy)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;)
+        count += sched_getscheduler(atoi(task->d_name)) == policy && atoi(task->d_name) > 0;
+    closedir(tasks);
+    return count;
+}
+
+static void test_the_engine_does_not_interrupt_the_event_loop(void **state)
+{
+    (void)state;
+    fws_message message;
+    assert_true(fws_websocket_await(p.server, FWS_AWAIT_MESSAGE));
+    send_frame(&p, true, FWS_OPCODE_TEXT, "one", 3);
+    expect_change();
+    assert_int_equal(fws_websocket_receive_ready(p.server, &message), FWS_OK);
+    fws_message_free(&message);
+    WAIT_FOR(threads_with(SCHED_BATCH | SCHED_RESET_ON_FORK) == 1);
+}
+#endif
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -256,6 +288,9 @@ int main(void)
         TEST(test_a_ping_is_given_up),
         TEST(test_a_thread_receives_beside_the_event_loop),
         TEST(test_many_websockets_have_one_descriptor),
+#ifdef __linux__
+        TEST(test_the_engine_does_not_interrupt_the_event_loop),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
