@@ -94,6 +94,10 @@ void fws_websocket_decode_rest(fws_websocket *websocket);
 /* The loop thread reads from now on, if the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
 
+/* The peer is gone, but its close frame may still lie in our receive buffer. Not within decoding.
+ */
+void fws_websocket_read_and_finish(fws_websocket *websocket);
+
 /* ---- websocket_wait.c ---- */
 
 /* One round of waiting for anything to change; reads if nobody else does. Releases the lock while

@@ -300,6 +300,12 @@ void fws_websocket_adopt(fws_websocket *websocket)
         fws_websocket_update_watch(websocket);
 }
 
+void fws_websocket_read_and_finish(fws_websocket *websocket)
+{
+    fws_websocket_adopt(websocket);
+    fws_websocket_finish(websocket);
+}
+
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);

@@ -72,12 +72,12 @@ static void end_broken(fws_websocket *websocket)
 {
     if (leave_to_receiver(websocket))
         return;
-    /* The peer is gone, but its close frame may still lie in our receive buffer. */
-    if (websocket->corked) {
-        websocket->corked = false;
-        fws_websocket_adopt(websocket);
+    if (!websocket->corked) { /* this may be within decoding */
+        fws_websocket_finish(websocket);
+        return;
     }
-    fws_websocket_finish(websocket);
+    websocket->corked = false;
+    fws_websocket_read_and_finish(websocket);
 }
 
 void fws_websocket_flush(fws_websocket *websocket)
@@ -166,11 +166,8 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     }
     fws_transport_status status = fws_transport_send(websocket->fd, vector, count, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
-        if (!leave_to_receiver(websocket)) {
-            /* The peer is gone, but its close frame may still lie in our receive buffer. */
-            fws_websocket_adopt(websocket);
-            fws_websocket_finish(websocket);
-        }
+        if (!leave_to_receiver(websocket))
+            fws_websocket_read_and_finish(websocket);
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->engine->counters.bytes_out, *sent, false);

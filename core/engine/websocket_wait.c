@@ -95,12 +95,10 @@ static void end_receiving(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return;
-    if (websocket->broken) {
-        fws_websocket_adopt(websocket); /* a close frame may still lie in our receive buffer */
-        fws_websocket_finish(websocket);
-    } else if (websocket->state != FWS_STATE_OPEN) {
+    if (websocket->broken)
+        fws_websocket_read_and_finish(websocket);
+    else if (websocket->state != FWS_STATE_OPEN)
         fws_websocket_update_watch(websocket);
-    }
 }
 
 /* Waits in recv, without the lock. */
