@@ -69,7 +69,25 @@ static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
     return result;
 }
 
+PyDoc_STRVAR(
+    exchange_doc,
+    "exchange(fd, by, /)\n--\n\n"
+    "The same, from an owner that will not write: its descriptor becomes another one of `by`.\n\n"
+    "Returns ours.\n"
+    "Raises OSError, and the owner still has its connection.");
+
+static PyObject *exchange(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    int fd, by, ours;
+    if (!PyArg_ParseTuple(arguments, "ii:exchange", &fd, &by))
+        return NULL;
+    if (!fws_transport_exchange(fd, by, &ours))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromLong(ours);
+}
+
 static PyMethodDef functions[] = {
+    {"exchange", exchange, METH_VARARGS, exchange_doc},
     {"take_over", take_over, METH_O, take_over_doc},
     {"name_thread", name_thread, METH_O, name_thread_doc},
     {0},

@@ -67,6 +67,7 @@ class Middleware:
         except servers.NoSocket as error:
             environ[NO_SOCKET_KEY] = str(error)  # for the view to say
             return self.wsgi_app(environ, start_response)
+        socket.prepare(start_response)
         # There is no body, and what servers have here reads on into the websocket's bytes, or keeps
         # its buffer for as long as the request lives.
         environ["wsgi.input"] = io.BytesIO()
@@ -96,9 +97,7 @@ class Middleware:
         if refused is not None:
             start_response(refused.status, refused.headers)
             return refused.body
-        upgrade.skip_answer(start_response)
-        start_response("101 Switching Protocols", [])
-        return Swallowed(upgrade)
+        return Swallowed(upgrade, upgrade.answer_server(start_response))
 
     def upgrade(self, socket: servers.ServerSocket, here: handlers.Handlers) -> Upgrade:
         runtime = self.runtime
@@ -167,10 +166,9 @@ class Middleware:
         if upgrade.accepted:
             if hasattr(body, "close"):
                 body.close()
-            upgrade.skip_answer(start_response)
-            start_response("101 Switching Protocols", [])
+            swallowed = Swallowed(upgrade, upgrade.answer_server(start_response))
             upgrade.begin()
-            return Swallowed(upgrade)
+            return swallowed
         write = start_response(*given)
         for data in written:
             write(data)
@@ -210,11 +208,12 @@ class Middleware:
 class Swallowed:
     """The empty answer of an accepted handshake; the server calls close() once it is written."""
 
-    def __init__(self, upgrade: Upgrade) -> None:
+    def __init__(self, upgrade: Upgrade, body: tuple[bytes, ...]) -> None:
         self._upgrade = upgrade
+        self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
-        yield b""  # uWSGI writes the head with the first of the body, or after close()
+        return iter(self._body)
 
     def close(self) -> None:
         self._upgrade.finished()

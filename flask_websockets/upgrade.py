@@ -297,10 +297,11 @@ class Upgrade:
         if begins is not None:
             begins()
 
-    def skip_answer(self, start_response: Any) -> None:
-        """Before the answer, of which the server needs to know but which nobody reads."""
-        if self._socket is not None:
-            self._socket.skip_answer(start_response)
+    def answer_server(self, start_response: Any) -> tuple[bytes, ...]:
+        """It was accepted: the server needs to know of an answer, which nobody reads. Its body is
+        returned."""
+        assert self._socket is not None  # until the server has written it
+        return self._socket.answer(start_response)
 
     def finished(self) -> None:
         """The server has written the answer that nobody reads: its socket is of no more use."""

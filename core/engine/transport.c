@@ -67,15 +67,19 @@ fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_
     return judge(received, moved);
 }
 
-#define FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
 
-fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, size_t *moved)
+fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, bool end_follows,
+                                        size_t *moved)
 {
     struct msghdr message = {.msg_iov = vector, .msg_iovlen = (size_t)count};
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (end_follows ? MSG_MORE : 0);
     ssize_t sent;
     do
-        sent = count == 1 ? SEND(fd, vector->iov_base, vector->iov_len, FLAGS)
-                          : sendmsg(fd, &message, FLAGS);
+        sent = count == 1 ? SEND(fd, vector->iov_base, vector->iov_len, flags)
+                          : sendmsg(fd, &message, flags);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         *moved = (size_t)sent;
@@ -118,34 +122,36 @@ static bool replace(int fd, int by)
 #endif
 }
 
-bool fws_transport_take_over(int fd, int *ours, int *far_end)
+bool fws_transport_exchange(int fd, int by, int *ours)
 {
-    int ends[2];
     *ours = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (*ours < 0)
         return false;
-    if (!pair(ends)) {
-        int error = errno;
-        close(*ours);
-        errno = error;
+    if (replace(fd, by))
+        return true;
+    int error = errno;
+    close(*ours);
+    errno = error;
+    return false;
+}
+
+bool fws_transport_take_over(int fd, int *ours, int *far_end)
+{
+    int ends[2], flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !pair(ends))
         return false;
-    }
     shutdown(ends[1], SHUT_WR);
     /* The owner goes on as it was used to: one that waits for its socket must not find it waiting
      * by itself. */
-    int flags = fcntl(fd, F_GETFL);
     bool done = (flags & O_NONBLOCK) == 0 || fcntl(ends[0], F_SETFL, flags) == 0;
-    done = done && replace(fd, ends[0]);
+    done = done && fws_transport_exchange(fd, ends[0], ours);
     int error = errno;
     close(ends[0]);
-    if (!done) {
+    if (!done)
         close(ends[1]);
-        close(*ours);
-        errno = error;
-        return false;
-    }
+    errno = error;
     *far_end = ends[1];
-    return true;
+    return done;
 }
 
 void fws_transport_end(int fd)

@@ -28,7 +28,10 @@ bool fws_transport_let_wait(int fd, unsigned timeout_ms);
  * with errno EINTR, when a signal has come. */
 fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_t *moved);
 
-fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, size_t *moved);
+/* `end_follows`: fws_transport_end comes next, so that the last bytes and the end are one packet.
+ */
+fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, bool end_follows,
+                                        size_t *moved);
 
 /* No delay for small frames: each message is written as a whole, so there is nothing to wait for.
  */
@@ -39,6 +42,9 @@ void fws_transport_prepare(int fd);
  * at its end. *far_end is the other end, to be kept open for as long as `fd` is written to. False:
  * errno says why, and `fd` is as it was. */
 bool fws_transport_take_over(int fd, int *ours, int *far_end);
+
+/* The same, but `fd` becomes another descriptor of `by`, whatever that is. */
+bool fws_transport_exchange(int fd, int by, int *ours);
 
 /* Ends our side of the stream; the peer reads end-of-file after what was sent. */
 void fws_transport_end(int fd);

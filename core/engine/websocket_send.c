@@ -84,12 +84,12 @@ void fws_websocket_flush(fws_websocket *websocket)
 {
     bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
     uint32_t count_before = websocket->outbox.count;
-    bool progress = false;
+    bool progress = false, ends = websocket->state == FWS_STATE_ENDING;
     while (websocket->outbox.count > 0) {
         struct iovec vector[VECTOR_MAX];
         int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
         size_t sent;
-        fws_transport_status status = fws_transport_send(websocket->fd, vector, count, &sent);
+        fws_transport_status status = fws_transport_send(websocket->fd, vector, count, ends, &sent);
         if (status == FWS_TRANSPORT_BROKEN) {
             end_broken(websocket);
             return;
@@ -109,12 +109,12 @@ void fws_websocket_flush(fws_websocket *websocket)
         fws_websocket_notify(websocket);
     if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count > 0)
         return;
-    if (websocket->nothing_more) {
-        fws_websocket_finish(websocket);
-    } else if (!websocket->ended_output) {
+    if (!websocket->ended_output) {
         websocket->ended_output = true;
         fws_transport_end(websocket->fd);
     }
+    if (websocket->nothing_more)
+        fws_websocket_finish(websocket);
 }
 
 void fws_websocket_write(fws_websocket *websocket)
@@ -164,7 +164,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
         vector[0] = (struct iovec){.iov_base = joined, .iov_len = header_size + length};
         count = 1;
     }
-    fws_transport_status status = fws_transport_send(websocket->fd, vector, count, sent);
+    fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
         if (!leave_to_receiver(websocket))
             fws_websocket_read_and_finish(websocket);

@@ -41,12 +41,26 @@ def unread(unreader: Any) -> Callable[[], bytes]:
 
 
 class GunicornSocket(ServerSocket):
-    def skip_answer(self, start_response: Any) -> None:
+    _response: Any = None
+
+    def prepare(self, start_response: Any) -> None:
         """``start_response`` is a method of gunicorn's response, unless some middleware has put its
         own around it. It cannot be told by a header: those of the connection are not for
         applications to set."""
-        response: Any = getattr(start_response, "__self__", None)
-        force_close = getattr(response, "force_close", None)
-        if callable(force_close) and hasattr(response, "headers_sent"):
-            force_close()  # no waiting for another request
-            response.headers_sent = True
+        response = getattr(start_response, "__self__", None)
+        if hasattr(response, "headers_sent") and callable(getattr(response, "force_close", None)):
+            self._response = response
+            self._silent = True
+
+    def answer(self, start_response: Any) -> tuple[bytes, ...]:
+        body = super().answer(start_response)
+        if self._response is None:
+            return body
+        self._response.force_close()  # no waiting for another request
+        self._response.headers_sent = True
+        self._response.chunked = False  # gunicorn 20 ends what has no length with an empty chunk
+        return ()
+
+    def finished(self) -> None:
+        self._response = None
+        super().finished()

@@ -7,10 +7,11 @@ shuts down or closes touches nothing; the connection lives on under a descriptor
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
-from .._core import take_over
+from .._core import exchange, take_over
 from . import tls
 
 __all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced")
@@ -52,6 +53,25 @@ def find_reader(file: object) -> Reader | None:
     return Reader(file) if hasattr(getattr(file, "raw", None), "_sock") else None
 
 
+#: Two sockets that are at their end in both directions: see dead_end(). Children that are forked
+#: share them, which is no harm: nothing about them changes any more.
+dead_ends: list[socket.socket] = []
+
+
+def dead_end() -> int:
+    """The descriptor of one socket for all servers that write nothing more: whoever reads from it is
+    at the end, whoever writes to it gets an error.
+
+    :raises OSError: when descriptors are used up.
+    """
+    if not dead_ends:  # twice at once is no harm either
+        pair = socket.socketpair()
+        for end in pair:
+            end.shutdown(socket.SHUT_RDWR)
+        dead_ends.extend(pair)
+    return dead_ends[0].fileno()
+
+
 class ServerSocket:
     """The socket of one request, still in the server's hands.
 
@@ -64,6 +84,8 @@ class ServerSocket:
         self._server = server
         self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
+        #: Will the server write nothing, once the connection is taken?
+        self._silent = False
         #: Kept open for as long as the server may write, see finished().
         self._far_end: int | None = None
 
@@ -86,7 +108,10 @@ class ServerSocket:
                 raise
         fd = self._server if isinstance(self._server, int) else self._server.fileno()
         # A server that drains its socket before it closes it reads end-of-file at once.
-        ours, self._far_end = take_over(fd)
+        if self._silent:
+            ours = exchange(fd, dead_end())
+        else:
+            ours, self._far_end = take_over(fd)
         try:
             received = self._read_ahead()
         except BaseException:
@@ -94,11 +119,20 @@ class ServerSocket:
             raise
         return ours, received
 
-    def skip_answer(self, start_response: Any) -> None:
-        """Spare the server the work of an answer that nobody reads, where there is a way to do so.
+    def prepare(self, start_response: Any) -> None:
+        """Find out whether the server can be spared the work of an answer that nobody reads.
 
-        :param start_response: the server's; it has not been called.
+        :param start_response: what the server has given; it has not been called.
         """
+
+    def answer(self, start_response: Any) -> tuple[bytes, ...]:
+        """Tell the server of the answer that nobody reads.
+
+        :param start_response: what prepare() was given.
+        :returns: the body.
+        """
+        start_response("101 Switching Protocols", [])
+        return (b"",)  # uWSGI writes the head with the first of the body, or after close()
 
     def keep(self) -> None:
         """The engine has it."""

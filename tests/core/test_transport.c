@@ -49,6 +49,44 @@ static void test_the_owner_keeps_a_dead_one(void **state)
     close(far_end);
 }
 
+static void test_an_owner_that_will_not_write_shares_a_dead_one(void **state)
+{
+    (void)state;
+    int dead[2], ours;
+    char byte;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, dead), 0);
+    shutdown(dead[0], SHUT_RDWR);
+    assert_true(fws_transport_exchange(owner, dead[0], &ours));
+    assert_int_equal(read(owner, &byte, 1), 0);
+    assert_int_equal(send(owner, "!", 1, MSG_NOSIGNAL), -1);
+    assert_int_equal(shutdown(owner, SHUT_WR), 0);
+    assert_int_equal(write(ours, "!", 1), 1);
+    assert_int_equal(read(peer, &byte, 1), 1);
+    assert_int_equal(byte, '!');
+    assert_int_equal(fcntl(owner, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(ours, F_GETFD), FD_CLOEXEC);
+    close(ours);
+    close(dead[0]);
+    close(dead[1]);
+}
+
+static void test_the_owner_keeps_its_connection_when_there_is_no_dead_one(void **state)
+{
+    (void)state;
+    char byte;
+    int ours, next = dup(owner);
+    close(next);
+    assert_false(fws_transport_exchange(owner, -1, &ours));
+    assert_int_equal(errno, EBADF);
+    assert_false(fws_transport_exchange(-1, owner, &ours));
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(write(owner, "!", 1), 1);
+    assert_int_equal(read(peer, &byte, 1), 1);
+    int again = dup(owner); /* nothing has been left open */
+    assert_int_equal(again, next);
+    close(again);
+}
+
 static void test_it_waits_or_not_as_before(void **state)
 {
     (void)state;
@@ -107,6 +145,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(test_the_owner_keeps_a_dead_one),
+        TEST(test_an_owner_that_will_not_write_shares_a_dead_one),
+        TEST(test_the_owner_keeps_its_connection_when_there_is_no_dead_one),
         TEST(test_it_waits_or_not_as_before),
         TEST(test_descriptors_used_up),
         TEST(test_no_descriptor),

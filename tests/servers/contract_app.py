@@ -30,7 +30,19 @@ class ReplacesInput:
         return self.wsgi_app(environ, start_response)
 
 
-app.wsgi_app = ReplacesInput(app.wsgi_app)
+class WatchesAnswers:
+    """A middleware like those that count the answers by their status."""
+
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ, start_response):
+        if "HTTP_X_WATCH_ANSWER" not in environ:
+            return self.wsgi_app(environ, start_response)
+        return self.wsgi_app(environ, lambda *answer: start_response(*answer))
+
+
+app.wsgi_app = WatchesAnswers(ReplacesInput(app.wsgi_app))
 
 
 @app.before_request

@@ -254,6 +254,15 @@ def test_a_middleware_that_replaces_the_input(served):
 # ---- ends ----
 
 
+def test_a_middleware_that_watches_the_answer(served):
+    """Then a server cannot be spared its answer, which nobody may read."""
+    ws = served.connect("/echo", header={"X-Watch-Answer": "yes"})
+    ws.send("hello")
+    assert ws.recv() == "hello"
+    ws.close()
+    assert served.refused("/401", header={"X-Watch-Answer": "yes"}).status_code == 401
+
+
 def test_an_exception_is_1011(served):
     client = served.connect("/bug")
     assert client.recv() == "before"
