@@ -15,7 +15,7 @@
 #define AT_ONCE 64
 #endif
 
-#define CACHE_LINE 64
+#define HOT_LINES 5 /* of a websocket, see websocket.h */
 
 #define WEBSOCKET_OF(timer_)                                                                       \
     ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
@@ -126,8 +126,8 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 static void fetch(const fws_websocket *websocket)
 {
     const char *hot = (const char *)websocket;
-    for (size_t at = 0; at < offsetof(fws_websocket, changed); at += CACHE_LINE)
-        __builtin_prefetch(hot + at);
+    for (size_t i = 0; i < HOT_LINES; i++)
+        __builtin_prefetch(hot + i * FWS_CACHE_LINE);
 }
 
 /* Handlers in an event loop run in a thread of their own, one after the other. To interrupt it for

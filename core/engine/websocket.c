@@ -20,9 +20,10 @@ void fws_websocket_init_lock(fws_websocket *websocket)
 
 fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role)
 {
-    fws_websocket *websocket = calloc(1, sizeof *websocket);
+    fws_websocket *websocket = aligned_alloc(FWS_CACHE_LINE, sizeof *websocket);
     if (websocket == NULL)
         return NULL;
+    memset(websocket, 0, sizeof *websocket);
     atomic_init(&websocket->references, 1);
     websocket->engine = engine;
     websocket->fd = fd;

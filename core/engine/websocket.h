@@ -64,56 +64,64 @@ typedef enum {
 
 typedef struct fws_ping fws_ping;
 
+#define FWS_CACHE_LINE 64
+
 struct fws_websocket {
-    /* What every message needs comes first, in as few cache lines as it can. */
-    atomic_size_t references;
+    /* What every message needs comes first, in as few cache lines as it can: these five. */
+
+    _Alignas(FWS_CACHE_LINE) atomic_size_t references;
     fws_engine *engine;      /* constant */
     void *owner;             /* of an event-driven one; constant */
     fws_websocket *next_due; /* the engine's lock */
-    pthread_mutex_t lock;
-    int fd; /* -1 once closed */
+    int fd;                  /* -1 once closed */
     fws_state state;
-    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
-    uint8_t *rest;          /* received and not yet decoded, because the inbox was full; malloc'd */
-    bool evented;           /* constant: event-driven, its callbacks are run by the crew */
-    uint8_t turn;           /* fws_turn */
-    bool told;              /* of an event-driven one: fws_websocket_take has said FWS_CLOSED */
-    atomic_bool hushed;     /* closed by this side: nothing more is given out */
-    bool slow;              /* a callback of its was overtaken; like `fast`: the engine's lock */
-    uint8_t fast;           /* fast callbacks since then */
-    bool adopted;           /* the loop thread reads */
-    uint8_t watched;        /* what the loop watches */
-    bool flush_queued;      /* in the engine's flush list, or `in_turn`, or `corked` */
-    bool in_turn;           /* to be flushed at the end of its turn */
-    bool corked;            /* `flush_queued`, but unless its handler comes first */
-    uint8_t prompt;         /* how often its handler came back in time, up to FWS_PROMPT */
-    uint8_t lively;         /* waits in a row that were short, up to FWS_LIVELY */
-    bool waits_in_receive;  /* it may: see fws_transport_let_wait */
-    bool more_expected;     /* the last recv filled its buffer */
-    bool hung_up;           /* the peer has ended its side: there is an end to be read */
-    bool heard;             /* bytes have come since the engine's own ping */
-    bool unread;            /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;           /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;        /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;      /* our side of the stream is shut */
-    bool nothing_more;      /* the peer's close frame has come, and nothing can follow it */
-    uint8_t close_reason_size;
-    uint16_t close_code;
+    bool evented;          /* constant: event-driven, its callbacks are run by the crew */
+    uint8_t turn;          /* fws_turn */
+    bool told;             /* of an event-driven one: fws_websocket_take has said FWS_CLOSED */
+    atomic_bool hushed;    /* closed by this side: nothing more is given out */
+    bool slow;             /* a callback of its was overtaken; like `fast`: the engine's lock */
+    uint8_t fast;          /* fast callbacks since then */
+    bool adopted;          /* the loop thread reads */
+    uint8_t watched;       /* what the loop watches */
+    bool flush_queued;     /* in the engine's flush list, or `in_turn`, or `corked` */
+    bool in_turn;          /* to be flushed at the end of its turn */
+    bool corked;           /* `flush_queued`, but unless its handler comes first */
+    uint8_t prompt;        /* how often its handler came back in time, up to FWS_PROMPT */
+    uint8_t lively;        /* waits in a row that were short, up to FWS_LIVELY */
+    bool waits_in_receive; /* it may: see fws_transport_let_wait */
+    bool more_expected;    /* the last recv filled its buffer */
+    bool hung_up;          /* the peer has ended its side: there is an end to be read */
+    bool heard;            /* bytes have come since the engine's own ping */
+    bool unread;           /* of an event-driven one: reading stopped before there was no more */
+    bool awaited;          /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;       /* in the notifier's list; like next_changed: the notifier's lock */
+    bool ended_output;     /* our side of the stream is shut */
+    bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
+    bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
+    bool broken;           /* found while `receiving`, which knows more, but not yet */
+
+    pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
     uint32_t pollers;   /* threads inside poll or recv on the descriptor: 0 or 1 */
-    bool receiving;     /* in recv: nobody else may read before what it brings is decoded */
-    bool broken;        /* found while `receiving`, which knows more, but not yet */
     uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
+    uint16_t close_code;
+    uint8_t close_reason_size;
+    uint8_t *rest; /* received and not yet decoded, because the inbox was full; malloc'd */
+
     fws_inbox inbox;
+    size_t counted;         /* of the outbox's bytes, in the engine's counters */
+    fws_ns stall_at;        /* the peer must have taken something of it by then; 0: nothing */
+    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
+    fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
+
     fws_outbox outbox;
-    size_t counted;  /* of its bytes, in the engine's counters */
-    fws_ns stall_at; /* the peer must have taken something of the outbox by then; 0: nothing */
+    fws_websocket *next_flush; /* the engine's lock */
+
     fws_connection protocol;
 
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
     fws_wakeup wakeup;      /* rung when it leaves the open state; opened at the first wait */
     size_t rest_start, rest_end;
-    fws_ping *pings; /* fws_websocket_ping calls that wait, oldest first */
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
     fws_ns pong_by; /* bytes must have come since the engine's own ping */
@@ -121,10 +129,10 @@ struct fws_websocket {
     fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
     fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
     fws_timer timer; /* the engine's lock */
-    fws_subscriptions subscriptions;          /* the hub's lock */
-    char *close_reason;                       /* malloc'd; not NUL-terminated */
-    fws_websocket *previous, *next;           /* in engine->all: the engine's lock */
-    fws_websocket *next_flush, *next_retired; /* the engine's lock */
+    fws_subscriptions subscriptions; /* the hub's lock */
+    char *close_reason;              /* malloc'd; not NUL-terminated */
+    fws_websocket *previous, *next;  /* in engine->all: the engine's lock */
+    fws_websocket *next_retired;     /* the engine's lock */
     fws_websocket *next_changed;
 };
 

@@ -56,6 +56,8 @@ void fws_connection_clear(fws_connection *connection)
     drop_message(connection);
     fws_compression_free(connection->compression);
     connection->compression = NULL;
+    free(connection->control);
+    connection->control = NULL;
 }
 
 uint8_t *fws_connection_take(fws_connection *connection)
@@ -301,12 +303,19 @@ static fws_event_type read_control(fws_connection *connection, uint8_t **cursor,
     size_t wanted = (size_t)(frame->length - connection->frame_received);
     size_t available = (size_t)(end - *cursor);
     size_t length = available < wanted ? available : wanted;
+    uint8_t *payload = *cursor;
     if (frame->masked)
-        fws_mask_apply(*cursor, length, frame->key, connection->frame_received);
-    if (length > 0)
-        memcpy(connection->control + connection->frame_received, *cursor, length);
-    connection->frame_received += length;
+        fws_mask_apply(payload, length, frame->key, connection->frame_received);
     *cursor += length;
+    if (length == frame->length)
+        return receive_control(connection, event, payload);
+    if (connection->control == NULL)
+        connection->control = malloc(FWS_FRAME_CONTROL_MAX);
+    if (connection->control == NULL)
+        return fail(connection, event, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+    if (length > 0)
+        memcpy(connection->control + connection->frame_received, payload, length);
+    connection->frame_received += length;
     if (connection->frame_received < frame->length)
         return event->type = FWS_EVENT_NONE;
     return receive_control(connection, event, connection->control);

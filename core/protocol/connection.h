@@ -81,8 +81,8 @@ typedef struct {
     uint64_t frame_received;  /* bytes of the current payload */
     uint64_t compressed_size; /* bytes of the message before decompression, as far as announced */
     fws_entropy entropy;
+    uint8_t *control; /* the payload of a control frame that came in pieces; malloc'd */
     uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
-    uint8_t control[FWS_FRAME_CONTROL_MAX];
 } fws_connection;
 
 /* `entropy` may be NULL for a server. */

@@ -2,7 +2,7 @@
  * hang or leak; a connection that cannot go on ends with 1011, a handshake with ENOMEM (which the
  * Flask side answers with 503).
  *
- * malloc, calloc and realloc of the core are replaced at link time (--wrap); zlib allocates through
+ * malloc and the like of the core are replaced at link time (--wrap); zlib allocates through
  * them too.
  */
 #include "pair.h"
@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 void *__real_malloc(size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 static atomic_long countdown; /* allocations that still succeed; below 0: all do */
 static atomic_bool failed;
@@ -41,6 +43,11 @@ void *__wrap_malloc(size_t size)
 void *__wrap_calloc(size_t count, size_t size)
 {
     return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
