@@ -1,13 +1,14 @@
 #include "buffer.h"
 
-#include <stdlib.h>
+#include "scrap.h"
+
 #include <string.h>
 
 fws_buffer *fws_buffer_new(size_t size)
 {
     if (size > SIZE_MAX - sizeof(fws_buffer))
         return NULL;
-    fws_buffer *buffer = malloc(sizeof *buffer + size);
+    fws_buffer *buffer = fws_scrap_new(sizeof *buffer + size);
     if (buffer == NULL)
         return NULL;
     atomic_init(&buffer->references, 1);
@@ -68,5 +69,5 @@ void fws_buffer_drop(fws_buffer *buffer)
         return;
     if (buffer->gone)
         *buffer->gone = true;
-    free(buffer);
+    fws_scrap_free(buffer, sizeof *buffer + buffer->capacity);
 }

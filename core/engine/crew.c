@@ -1,13 +1,17 @@
 #include "crew.h"
 
+#include "scrap.h"
 #include "turn.h"
 #include "websocket_internal.h"
 
 #include <errno.h>
 #include <signal.h>
 
+/* Between two looks of the watch: shortly after a callback was overtaken, and else. A look costs
+ * some 20 us, and interrupts the leader. */
 #define WATCH_INTERVAL (2 * FWS_NS_PER_MS)
-#define WATCH_QUIET 50 /* looks without a callback, after which the watch sleeps */
+#define WATCH_CALM_INTERVAL (8 * FWS_NS_PER_MS)
+#define WATCH_QUIET 13 /* looks without a callback, after which the watch sleeps */
 #define IDLE_TIME (5 * FWS_NS_PER_S)
 #define FAST FWS_NS_PER_MS /* a callback that takes less is no trouble */
 #define PROVEN 8           /* fast callbacks in a row that make a websocket known as fast */
@@ -130,12 +134,15 @@ static void run_apart(fws_engine *engine, void **thread)
     pthread_mutex_lock(&engine->lock);
 }
 
+/* Was a callback overtaken a moment ago? */
+static bool is_suspicious(const fws_crew *crew)
+{
+    return crew->overtaken_at != 0 && fws_clock_now() - crew->overtaken_at < SUSPICIOUS_FOR;
+}
+
 static bool is_for_others(const fws_crew *crew, const fws_websocket *websocket)
 {
-    if (websocket->slow)
-        return true;
-    return websocket->fast < PROVEN && crew->overtaken_at != 0 &&
-           fws_clock_now() - crew->overtaken_at < SUSPICIOUS_FOR;
+    return websocket->slow || (websocket->fast < PROVEN && is_suspicious(crew));
 }
 
 static bool hire(fws_engine *engine);
@@ -335,7 +342,8 @@ static void watch(fws_engine *engine)
     crew->watched = true;
     while (!engine->stopping && crew->led && (crew->apart.count == 0 || crew->idle > 0)) {
         if (quiet < WATCH_QUIET) {
-            wait_for(&crew->watch, engine, WATCH_INTERVAL);
+            wait_for(&crew->watch, engine,
+                     is_suspicious(crew) ? WATCH_INTERVAL : WATCH_CALM_INTERVAL);
         } else {
             atomic_store(&crew->dozing, true);
             if (atomic_load(&crew->running_since) == 0)
@@ -399,6 +407,7 @@ static void *serve(void *argument)
 #ifdef __linux__
     pthread_setname_np(pthread_self(), "fws-engine");
 #endif
+    fws_scraps_begin();
     pthread_mutex_lock(&engine->lock);
     uint64_t epoch = crew->epoch;
     bool stays = true;
@@ -425,6 +434,7 @@ static void *serve(void *argument)
             break;
     }
     bool forked = crew->epoch != epoch;
+    fws_scraps_end();
     if (!forked && thread != NULL) {
         pthread_mutex_unlock(&engine->lock);
         crew->callbacks.end(crew->callbacks.context, &thread);

@@ -1,5 +1,7 @@
 #include "inbox.h"
 
+#include "scrap.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +48,7 @@ static void release(fws_inbox_block *block, uint32_t entries)
     /* Whoever has all that is left needs no locked instruction to know it. */
     if (atomic_load_explicit(&block->left, memory_order_acquire) == entries ||
         atomic_fetch_sub_explicit(&block->left, entries, memory_order_acq_rel) == entries)
-        free(block);
+        fws_scrap_free(block, sizeof *block + block->capacity);
 }
 
 void fws_message_free(fws_message *message)
@@ -79,7 +81,7 @@ static entry *add(fws_inbox *inbox, size_t size, size_t more)
     if (last == NULL || last->sealed || last->capacity - last->end < whole) {
         /* What follows has frame headers, which are a little smaller than entries. */
         size_t room = more < MORE_MAX ? more + more / 4 : MORE_MAX;
-        fws_inbox_block *block = malloc(sizeof *block + whole + room);
+        fws_inbox_block *block = fws_scrap_new(sizeof *block + whole + room);
         if (block == NULL)
             return NULL;
         *block = (fws_inbox_block){.capacity = (uint32_t)(whole + room)};

@@ -1,0 +1,24 @@
+/* Small pieces of memory. For each message that a callback answers, two are needed for the length
+ * of a batch: more at once than malloc keeps ready for a thread, and then it takes its slow way. So
+ * the threads of the crew keep some of their own.
+ *
+ * Threads: any; what one has made, another may give back.
+ */
+#ifndef FWS_ENGINE_SCRAP_H
+#define FWS_ENGINE_SCRAP_H
+
+#include <stddef.h>
+
+#define FWS_SCRAP_SIZE 256u /* bytes; whatever is larger comes from malloc */
+#define FWS_SCRAPS_KEPT 128u
+
+/* From now on the calling thread keeps what it gives back; and until now. */
+void fws_scraps_begin(void);
+void fws_scraps_end(void);
+
+/* NULL when there is no memory. */
+void *fws_scrap_new(size_t size);
+/* `size`: what it was made with. */
+void fws_scrap_free(void *scrap, size_t size);
+
+#endif
