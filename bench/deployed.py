@@ -22,6 +22,7 @@ from measuring import Run, cores, free_port, handshake, load, median, program, r
 FOLDER = pathlib.Path(__file__).resolve().parent / "servers"
 OURS, SOCK = "flask-websockets", "flask-sock"
 
+PAGES = 2000  # for a p99
 HELD_BY_THREADS = 500  # by flask-sock, which needs a thread of the server for each
 
 
@@ -88,11 +89,11 @@ def held(name: str, count: int, *flags: str) -> Run:
         for connection in [handshake(server.port, "/echo") for _ in range(20)]:
             connection.close()
         page_p99(server.port, 300)
-        before, memory = page_p99(server.port, 1000), resident(server.worker)
+        before, memory = page_p99(server.port, PAGES), resident(server.worker)
         connections = [handshake(server.port, "/echo") for _ in range(count)]
         time.sleep(1)
         each = (resident(server.worker) - memory) / count
-        beside = page_p99(server.port, 1000)
+        beside = page_p99(server.port, PAGES)
         for connection in connections:
             connection.sendall(b"\x82\x84\0\0\0\0echo")
         for connection in connections:
@@ -120,12 +121,14 @@ def gevent_echo(name: str, seconds: float) -> Run:
 
 def run(rounds: int, seconds: float, held_by_us: int) -> dict[str, list[Run]]:
     """Measure and print. Every round runs each server once, one after the other."""
-    sync, threads = ("-k", "sync"), ("-k", "gthread", "--threads", str(HELD_BY_THREADS + 8))
+    sync, two = ("-k", "sync"), ("-k", "gthread", "--threads", "2")
+    threads = ("-k", "gthread", "--threads", str(HELD_BY_THREADS + 8))
     steps = {
         "held": {
             OURS: lambda: held(OURS, held_by_us, *sync),
             SOCK: lambda: held(SOCK, HELD_BY_THREADS, *threads),
         },
+        "held by gthread": {OURS: lambda: held(OURS, held_by_us, *two)},
         "connects": {name: lambda name=name: connects(name, 8, 0, seconds) for name in (OURS, SOCK)},
         "pages": {OURS: lambda: pages(seconds)},
         "stays": {name: lambda name=name: connects(name, 200, 0.1, seconds) for name in (OURS, SOCK)},
@@ -152,14 +155,15 @@ def show(results: dict[str, list[Run]], rounds: int, count: int) -> None:
 
     print(f"gunicorn, one worker on one core, median of {rounds} rounds\n")
     ours, theirs = both("held", "memory")
-    own = results[f"held {OURS}"]
-    pages = statistics.median(row["page_p99_beside"] / row["page_p99"] for row in own)
     print(f"memory for each connection that is held: {ours / 1024:.1f} KB ({count} on a sync worker)")
     print(f"    flask-sock {theirs / 1024:.1f} KB ({HELD_BY_THREADS} on gthread with as many threads)")
-    print(
-        f"p99 of a page: {median(own, 'page_p99') * 1e3:.2f} ms alone, "
-        f"{median(own, 'page_p99_beside') * 1e3:.2f} ms beside {count} of ours: {pages:.2f} x"
-    )
+    for step, text in (("held", "sync"), ("held by gthread", "gthread --threads 2")):
+        own = results[f"{step} {OURS}"]
+        times = statistics.median(row["page_p99_beside"] / row["page_p99"] for row in own)
+        print(
+            f"p99 of a page, {text}: {median(own, 'page_p99') * 1e3:.2f} ms alone, "
+            f"{median(own, 'page_p99_beside') * 1e3:.2f} ms beside {count} of ours: {times:.2f} x"
+        )
     for step, text in (
         ("stays", "200 at once, staying for 0.1 s"),
         ("connects", "8 at once, leaving after one echo"),

@@ -46,7 +46,7 @@ def test_one_short_round_measures_every_server(tmp_path):
             (run,) = entry["runs"]
             assert run["rate"] > 0 and run["p99_us"] >= run["p50_us"] > 0 and run["cpu_us"] > 0
     assert all(value > 0 for value in measured["micro"].values())
-    assert len(measured["gunicorn"]) == 9
+    assert len(measured["gunicorn"]) == 10
     for (row,) in measured["gunicorn"].values():
         assert all(value > 0 for value in row.values())
     for (row,) in measured["crowd"].values():
