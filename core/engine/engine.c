@@ -272,6 +272,7 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         websocket->notifier = fws_notifier_keep(attachment->notifier);
         atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
     }
+    websocket->lively = FWS_LIVELY; /* most peers say something at once */
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
     websocket->turn = FWS_TURN_RUNNING; /* until whoever attaches it has done */

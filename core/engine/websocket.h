@@ -31,8 +31,9 @@
 
 #define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
 
-/* After so many waits of less than FWS_LIVELY_WAIT_MS in a row, the handler waits in recv, which is
- * a system call less for each message, but from which nobody can wake it: for so long at most. */
+/* At first, and after so many waits of less than FWS_LIVELY_WAIT_MS in a row, the handler waits in
+ * recv, which is a system call less for each message, but from which nobody can wake it: for so
+ * long at most. */
 #define FWS_LIVELY 8
 #define FWS_LIVELY_WAIT_MS 20
 

@@ -53,22 +53,18 @@ def find_reader(file: object) -> Reader | None:
     return Reader(file) if hasattr(getattr(file, "raw", None), "_sock") else None
 
 
-#: Two sockets that are at their end in both directions: see dead_end(). Children that are forked
-#: share them, which is no harm: nothing about them changes any more.
+#: See dead_end(). Children that are forked share it, which is no harm: nothing about it changes.
 dead_ends: list[socket.socket] = []
 
 
 def dead_end() -> int:
-    """The descriptor of one socket for all servers that write nothing more: whoever reads from it is
-    at the end, whoever writes to it gets an error.
+    """The descriptor of one socket for all servers that write nothing more, as one whose peer is gone:
+    whatever a server does with it is the error ENOTCONN or EPIPE, and waits for nothing.
 
     :raises OSError: when descriptors are used up.
     """
     if not dead_ends:  # twice at once is no harm either
-        pair = socket.socketpair()
-        for end in pair:
-            end.shutdown(socket.SHUT_RDWR)
-        dead_ends.extend(pair)
+        dead_ends.append(socket.socket())  # connected to nobody
     return dead_ends[0].fileno()
 
 
@@ -107,7 +103,6 @@ class ServerSocket:
                 self._taken = None
                 raise
         fd = self._server if isinstance(self._server, int) else self._server.fileno()
-        # A server that drains its socket before it closes it reads end-of-file at once.
         if self._silent:
             ours = exchange(fd, dead_end())
         else:
