@@ -59,7 +59,7 @@ def gunicorn(name: str, *flags: str) -> Iterator[Gunicorn]:
         yield Gunicorn(port, int(children.split()[0]))
     finally:
         server.send_signal(signal.SIGQUIT)
-        # A worker of gthread that is just giving a connection to its threads when the signal comes waits
+        # A gthread worker that is just giving a connection to its threads when the signal comes waits
         # for its own lock (gunicorn 27: submit() and shutdown()), until gunicorn kills it after 30 s.
         server.wait(60)
 

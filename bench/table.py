@@ -1,4 +1,5 @@
-"""Print what run.py has measured as the tables of docs/performance.md.
+"""Print what run.py has measured as the tables of docs/performance.md. A server that has failed in a
+round has no figures.
 
 python bench/table.py build/bench.json [workload ...]
 """
@@ -38,11 +39,15 @@ def row(connections: str, name: str, runs: list[Run], ours: list[Run]) -> str:
 def table(workload: dict[str, Any]) -> str:
     lines = [HEAD]
     counts = sorted({entry["connections"] for entry in workload["runs"]})
+    failures = {(e["connections"], e["server"]): e["error"] for e in workload["failures"]}
     for count in counts:
         runs = {e["server"]: e["runs"] for e in workload["runs"] if e["connections"] == count}
         label = str(count)
         for name in sorted(runs, key=lambda name: name != peers.OURS):
-            lines.append(row(label, name, runs[name], runs[peers.OURS]))
+            if (count, name) in failures:
+                lines.append(f"| {label} | {name} | failed: {failures[count, name]} |" + "  |" * 6)
+            else:
+                lines.append(row(label, name, runs[name], runs[peers.OURS]))
             label = ""
     return "\n".join(lines)
 
