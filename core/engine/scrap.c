@@ -1,19 +1,6 @@
 #include "scrap.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
-
-/* A sanitizer is to see every piece for itself. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KEPT 0u
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define KEPT 0u
-#endif
-#endif
-#ifndef KEPT
-#define KEPT FWS_SCRAPS_KEPT
-#endif
 
 typedef struct scrap {
     struct scrap *next;
@@ -24,9 +11,9 @@ static _Thread_local struct {
     unsigned room; /* for so many more */
 } kept;
 
-void fws_scraps_begin(void)
+void fws_scraps_begin(unsigned count)
 {
-    kept.room = KEPT;
+    kept.room = count;
 }
 
 void fws_scraps_end(void)

@@ -10,10 +10,9 @@
 #include <stddef.h>
 
 #define FWS_SCRAP_SIZE 256u /* bytes; whatever is larger comes from malloc */
-#define FWS_SCRAPS_KEPT 128u
 
-/* From now on the calling thread keeps what it gives back; and until now. */
-void fws_scraps_begin(void);
+/* From now on the calling thread keeps what it gives back, up to `count` pieces; and until now. */
+void fws_scraps_begin(unsigned count);
 void fws_scraps_end(void);
 
 /* NULL when there is no memory. */
