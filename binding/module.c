@@ -72,8 +72,8 @@ static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
 PyDoc_STRVAR(
     exchange_doc,
     "exchange(fd, by, /)\n--\n\n"
-    "The same, from an owner that will not write: its descriptor becomes another one of `by`.\n\n"
-    "Returns ours.\n"
+    "As take_over(), from an owner that will not write: its descriptor becomes another one of\n"
+    "`by`. Returns a new descriptor of the connection.\n"
     "Raises OSError, and the owner still has its connection.");
 
 static PyObject *exchange(PyObject *Py_UNUSED(module), PyObject *arguments)

@@ -256,10 +256,9 @@ def test_a_middleware_that_replaces_the_input(served):
 
 def test_a_middleware_that_watches_the_answer(served):
     """Then a server cannot be spared its answer, which nobody may read."""
-    ws = served.connect("/echo", header={"X-Watch-Answer": "yes"})
-    ws.send("hello")
-    assert ws.recv() == "hello"
-    ws.close()
+    client = served.connect("/echo", header={"X-Watch-Answer": "yes"})
+    assert echoes(client)
+    client.close()
     assert served.refused("/401", header={"X-Watch-Answer": "yes"}).status_code == 401
 
 
