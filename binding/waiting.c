@@ -45,13 +45,14 @@ static bool is_over(fws_ns deadline)
 
 /* Threads that wait for the GIL wake every few milliseconds to ask for it; when thousands of
  * handlers wake at once, as for a publish or the end of the server, that is all that the process
- * would do. So one of them at a time waits for the GIL, and the others sleep at the gate before it.
+ * would do. So one of them at a time waits for the GIL, and the others sleep at the gate before it;
+ * a few at a time where the threads of the server, who come straight to the GIL, want it as much.
  * Nobody waits at the gate with the GIL held. */
 void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 {
-    fws_gate_enter(&state->gate);
+    fws_ns entered = fws_gate_enter(&state->gate);
     PyEval_RestoreThread(thread);
-    fws_gate_leave(&state->gate);
+    fws_gate_leave(&state->gate, entered);
 }
 
 static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_message *message)

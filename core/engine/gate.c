@@ -6,25 +6,43 @@ struct fws_gate_sleeper {
     fws_gate_sleeper *next;
     pthread_cond_t called;
     fws_ns since;
-    bool inside; /* it was handed over */
+    bool inside; /* it was let in */
 };
 
 void fws_gate_init(fws_gate *gate)
 {
     pthread_mutex_init(&gate->lock, NULL);
-    gate->taken = gate->calling = false;
+    gate->width = 1;
+    gate->inside = 0;
+    gate->blocked_since = 0;
+    gate->calling = false;
     gate->first = NULL;
     gate->last = &gate->first;
 }
 
-static fws_gate_sleeper *remove_first(fws_gate *gate)
+static fws_gate_sleeper *take_first(fws_gate *gate)
 {
     fws_gate_sleeper *first = gate->first;
     gate->first = first->next;
     if (gate->first == NULL)
         gate->last = &gate->first;
     gate->calling = false;
+    gate->inside++;
+    first->inside = true;
     return first;
+}
+
+/* Who has slept long enough, and, where the gate is wide, whoever finds room; else the first is
+ * called, for when it finds it free. */
+static void let_in(fws_gate *gate, fws_ns now)
+{
+    while (gate->first != NULL && gate->inside < gate->width &&
+           (gate->width > 1 || now - gate->first->since > FWS_GATE_PATIENCE))
+        pthread_cond_signal(&take_first(gate)->called);
+    if (gate->first != NULL && gate->inside < gate->width && !gate->calling) {
+        gate->calling = true;
+        pthread_cond_signal(&gate->first->called);
+    }
 }
 
 static void sleep_until_inside(fws_gate *gate)
@@ -33,42 +51,50 @@ static void sleep_until_inside(fws_gate *gate)
     pthread_cond_init(&self.called, NULL);
     *gate->last = &self;
     gate->last = &self.next;
+    if (gate->blocked_since == 0) {
+        gate->blocked_since = self.since;
+    } else if (self.since - gate->blocked_since > FWS_GATE_STALL) {
+        gate->width = FWS_GATE_WIDE;
+        let_in(gate, self.since);
+    }
     while (!self.inside) {
         pthread_cond_wait(&self.called, &gate->lock);
         if (self.inside || gate->first != &self)
             continue;
         gate->calling = false;
-        if (!gate->taken) {
-            gate->taken = self.inside = true;
-            remove_first(gate);
-        }
+        if (gate->inside < gate->width)
+            take_first(gate);
     }
     pthread_cond_destroy(&self.called);
 }
 
-void fws_gate_enter(fws_gate *gate)
+fws_ns fws_gate_enter(fws_gate *gate)
 {
     pthread_mutex_lock(&gate->lock);
-    if (gate->taken)
-        sleep_until_inside(gate);
+    if (gate->inside < gate->width)
+        gate->inside++;
     else
-        gate->taken = true;
+        sleep_until_inside(gate);
+    fws_ns entered = gate->width > 1 ? fws_clock_now() : 0;
     pthread_mutex_unlock(&gate->lock);
+    return entered;
 }
 
-void fws_gate_leave(fws_gate *gate)
+void fws_gate_leave(fws_gate *gate, fws_ns entered)
 {
     pthread_mutex_lock(&gate->lock);
-    if (gate->first != NULL && fws_clock_now() - gate->first->since > FWS_GATE_PATIENCE) {
-        fws_gate_sleeper *first = remove_first(gate);
-        first->inside = true;
-        pthread_cond_signal(&first->called);
+    gate->inside--;
+    if (gate->first != NULL || entered != 0) {
+        fws_ns now = fws_clock_now();
+        fws_ns begun = entered != 0 ? entered : gate->blocked_since;
+        if (begun != 0 && now - begun > FWS_GATE_STALL)
+            gate->width = FWS_GATE_WIDE;
+        else if (gate->width > 1)
+            gate->width--;
+        let_in(gate, now);
+        gate->blocked_since = gate->first != NULL ? now : 0;
     } else {
-        gate->taken = false;
-        if (gate->first != NULL && !gate->calling) {
-            gate->calling = true;
-            pthread_cond_signal(&gate->first->called);
-        }
+        gate->blocked_since = 0;
     }
     pthread_mutex_unlock(&gate->lock);
 }

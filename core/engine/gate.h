@@ -5,7 +5,11 @@
  * FWS_GATE_PATIENCE (and one turn of each who has slept as long): then it is handed over in the
  * order of arrival.
  *
- * Threads: enter and leave from any, leave from the one that is inside. Not to be copied.
+ * That thing may be wanted by others too, who do not come through here: each of them would get as
+ * many turns as all who do. So where one is inside for longer than FWS_GATE_STALL while others
+ * sleep, FWS_GATE_WIDE may be inside, and one less again for each who has been there for less.
+ *
+ * Threads: enter and leave from any, leave from one that is inside. Not to be copied.
  */
 #ifndef FWS_ENGINE_GATE_H
 #define FWS_ENGINE_GATE_H
@@ -16,20 +20,25 @@
 #include <stdbool.h>
 
 #define FWS_GATE_PATIENCE (20 * FWS_NS_PER_MS)
+#define FWS_GATE_STALL (5 * FWS_NS_PER_MS)
+#define FWS_GATE_WIDE 16
 
 typedef struct fws_gate_sleeper fws_gate_sleeper;
 
 typedef struct {
     pthread_mutex_t lock; /* protects all fields, and the sleepers */
-    bool taken;
-    bool calling; /* the first sleeper is called, and has not come yet */
+    unsigned width;       /* so many may be inside */
+    unsigned inside;
+    fws_ns blocked_since; /* somebody sleeps, and nobody has come out; or 0 */
+    bool calling;         /* the first sleeper is called, and has not come yet */
     fws_gate_sleeper *first, **last;
 } fws_gate;
 
 /* Also in a forked child, where nobody is inside or asleep. */
 void fws_gate_init(fws_gate *gate);
 
-void fws_gate_enter(fws_gate *gate);
-void fws_gate_leave(fws_gate *gate);
+/* Gives what leave needs. */
+fws_ns fws_gate_enter(fws_gate *gate);
+void fws_gate_leave(fws_gate *gate, fws_ns entered);
 
 #endif

@@ -1,4 +1,4 @@
-/* The gate: one at a time, nobody for ever, and nobody lost. */
+/* The gate: few at a time, nobody for ever, and nobody lost. */
 #include "testing.h"
 
 #include "engine/gate.h"
@@ -11,38 +11,101 @@
 #define TURNS 200
 
 static fws_gate gate;
-static unsigned inside; /* protected by the gate */
-static unsigned long turns;
+static atomic_uint inside;
+static atomic_ulong turns;
 static atomic_bool stop;
 
 static void *take_turns(void *argument)
 {
     (void)argument;
     for (int i = 0; i < TURNS; i++) {
-        fws_gate_enter(&gate);
-        assert_int_equal(++inside, 1);
-        turns++;
+        fws_ns entered = fws_gate_enter(&gate);
+        assert_in_range(atomic_fetch_add(&inside, 1) + 1, 1, FWS_GATE_WIDE);
+        atomic_fetch_add(&turns, 1);
         if (i % 16 == 0)
             usleep(10);
-        inside--;
-        fws_gate_leave(&gate);
+        atomic_fetch_sub(&inside, 1);
+        fws_gate_leave(&gate, entered);
     }
     return NULL;
 }
 
-static void test_one_at_a_time(void **state)
+static void test_everybody_comes_through(void **state)
 {
     (void)state;
     pthread_t threads[THREADS];
     fws_gate_init(&gate);
-    turns = 0;
+    atomic_store(&turns, 0);
     for (int i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, take_turns, NULL);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    assert_int_equal(turns, THREADS * TURNS);
-    assert_false(gate.taken);
+    assert_int_equal(atomic_load(&turns), THREADS * TURNS);
+    assert_int_equal(gate.inside, 0);
     assert_null(gate.first);
+}
+
+/* Goes in, and stays until `stop`. */
+static void *stay(void *argument)
+{
+    (void)argument;
+    fws_ns entered = fws_gate_enter(&gate);
+    atomic_fetch_add(&inside, 1);
+    while (!atomic_load(&stop))
+        usleep(100);
+    fws_gate_leave(&gate, entered);
+    return NULL;
+}
+
+static void one_more(pthread_t *thread, unsigned expected)
+{
+    pthread_create(thread, NULL, stay, NULL);
+    usleep(2 * FWS_GATE_STALL / 1000);
+    for (int i = 0; i < 1000 && atomic_load(&inside) < expected; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&inside), expected);
+}
+
+static void test_one_at_a_time_until_it_is_long(void **state)
+{
+    (void)state;
+    pthread_t threads[FWS_GATE_WIDE + 2];
+    fws_gate_init(&gate);
+    atomic_store(&stop, false);
+    atomic_store(&inside, 0);
+    one_more(&threads[0], 1);
+    one_more(&threads[1], 1); /* who finds that out needs somebody to come after it */
+    for (unsigned i = 2; i < FWS_GATE_WIDE; i++)
+        one_more(&threads[i], i + 1);
+    one_more(&threads[FWS_GATE_WIDE], FWS_GATE_WIDE);
+    one_more(&threads[FWS_GATE_WIDE + 1], FWS_GATE_WIDE);
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < FWS_GATE_WIDE + 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&inside), FWS_GATE_WIDE + 2);
+
+    /* Narrow again, after so many short turns (of which this machine may make a long one). */
+    for (int i = 0; i < 10000 && gate.width > 1; i++)
+        fws_gate_leave(&gate, fws_gate_enter(&gate));
+    assert_int_equal(gate.width, 1);
+    assert_int_equal(gate.inside, 0);
+}
+
+static void test_who_comes_out_late_makes_it_wide(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    fws_gate_init(&gate);
+    atomic_store(&stop, true);
+    atomic_store(&inside, 0);
+    fws_ns entered = fws_gate_enter(&gate);
+    pthread_create(&thread, NULL, stay, NULL);
+    usleep(20 * FWS_GATE_STALL / 1000);
+    assert_int_equal(atomic_load(&inside), 0);
+    assert_int_equal(gate.width, 1);
+    fws_gate_leave(&gate, entered);
+    pthread_join(thread, NULL);
+    assert_in_range(gate.width, FWS_GATE_WIDE - 1, FWS_GATE_WIDE);
 }
 
 /* Is inside nearly always: whoever waits finds it free for an instant at most. */
@@ -50,11 +113,11 @@ static void *hog(void *argument)
 {
     (void)argument;
     while (!atomic_load(&stop)) {
-        fws_gate_enter(&gate);
+        fws_ns entered = fws_gate_enter(&gate);
         fws_ns end = fws_clock_now() + FWS_NS_PER_MS / 2;
         while (fws_clock_now() < end)
             ;
-        fws_gate_leave(&gate);
+        fws_gate_leave(&gate, entered);
     }
     return NULL;
 }
@@ -69,9 +132,9 @@ static void test_nobody_waits_long(void **state)
     usleep(1000);
     for (int i = 0; i < 10; i++) {
         fws_ns begun = fws_clock_now();
-        fws_gate_enter(&gate);
+        fws_ns entered = fws_gate_enter(&gate);
         fws_ns waited = fws_clock_now() - begun;
-        fws_gate_leave(&gate);
+        fws_gate_leave(&gate, entered);
         /* Ten times the promise, for a machine that is busy otherwise. */
         assert_true(waited < 10 * FWS_GATE_PATIENCE);
     }
@@ -82,7 +145,9 @@ static void test_nobody_waits_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_everybody_comes_through),
+        cmocka_unit_test(test_one_at_a_time_until_it_is_long),
+        cmocka_unit_test(test_who_comes_out_late_makes_it_wide),
         cmocka_unit_test(test_nobody_waits_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
