@@ -81,7 +81,7 @@ class Middleware:
             upgrade = self.upgrade(socket, here)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
-            here.start(lambda: self.run(environ, upgrade), name)
+            here.start(Call(self, environ, upgrade).run, name)
             started = True
         except (RuntimeError, MemoryError):  # no thread to be had
             return overloaded(start_response)
@@ -174,35 +174,52 @@ class Middleware:
             write(data)
         return body
 
-    def run(self, environ: dict[str, Any], upgrade: Upgrade) -> None:
-        """The handler: the application, from before_request to teardown."""
-        answer: list[Any] = []
 
-        def start_response(
-            status: str, headers: list[tuple[str, str]], exc_info: Any = None
-        ) -> Callable[[bytes], object]:
-            answer[:] = [status, headers]
-            return body.append
+class Call:
+    """A call of the application in a thread, or greenlet, of its own. Of what it makes there should be
+    little, as it is there as long as the websocket."""
 
-        body: list[bytes] = []
+    __slots__ = ("_answer", "_body", "_environ", "_middleware", "_upgrade")
+
+    def __init__(self, middleware: Middleware, environ: dict[str, Any], upgrade: Upgrade) -> None:
+        self._middleware = middleware
+        self._environ = environ
+        self._upgrade = upgrade
+        self._answer: tuple[str, list[tuple[str, str]]] | None = None
+        self._body: list[bytes] | None = None
+
+    def run(self) -> None:
+        """The handler: from before_request to teardown."""
+        upgrade = self._upgrade
         try:
-            iterable = self.wsgi_app(environ, start_response)
-            try:
-                body.extend(iterable)
-            finally:
-                if hasattr(iterable, "close"):
-                    iterable.close()
+            body = self._collect(self._middleware.wsgi_app(self._environ, self._start_response))
         except BaseException as error:
             # Before the decision it is the server's to report, as for any page; what happens after
             # it, the view has logged.
             upgrade.answer(error)
         else:
-            if answer:
-                upgrade.answer(Refused(answer[0], answer[1], body))
+            if self._answer is not None:
+                upgrade.answer(Refused(*self._answer, body))
             elif not upgrade.accepted:
                 upgrade.answer(RuntimeError("the application has neither answered nor accepted"))
         finally:
-            self.runtime.leave_handler()
+            self._middleware.runtime.leave_handler()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        self._answer = (status, headers)
+        if self._body is None:
+            self._body = []
+        return self._body.append
+
+    def _collect(self, iterable: Iterable[bytes]) -> list[bytes]:
+        try:
+            last = list(iterable)
+            return [*(self._body or ()), *last]
+        finally:
+            if hasattr(iterable, "close"):
+                iterable.close()
 
 
 class Swallowed:

@@ -98,7 +98,24 @@ def run_function_view(
     values: Any,
 ) -> Any:
     upgrade.enter(ws, asked)
-    return run_handler(functools.partial(handler, ws, *args, **values), ws, upgrade)
+    try:
+        result = handler(ws, *args, **values)
+    except ConnectionClosed:
+        upgrade.leave()
+    except Exception as error:
+        if not upgrade.leave():
+            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
+        report(app, error)
+        ws.close(1011, "internal error")
+    except BaseException:
+        if upgrade.leave():
+            ws.close(1011, "internal error")
+        raise
+    else:
+        if not upgrade.leave() and result is not None:
+            return result
+        ws.close(1000)
+    return Ended()
 
 
 def run_class_view(
@@ -174,27 +191,6 @@ class Ended(Response):
 
 #: What all of them have in common; to make a response costs more than it looks.
 ENDED = dict(Response(status=101).__dict__)
-
-
-def run_handler(handler: Callable[[], Any], ws: WebSocket, upgrade: Upgrade) -> Any:
-    try:
-        result = handler()
-    except ConnectionClosed:
-        upgrade.leave()
-    except Exception as error:
-        if not upgrade.leave():
-            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        report(current_app._get_current_object(), error)  # type: ignore[attr-defined]
-        ws.close(1011, "internal error")
-    except BaseException:
-        if upgrade.leave():
-            ws.close(1011, "internal error")
-        raise
-    else:
-        if not upgrade.leave() and result is not None:
-            return result
-        ws.close(1000)
-    return Ended()
 
 
 def no_socket() -> Response:

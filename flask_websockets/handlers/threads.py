@@ -27,7 +27,7 @@ IDLE_MAX = 32
 Run = Callable[[], None]
 
 
-class Worker:
+class Worker(threading.Thread):
     """A thread that runs one handler, and others after it if there are any soon.
 
     It is a daemon, so that the interpreter's end does not wait for handlers beyond
@@ -35,22 +35,22 @@ class Worker:
     """
 
     def __init__(self, owner: Threads, run: Run, name: str) -> None:
+        super().__init__(name=name, daemon=True)
         self._owner = owner
         self._next: tuple[Run, str] | None = (run, name)
         self._given = threading.Lock()
         self._given.acquire()
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def give(self, run: Run, name: str) -> None:
         """To an idle one: the next handler."""
         self._next = (run, name)
         self._given.release()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         be_patient()
         while self._next is not None:
             (run, name), self._next = self._next, None
-            self.thread.name = name
+            self.name = name
             name_thread(name)
             run()
             del run  # and what it holds
@@ -117,7 +117,7 @@ class Threads:
             if before == 0:
                 threading.stack_size(STACK_SIZE)
             try:
-                worker.thread.start()
+                worker.start()
             finally:
                 threading.stack_size(before)
 
