@@ -53,12 +53,15 @@ class GunicornSocket(ServerSocket):
             self._silent = True
 
     def answer(self, start_response: Any) -> tuple[bytes, ...]:
-        body = super().answer(start_response)
-        if self._response is None:
-            return body
-        self._response.force_close()  # no waiting for another request
-        self._response.headers_sent = True
-        self._response.chunked = False  # gunicorn 20 ends what has no length with an empty chunk
+        response = self._response
+        if response is None:
+            return super().answer(start_response)
+        # What start_response does, as far as it matters to an answer that is not written: there is
+        # one for each handshake.
+        response.status = "101 Switching Protocols"
+        response.status_code = 101
+        response.headers_sent = True
+        response.force_close()  # no waiting for another request
         return ()
 
     def finished(self) -> None:
