@@ -71,9 +71,6 @@ void fws_websocket_object_raise(fws_websocket_object *self, fws_status status)
     case FWS_NO_MEMORY:
         PyErr_NoMemory();
         break;
-    case FWS_NO_DESCRIPTOR:
-        PyErr_SetFromErrno(PyExc_OSError);
-        break;
     case FWS_TIMEOUT:
         PyErr_SetString(PyExc_TimeoutError, "the pong did not come in time");
         break;

@@ -44,7 +44,6 @@ typedef enum {
     FWS_TIMEOUT,
     FWS_INTERRUPTED, /* by a signal: call again */
     FWS_NO_MEMORY,
-    FWS_NO_DESCRIPTOR, /* errno says why */
 } fws_status;
 
 /* Where the callbacks of an event-driven websocket are. */
@@ -100,6 +99,7 @@ struct fws_websocket {
     bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
     bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
     bool broken;           /* found while `receiving`, which knows more, but not yet */
+    bool called;           /* `wakeup` has been rung */
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
@@ -121,7 +121,7 @@ struct fws_websocket {
     fws_connection protocol;
 
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
-    fws_wakeup wakeup;      /* rung when it leaves the open state; opened at the first wait */
+    fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
     size_t rest_start, rest_end;
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
@@ -146,7 +146,7 @@ void fws_websocket_drop(fws_websocket *websocket);
 fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message);
 
 /* Waits for a message until `deadline` (a fws_clock_now time, or FWS_FOREVER). FWS_OK, FWS_CLOSED,
- * FWS_TIMEOUT, FWS_INTERRUPTED, FWS_NO_DESCRIPTOR. */
+ * FWS_TIMEOUT, FWS_INTERRUPTED. */
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
                                       fws_message *message);
 
@@ -192,8 +192,7 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
 fws_status fws_websocket_ping_begin(fws_websocket *websocket, const void *data, size_t length,
                                     fws_ping **ping);
 
-/* Waits for the pong; *round_trip in ns. FWS_OK, FWS_CLOSED, FWS_TIMEOUT, FWS_INTERRUPTED,
- * FWS_NO_DESCRIPTOR. */
+/* Waits for the pong; *round_trip in ns. FWS_OK, FWS_CLOSED, FWS_TIMEOUT, FWS_INTERRUPTED. */
 fws_status fws_websocket_ping_wait(fws_websocket *websocket, fws_ping *ping, fws_ns deadline,
                                    fws_ns *round_trip);
 

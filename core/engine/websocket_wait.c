@@ -141,8 +141,6 @@ static void note_wait(fws_websocket *websocket, fws_ns begun)
 /* Polls the socket and the wake-up, without the lock. */
 static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
-    if (websocket->wakeup.read_fd < 0 && !fws_wakeup_open(&websocket->wakeup))
-        return FWS_NO_DESCRIPTOR;
     struct pollfd polled[2] = {{.fd = websocket->fd, .events = POLLIN},
                                {.fd = websocket->wakeup.read_fd, .events = POLLIN}};
     fws_ns begun = fws_clock_now();

@@ -300,6 +300,11 @@ def test_descriptors_used_up_is_503_and_passes(program):
         accepted.append(connection)
     assert status == 503
     assert len(accepted) > 10
+    time.sleep(0.1)  # by then every handler waits in poll
+    for connection in accepted[:-1]:
+        assert wire.read_frame(connection) == (0x81, b"hello")
+        connection.sendall(wire.frame(1, b"goodbye"))
+        assert wire.read_frame(connection) == (0x88, b"\x03\xe8")
     for connection in accepted:
         connection.close()
     wait_for(lambda: can_connect(server), what="the server to recover")
