@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define FWS_GATE_PATIENCE (20 * FWS_NS_PER_MS)
+#define FWS_GATE_PATIENCE (40 * FWS_NS_PER_MS)
 #define FWS_GATE_STALL (5 * FWS_NS_PER_MS)
 #define FWS_GATE_WIDE 16
 
