@@ -42,7 +42,6 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     fws_crew_init(&engine->crew);
     fws_hub_init(&engine->hub);
     fws_pool_init(&engine->pool);
-    fws_wakeups_init(&engine->wakeups);
     fws_deflate_pool_init(&engine->deflate, config->compression_level);
     fws_timers_init(&engine->timers);
     fws_cork_init(&engine->cork);
@@ -63,7 +62,6 @@ void fws_engine_drop(fws_engine *engine)
     fws_timers_clear(&engine->timers);
     fws_hub_clear(&engine->hub);
     fws_pool_clear(&engine->pool);
-    fws_wakeups_close(&engine->wakeups);
     free(engine->leaders_buffer);
     fws_deflate_pool_clear(&engine->deflate);
     pthread_cond_destroy(&engine->empty);
@@ -142,10 +140,8 @@ void fws_engine_retire(fws_engine *engine, fws_websocket *websocket)
     websocket->next_retired = engine->retired;
     engine->retired = websocket;
     engine->retired_count++;
-    if (--engine->count == 0) {
+    if (--engine->count == 0)
         pthread_cond_broadcast(&engine->empty);
-        fws_wakeups_close(&engine->wakeups);
-    }
     /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
      * rest of a short connection. */
     if (engine->count == 0 || engine->retired_count >= RETIRED_MAX)
@@ -236,7 +232,7 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
 {
     /* Now, while the handshake can be refused, and not when the handler has to wait. */
     bool has_thread = attachment->notifier == NULL && attachment->owner == NULL;
-    if (has_thread && !fws_wakeups_take(&websocket->engine->wakeups, &websocket->wakeup))
+    if (has_thread && !fws_wakeup_open(&websocket->wakeup))
         return false;
     errno = ENOMEM;
     if (attachment->compression &&
@@ -387,7 +383,6 @@ void fws_engine_after_fork(fws_engine *engine)
 {
     fws_hub_after_fork(&engine->hub);
     fws_pool_init(&engine->pool);
-    fws_wakeups_after_fork(&engine->wakeups);
     fws_deflate_pool_init(&engine->deflate, engine->config.compression_level);
     init_lock(engine);
     atomic_store(&engine->references, 1); /* the threads that had the others are not here */

@@ -26,7 +26,6 @@
 #include "notifier.h"
 #include "pool.h"
 #include "timers.h"
-#include "wakeups.h"
 
 #include "../protocol/connection.h"
 
@@ -94,7 +93,6 @@ struct fws_engine {
     fws_histogram turn_time;     /* the leader's; ns: so long may what is ready wait for its turn */
     fws_hub hub;
     fws_pool pool;
-    fws_wakeups wakeups;
     uint8_t *leaders_buffer; /* what the leader receives into; NULL until it does */
     fws_deflate_pool deflate;
 

@@ -98,10 +98,8 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     fws_hub_forget(&websocket->engine->hub, websocket);
     websocket->adopt_at = 0;
     websocket->ping_at = websocket->pong_by = 0;
-    if (websocket->pollers > 0 && !websocket->receiving) {
-        websocket->called = true;
+    if (websocket->pollers > 0 && !websocket->receiving)
         fws_wakeup_ring(&websocket->wakeup);
-    }
     websocket->awaited = websocket->notifier != NULL; /* of the end the event loop always hears */
     fws_websocket_notify(websocket);
 }
@@ -148,10 +146,7 @@ void fws_websocket_release_fd(fws_websocket *websocket)
         return;
     close(websocket->fd);
     websocket->fd = -1;
-    if (websocket->called)
-        fws_wakeup_close(&websocket->wakeup);
-    else
-        fws_wakeups_return(&websocket->engine->wakeups, &websocket->wakeup);
+    fws_wakeup_close(&websocket->wakeup);
 }
 
 static void count_close(fws_websocket *websocket)

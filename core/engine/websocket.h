@@ -99,7 +99,6 @@ struct fws_websocket {
     bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
     bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
     bool broken;           /* found while `receiving`, which knows more, but not yet */
-    bool called;           /* `wakeup` has been rung */
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
