@@ -18,18 +18,6 @@
 #define REHABILITATED 32   /* the same, after one of its callbacks was overtaken */
 #define SUSPICIOUS_FOR FWS_NS_PER_S
 
-/* Pieces of memory that a thread keeps, see scrap.h; a sanitizer is to see each one for itself. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SCRAPS_KEPT 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SCRAPS_KEPT 0
-#endif
-#endif
-#ifndef SCRAPS_KEPT
-#define SCRAPS_KEPT 128
-#endif
-
 static uintptr_t this_thread(void)
 {
     return (uintptr_t)pthread_self();
@@ -419,7 +407,7 @@ static void *serve(void *argument)
 #ifdef __linux__
     pthread_setname_np(pthread_self(), "fws-engine");
 #endif
-    fws_scraps_begin(SCRAPS_KEPT);
+    fws_scraps_begin(FWS_SCRAPS_KEPT);
     pthread_mutex_lock(&engine->lock);
     uint64_t epoch = crew->epoch;
     bool stays = true;

@@ -11,6 +11,18 @@
 
 #define FWS_SCRAP_SIZE 256u /* bytes; whatever is larger comes from malloc */
 
+/* For a thread that works for many websockets; a sanitizer is to see each piece for itself. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FWS_SCRAPS_KEPT 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FWS_SCRAPS_KEPT 0
+#endif
+#endif
+#ifndef FWS_SCRAPS_KEPT
+#define FWS_SCRAPS_KEPT 128
+#endif
+
 /* From now on the calling thread keeps what it gives back, up to `count` pieces; and until now. */
 void fws_scraps_begin(unsigned count);
 void fws_scraps_end(void);

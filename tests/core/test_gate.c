@@ -57,6 +57,20 @@ static void *stay(void *argument)
     return NULL;
 }
 
+/* Until somebody sleeps at the gate, and for longer than whoever is inside may make it wait. */
+static void let_it_be_long(void)
+{
+    bool asleep = false;
+    for (int i = 0; i < 1000 && !asleep; i++) {
+        usleep(1000);
+        pthread_mutex_lock(&gate.lock);
+        asleep = gate.first != NULL;
+        pthread_mutex_unlock(&gate.lock);
+    }
+    assert_true(asleep);
+    usleep(2 * FWS_GATE_STALL / 1000);
+}
+
 static void one_more(pthread_t *thread, unsigned expected)
 {
     pthread_create(thread, NULL, stay, NULL);
@@ -75,6 +89,8 @@ static void test_one_at_a_time_until_it_is_long(void **state)
     atomic_store(&inside, 0);
     one_more(&threads[0], 1);
     one_more(&threads[1], 1); /* who finds that out needs somebody to come after it */
+    let_it_be_long();
+    assert_int_equal(atomic_load(&inside), 1);
     for (unsigned i = 2; i < FWS_GATE_WIDE; i++)
         one_more(&threads[i], i + 1);
     one_more(&threads[FWS_GATE_WIDE], FWS_GATE_WIDE);
@@ -100,7 +116,7 @@ static void test_who_comes_out_late_makes_it_wide(void **state)
     atomic_store(&inside, 0);
     fws_ns entered = fws_gate_enter(&gate);
     pthread_create(&thread, NULL, stay, NULL);
-    usleep(20 * FWS_GATE_STALL / 1000);
+    let_it_be_long();
     assert_int_equal(atomic_load(&inside), 0);
     assert_int_equal(gate.width, 1);
     fws_gate_leave(&gate, entered);
