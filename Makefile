@@ -46,7 +46,7 @@ fuzz: $(VENV)/tests-installed
 format: $(VENV)/tests-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.[ch] bench/*/*.[ch] fuzz/*.c
+	$(BIN)/clang-format -i core/*.h core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.[ch] bench/*/*.[ch] fuzz/*.c
 
 screenshot: $(VENV)/tests-installed
 	rm -f docs/demo.png

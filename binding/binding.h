@@ -12,8 +12,8 @@
 #include <structmember.h> /* T_PYSSIZET: its new name came with Python 3.12 */
 
 #include "../core/engine/engine.h"
-#include "../core/engine/gate.h"
-#include "../core/engine/websocket.h"
+#include "gate.h"
+#include "../core/websocket/websocket.h"
 
 typedef struct {
     PyTypeObject *engine_type;

@@ -68,7 +68,7 @@ static uint32_t give_messages(fws_websocket_object *self, fws_inbox *taken)
     fws_message message;
     uint32_t count = 0;
     while (fws_inbox_next(taken, &message)) {
-        if (fws_websocket_is_hushed(self->core)) {
+        if (fws_websocket_is_closed_here(self->core)) {
             fws_message_free(&message);
             continue;
         }
@@ -104,7 +104,7 @@ static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
     fws_websocket_object *self = core->owner;
     fws_inbox taken;
     uint32_t count = 1;
-    fws_status status = fws_websocket_take(core, &taken);
+    fws_status status = fws_websocket_collect(core, &taken);
     if (status == FWS_WOULD_BLOCK)
         return 0;
     fetch(next);

@@ -1,4 +1,4 @@
-/* The type Engine: one I/O engine with its hub, for one WebSockets extension in one process. */
+/* The type Engine: one I/O engine with its table, for one WebSockets extension in one process. */
 #include "binding.h"
 
 #include <string.h>
@@ -210,17 +210,17 @@ static PyObject *engine_subscribe(PyObject *object, PyObject *args)
     fws_websocket_object *websocket = read_websocket(self, value, "ws");
     if (websocket == NULL || !fws_argument_channels(names, &channels))
         return NULL;
-    fws_hub_status status = FWS_HUB_NO_MEMORY;
+    fws_table_status status = FWS_TABLE_NO_MEMORY;
     bool open = fws_websocket_object_open(websocket);
     if (open)
-        status =
-            fws_hub_subscribe(&self->core->hub, websocket->core, channels.names, channels.count);
+        status = fws_table_subscribe(&self->core->table, websocket->core, channels.names,
+                                     channels.count);
     fws_argument_channels_release(&channels);
     if (!open)
         return NULL;
-    if (status == FWS_HUB_NO_MEMORY)
+    if (status == FWS_TABLE_NO_MEMORY)
         return PyErr_NoMemory();
-    return PyBool_FromLong(status == FWS_HUB_OK);
+    return PyBool_FromLong(status == FWS_TABLE_OK);
 }
 
 PyDoc_STRVAR(unsubscribe_doc, "unsubscribe($self, websocket, channels=None, /)\n--\n\n"
@@ -239,12 +239,13 @@ static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
     if (names != Py_None && !fws_argument_channels(names, &channels))
         return NULL;
     if (websocket->core)
-        fws_hub_unsubscribe(&self->core->hub, websocket->core, channels.names, channels.count);
+        fws_table_unsubscribe(&self->core->table, websocket->core, channels.names, channels.count);
     fws_argument_channels_release(&channels);
     Py_RETURN_NONE;
 }
 
-/* The names are collected under the hub's lock into plain memory; Python objects come after it. */
+/* The names are collected under the table's lock into plain memory; Python objects come after it.
+ */
 typedef struct {
     char *data; /* each name after its size */
     size_t size;
@@ -276,7 +277,7 @@ static PyObject *engine_channels(PyObject *object, PyObject *value)
         return NULL;
     name_list list = {0};
     if (websocket->core)
-        fws_hub_visit(&self->core->hub, websocket->core, add_name, &list);
+        fws_table_visit(&self->core->table, websocket->core, add_name, &list);
     PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
     for (size_t at = 0; result != NULL && at < list.size;) {
         size_t size;
@@ -338,8 +339,8 @@ static long publish(engine_object *self, const fws_payload *payload, const fws_c
                          self->core->config.compression_threshold, opcode, payload->data,
                          payload->size);
     long delivered;
-    Py_BEGIN_ALLOW_THREADS delivered = fws_hub_publish(
-        &self->core->hub, &publication, channels->names, channels->count, cores, count);
+    Py_BEGIN_ALLOW_THREADS delivered = fws_table_publish(
+        &self->core->table, &publication, channels->names, channels->count, cores, count);
     Py_END_ALLOW_THREADS fws_publication_clear(&publication);
     PyMem_Free(cores);
     return delivered;

@@ -2,7 +2,7 @@
  * no global Python objects. */
 #include "binding.h"
 
-#include "../core/engine/transport.h"
+#include "../core/io/transport.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -178,7 +178,7 @@ static PyModuleDef_Slot module_slots[] = {
 struct PyModuleDef fws_module = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "flask_websockets._core",
-    .m_doc = "The C core of flask_websockets: I/O engine, channel hub and protocol.",
+    .m_doc = "The C core of flask_websockets: I/O engine, channels and protocol.",
     .m_size = sizeof(fws_module_state),
     .m_methods = fws_handshake_functions,
     .m_slots = module_slots,

@@ -47,7 +47,7 @@ PyDoc_STRVAR(take_doc,
 static PyObject *notifier_take(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_websocket *changed[TAKE_MAX];
-    size_t count = fws_notifier_take(((fws_notifier_object *)object)->core, changed, TAKE_MAX);
+    size_t count = fws_notifier_drain(((fws_notifier_object *)object)->core, changed, TAKE_MAX);
     PyObject *tokens = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; i < count; i++) {
         PyObject *token = tokens ? PyLong_FromVoidPtr(changed[i]) : NULL;

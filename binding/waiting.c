@@ -85,7 +85,7 @@ int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
 {
     fws_status status = FWS_CLOSED;
     do {
-        if (!fws_websocket_is_hushed(self->core))
+        if (!fws_websocket_is_closed_here(self->core))
             status = fws_websocket_receive_ready(self->core, message);
     } while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_MESSAGE));
     if (status == FWS_CLOSED)
@@ -147,7 +147,7 @@ static int ping_wait(fws_websocket_object *self, fws_ping *ping, fws_ns deadline
     for (;;) {
         fws_status status;
         if (greenlet) {
-            status = fws_websocket_ping_look(self->core, ping, round_trip);
+            status = fws_websocket_ping_poll(self->core, ping, round_trip);
             if (status == FWS_WOULD_BLOCK && is_over(deadline))
                 status = FWS_TIMEOUT;
             if (status == FWS_WOULD_BLOCK && !switch_away(self, deadline))
@@ -169,10 +169,10 @@ int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size
                               fws_ns deadline, fws_ns *round_trip)
 {
     fws_ping *ping;
-    int status = (int)fws_websocket_ping_begin(self->core, data, size, &ping);
+    int status = (int)fws_websocket_ping_send(self->core, data, size, &ping);
     if (status == FWS_OK) {
         status = ping_wait(self, ping, deadline, round_trip);
-        fws_websocket_ping_end(self->core, ping);
+        fws_websocket_ping_free(self->core, ping);
     }
     if (status > FWS_OK)
         fws_websocket_object_raise(self, (fws_status)status);

@@ -340,7 +340,7 @@ static PyObject *websocket_begin(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
     if (self->core)
-        fws_websocket_end_turn(self->core);
+        fws_websocket_end_callbacks(self->core);
     Py_RETURN_NONE;
 }
 

@@ -4,7 +4,7 @@
  * Input: a list of operations. Byte 0 of each: what (bits 0 to 2) and which websocket (bits 3 and
  * 4); byte 1: the length of the name that follows.
  */
-#include "engine/websocket_internal.h"
+#include "websocket/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +40,8 @@ static void publish(const expectation *first, const expectation *second, const u
     fws_channel_name both[2] = {first->name, second->name};
     fws_publication publication;
     fws_publication_init(&publication, &engine->deflate, 0, FWS_OPCODE_TEXT, "x", 1);
-    long delivered = fws_hub_publish(&engine->hub, &publication, both, 2,
-                                     excluded ? &websockets[*excluded] : NULL, excluded ? 1 : 0);
+    long delivered = fws_table_publish(&engine->table, &publication, both, 2,
+                                       excluded ? &websockets[*excluded] : NULL, excluded ? 1 : 0);
     fws_publication_clear(&publication);
     long wanted = 0;
     for (unsigned w = 0; w < WEBSOCKETS; w++) {
@@ -67,12 +67,12 @@ static void operate(unsigned what, unsigned w, expectation *entry, expectation *
     switch (what) {
     case 0:
     case 1:
-        if (fws_hub_subscribe(&engine->hub, websockets[w], &entry->name, 1) != FWS_HUB_OK)
+        if (fws_table_subscribe(&engine->table, websockets[w], &entry->name, 1) != FWS_TABLE_OK)
             abort();
         entry->member[w] = true;
         break;
     case 2:
-        fws_hub_unsubscribe(&engine->hub, websockets[w], &entry->name, 1);
+        fws_table_unsubscribe(&engine->table, websockets[w], &entry->name, 1);
         entry->member[w] = false;
         break;
     case 3:
@@ -82,12 +82,12 @@ static void operate(unsigned what, unsigned w, expectation *entry, expectation *
         publish(entry, other, &w);
         break;
     case 5:
-        fws_hub_unsubscribe(&engine->hub, websockets[w], NULL, 0);
+        fws_table_unsubscribe(&engine->table, websockets[w], NULL, 0);
         for (size_t i = 0; i < name_count; i++)
             names[i].member[w] = false;
         break;
     default:
-        fws_hub_visit(&engine->hub, websockets[w], count_name, &visited);
+        fws_table_visit(&engine->table, websockets[w], count_name, &visited);
         for (size_t i = 0; i < name_count; i++)
             wanted += names[i].member[w];
         if (visited != wanted)
@@ -118,10 +118,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         at += 2 + length;
     }
     for (unsigned w = 0; w < WEBSOCKETS; w++) {
-        fws_hub_forget(&engine->hub, websockets[w]);
+        fws_table_forget(&engine->table, websockets[w]);
         fws_websocket_drop(websockets[w]);
     }
-    if (engine->hub.channel_count != 0)
+    if (engine->table.channel_count != 0)
         abort(); /* channels without a member are gone */
     fws_engine_free(engine);
     return 0;

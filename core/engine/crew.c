@@ -1,8 +1,7 @@
 #include "crew.h"
 
-#include "scrap.h"
 #include "turn.h"
-#include "websocket_internal.h"
+#include "../websocket/internal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -54,10 +53,10 @@ static void init_conditions(fws_crew *crew)
 void fws_crew_init(fws_crew *crew)
 {
     init_conditions(crew);
-    fws_due_init(&crew->due);
-    fws_due_init(&crew->apart);
-    fws_due_init(&crew->done);
-    fws_due_init(&crew->arrived);
+    fws_run_queue_init(&crew->run_queue);
+    fws_run_queue_init(&crew->apart);
+    fws_run_queue_init(&crew->done);
+    fws_run_queue_init(&crew->arrived);
 }
 
 void fws_crew_destroy(fws_crew *crew)
@@ -100,7 +99,7 @@ static void note_speed(fws_websocket *websocket, bool fast)
 /* Without the lock. */
 static void end_turn(fws_websocket *websocket)
 {
-    fws_websocket_end_turn(websocket);
+    fws_websocket_end_callbacks(websocket);
     fws_websocket_drop(websocket);
 }
 
@@ -110,7 +109,7 @@ static void end_turn(fws_websocket *websocket)
 static void run_apart(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
-    fws_websocket *websocket = fws_due_pop(&crew->apart);
+    fws_websocket *websocket = fws_run_queue_pop(&crew->apart);
     uint64_t epoch = crew->epoch;
     crew->calling++;
     pthread_mutex_unlock(&engine->lock);
@@ -150,7 +149,7 @@ static bool hire(fws_engine *engine);
 static void give_to_others(fws_engine *engine, fws_websocket *websocket)
 {
     fws_crew *crew = &engine->crew;
-    fws_due_push(&crew->apart, websocket);
+    fws_run_queue_push(&crew->apart, websocket);
     if (crew->idle >= crew->apart.count || (!hire(engine) && crew->idle > 0))
         pthread_cond_signal(&crew->work);
     else
@@ -164,13 +163,13 @@ void fws_crew_queue(fws_engine *engine, fws_websocket *websocket)
     fws_crew *crew = &engine->crew;
     fws_websocket_keep(websocket);
     if (atomic_load_explicit(&crew->receiving, memory_order_relaxed) == this_thread()) {
-        fws_due_push(&crew->arrived, websocket);
+        fws_run_queue_push(&crew->arrived, websocket);
         return;
     }
     pthread_mutex_lock(&engine->lock);
     bool in_vain = engine->stopping; /* nobody would come for it */
     if (!in_vain) {
-        fws_due_push(&crew->due, websocket);
+        fws_run_queue_push(&crew->run_queue, websocket);
         fws_engine_rouse(engine);
     }
     pthread_mutex_unlock(&engine->lock);
@@ -181,7 +180,7 @@ void fws_crew_queue(fws_engine *engine, fws_websocket *websocket)
 bool fws_crew_is_due(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    return crew->due.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
+    return crew->run_queue.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
 }
 
 static void set_running(fws_crew *crew, fws_websocket *websocket, fws_ns since)
@@ -194,9 +193,9 @@ static void set_running(fws_crew *crew, fws_websocket *websocket, fws_ns since)
 static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
 {
     fws_crew *crew = &engine->crew;
-    while (*left > 0 && crew->due.count > 0) {
+    while (*left > 0 && crew->run_queue.count > 0) {
         (*left)--;
-        fws_websocket *websocket = fws_due_pop(&crew->due);
+        fws_websocket *websocket = fws_run_queue_pop(&crew->run_queue);
         if (!is_for_others(crew, websocket)) {
             set_running(crew, websocket, now);
             return websocket;
@@ -225,7 +224,7 @@ static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket
     if (crew->term != term)
         return false;
     note_speed(websocket, true);
-    fws_due_push(&crew->done, websocket);
+    fws_run_queue_push(&crew->done, websocket);
     return true;
 }
 
@@ -235,10 +234,10 @@ void fws_crew_begin_receiving(fws_engine *engine)
 }
 
 /* Without the lock. */
-static void end_turns(fws_due *done)
+static void end_turns(fws_run_queue *done)
 {
     fws_websocket *websocket;
-    while ((websocket = fws_due_pop(done)) != NULL)
+    while ((websocket = fws_run_queue_pop(done)) != NULL)
         end_turn(websocket);
 }
 
@@ -246,7 +245,7 @@ static void end_turns(fws_due *done)
  * which takes what `enter` has taken. */
 static void *owner_of_next(const fws_crew *crew)
 {
-    return crew->due.first != NULL ? crew->due.first->owner : NULL;
+    return crew->run_queue.first != NULL ? crew->run_queue.first->owner : NULL;
 }
 
 /* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
@@ -288,13 +287,13 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
 bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
 {
     fws_crew *crew = &engine->crew;
-    fws_due done;
+    fws_run_queue done;
     bool leading = true;
-    fws_due_init(&done);
+    fws_run_queue_init(&done);
     atomic_store_explicit(&crew->receiving, 0, memory_order_relaxed);
     pthread_mutex_lock(&engine->lock);
-    fws_due_move(&crew->arrived, &crew->due);
-    size_t left = fws_crew_is_due(engine) ? crew->due.count : 0;
+    fws_run_queue_move(&crew->arrived, &crew->run_queue);
+    size_t left = fws_crew_is_due(engine) ? crew->run_queue.count : 0;
     fws_websocket *websocket = next_of(engine, &left, 0);
     if (websocket != NULL) {
         uint64_t epoch = crew->epoch;
@@ -309,7 +308,7 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
             crew->calling--;
     }
     if (leading)
-        fws_due_move(&crew->done, &done);
+        fws_run_queue_move(&crew->done, &done);
     pthread_mutex_unlock(&engine->lock);
     end_turns(&done);
     return leading;
@@ -366,7 +365,7 @@ static void watch(fws_engine *engine)
 static bool stand_by(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    if (crew->due.count > 0) /* the leader may not run them while nobody stands by */
+    if (crew->run_queue.count > 0) /* the leader may not run them while nobody stands by */
         fws_engine_rouse(engine);
     if (!crew->watched) {
         watch(engine);
@@ -387,9 +386,9 @@ static void take_over(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
     fws_websocket *overtaken = crew->overtaken;
-    fws_due done;
-    fws_due_init(&done);
-    fws_due_move(&crew->done, &done);
+    fws_run_queue done;
+    fws_run_queue_init(&done);
+    fws_run_queue_move(&crew->done, &done);
     crew->overtaken = NULL;
     pthread_mutex_unlock(&engine->lock);
     end_turns(&done);
@@ -407,7 +406,6 @@ static void *serve(void *argument)
 #ifdef __linux__
     pthread_setname_np(pthread_self(), "fws-engine");
 #endif
-    fws_scraps_begin(FWS_SCRAPS_KEPT);
     pthread_mutex_lock(&engine->lock);
     uint64_t epoch = crew->epoch;
     bool stays = true;
@@ -434,7 +432,6 @@ static void *serve(void *argument)
             break;
     }
     bool forked = crew->epoch != epoch;
-    fws_scraps_end();
     if (!forked && thread != NULL) {
         pthread_mutex_unlock(&engine->lock);
         crew->callbacks.end(crew->callbacks.context, &thread);
@@ -489,8 +486,8 @@ void fws_crew_stop(fws_engine *engine, fws_ns timeout)
     while (crew->threads > 0 && (crew->threads > crew->calling || fws_clock_now() < deadline))
         wait_for(&crew->left, engine, 10 * FWS_NS_PER_MS);
     fws_websocket *websocket;
-    fws_due_move(&crew->apart, &crew->due);
-    fws_due_move(&crew->done, &crew->due);
-    while ((websocket = fws_due_pop(&crew->due)) != NULL)
+    fws_run_queue_move(&crew->apart, &crew->run_queue);
+    fws_run_queue_move(&crew->done, &crew->run_queue);
+    while ((websocket = fws_run_queue_pop(&crew->run_queue)) != NULL)
         fws_websocket_drop(websocket);
 }

@@ -18,8 +18,8 @@
 #ifndef FWS_ENGINE_CREW_H
 #define FWS_ENGINE_CREW_H
 
-#include "clock.h"
-#include "due.h"
+#include "../io/clock.h"
+#include "../websocket/run_queue.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,7 +37,7 @@ typedef struct {
     /* Before callbacks: whatever they need (the GIL); after them. */
     bool (*enter)(void *context, void **thread);
     void (*leave)(void *context, void **thread);
-    /* Between the two: runs what fws_websocket_take gives, and says how many callbacks that was.
+    /* Between the two: runs what fws_websocket_collect gives, and says how many callbacks that was.
      * `next`: the owner of the one that comes after it, which may be fetched into the cache
      * meanwhile; may be NULL. */
     uint32_t (*run)(void *context, fws_websocket *websocket, void *next);
@@ -52,16 +52,16 @@ typedef struct {
     pthread_cond_t work;     /* there is something to run apart, or to watch */
     pthread_cond_t left;     /* a thread has ended */
     uint32_t threads;
-    uint32_t calling; /* of them, inside callbacks */
-    uint32_t idle;    /* of them, standing by for `work` */
-    bool led;         /* there is a leader */
-    bool watched;     /* there is a watch */
-    uint64_t term;    /* of the present leader; one of an earlier term is deposed */
-    uint64_t epoch;   /* forks survived: threads of an earlier one are the parent's */
-    fws_due due;      /* for the leader */
-    fws_due apart;    /* for the others */
-    fws_due done;     /* whose turn has ended, and who have perhaps something to be written */
-    fws_due arrived;  /* due, while the leader receives: the leader's alone */
+    uint32_t calling;        /* of them, inside callbacks */
+    uint32_t idle;           /* of them, standing by for `work` */
+    bool led;                /* there is a leader */
+    bool watched;            /* there is a watch */
+    uint64_t term;           /* of the present leader; one of an earlier term is deposed */
+    uint64_t epoch;          /* forks survived: threads of an earlier one are the parent's */
+    fws_run_queue run_queue; /* for the leader */
+    fws_run_queue apart;     /* for the others */
+    fws_run_queue done;    /* whose turn has ended, and who have perhaps something to be written */
+    fws_run_queue arrived; /* due, while the leader receives: the leader's alone */
     atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
     atomic_uintptr_t receiving;       /* the thread, while it does */
     atomic_uintptr_t batching;        /* the thread that runs callbacks of `due` */

@@ -1,8 +1,8 @@
 #include "engine.h"
 
-#include "transport.h"
+#include "../io/transport.h"
 #include "turn.h"
-#include "websocket_internal.h"
+#include "../websocket/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ fws_engine *fws_engine_new(const fws_engine_config *config)
     engine->crew.callbacks = config->callbacks;
     engine->crew.maximum = config->callback_threads + 1; /* one stands by */
     fws_crew_init(&engine->crew);
-    fws_hub_init(&engine->hub);
+    fws_table_init(&engine->table);
     fws_pool_init(&engine->pool);
     fws_deflate_pool_init(&engine->deflate, config->compression_level);
     fws_timers_init(&engine->timers);
@@ -60,7 +60,7 @@ void fws_engine_drop(fws_engine *engine)
         return;
     fws_crew_destroy(&engine->crew);
     fws_timers_clear(&engine->timers);
-    fws_hub_clear(&engine->hub);
+    fws_table_clear(&engine->table);
     fws_pool_clear(&engine->pool);
     free(engine->leaders_buffer);
     fws_deflate_pool_clear(&engine->deflate);
@@ -243,11 +243,11 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
         !fws_websocket_push(websocket, attachment->reply, attachment->reply_size))
         return false;
     if (attachment->received_size > 0) {
-        websocket->rest = malloc(attachment->received_size);
-        if (websocket->rest == NULL)
+        websocket->undecoded = malloc(attachment->received_size);
+        if (websocket->undecoded == NULL)
             return false;
-        memcpy(websocket->rest, attachment->received, attachment->received_size);
-        websocket->rest_end = attachment->received_size;
+        memcpy(websocket->undecoded, attachment->received, attachment->received_size);
+        websocket->undecoded_end = attachment->received_size;
     }
     return true;
 }
@@ -276,10 +276,10 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         websocket->notifier = fws_notifier_keep(attachment->notifier);
         atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
     }
-    websocket->lively = FWS_LIVELY; /* most peers say something at once */
+    websocket->short_waits = FWS_SHORT_WAITS; /* most peers say something at once */
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
-    websocket->turn = FWS_TURN_RUNNING; /* until whoever attaches it has done */
+    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until whoever attaches it has done */
     fws_transport_prepare(fd);
     fws_ns now = fws_clock_now();
     fws_websocket_lock(websocket);
@@ -368,7 +368,7 @@ static void abandon(fws_websocket *websocket)
     websocket->adopted = websocket->flush_queued = websocket->corked = websocket->awaited = false;
     websocket->evented = false; /* and whoever was to be called is left behind as well */
     websocket->notifier = NULL; /* and its descriptors are the parent's */
-    websocket->rest = NULL;
+    websocket->undecoded = NULL;
     websocket->pings = NULL;
     memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);
     websocket->subscriptions.ended = true;
@@ -381,7 +381,7 @@ static void abandon(fws_websocket *websocket)
 
 void fws_engine_after_fork(fws_engine *engine)
 {
-    fws_hub_after_fork(&engine->hub);
+    fws_table_after_fork(&engine->table);
     fws_pool_init(&engine->pool);
     fws_deflate_pool_init(&engine->deflate, engine->config.compression_level);
     init_lock(engine);

@@ -1,5 +1,5 @@
 /* The I/O engine of one process: a loop thread, the websockets attached to it, their timers, and
- * the hub that publishes to them.
+ * the table of channels that publishes to them.
  *
  * The loop thread starts with the first websocket and not before, so that a process which forks
  * first (gunicorn --preload) forks without a thread. It sleeps until a descriptor that it watches
@@ -9,23 +9,23 @@
  * fws_engine_after_fork (in the child, before any other call). No function waits, except
  * fws_engine_stop and fws_engine_wait_empty.
  *
- * Locks, in the order in which they may be taken: a websocket's lock, then one of {the hub's lock,
- * the engine's lock, the pool's lock, a notifier's lock}; the last four are never held together,
- * and none is ever held while a system call waits.
+ * Locks, in the order in which they may be taken: a websocket's lock, then one of {the table's
+ * lock, the engine's lock, the pool's lock, a notifier's lock}; the last four are never held
+ * together, and none is ever held while a system call waits.
  */
 #ifndef FWS_ENGINE_ENGINE_H
 #define FWS_ENGINE_ENGINE_H
 
-#include "clock.h"
-#include "counter.h"
-#include "cork.h"
+#include "../io/clock.h"
+#include "../stats/counter.h"
+#include "../websocket/cork.h"
 #include "crew.h"
-#include "histogram.h"
-#include "hub.h"
-#include "loop.h"
-#include "notifier.h"
-#include "pool.h"
-#include "timers.h"
+#include "../stats/histogram.h"
+#include "../channels/table.h"
+#include "../io/loop.h"
+#include "../websocket/notifier.h"
+#include "../memory/pool.h"
+#include "../io/timers.h"
 
 #include "../protocol/connection.h"
 
@@ -91,7 +91,7 @@ struct fws_engine {
     fws_engine_counters counters;
     fws_histogram callback_time; /* ns; added to with the lock */
     fws_histogram turn_time;     /* the leader's; ns: so long may what is ready wait for its turn */
-    fws_hub hub;
+    fws_table table;
     fws_pool pool;
     uint8_t *leaders_buffer; /* what the leader receives into; NULL until it does */
     fws_deflate_pool deflate;

@@ -4,7 +4,7 @@
 
 #include "turn.h"
 
-#include "websocket_internal.h"
+#include "../websocket/internal.h"
 
 #include <sched.h>
 
@@ -167,7 +167,7 @@ void fws_turn_finish(fws_engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
     fws_websocket *flush = engine->flush, *retired = engine->retired;
-    fws_websocket *corked = fws_cork_take(&engine->cork);
+    fws_websocket *corked = fws_cork_remove_all(&engine->cork);
     engine->flush = engine->retired = NULL;
     engine->retired_count = 0;
     pthread_mutex_unlock(&engine->lock);

@@ -60,7 +60,7 @@ void fws_connection_clear(fws_connection *connection)
     connection->control = NULL;
 }
 
-uint8_t *fws_connection_take(fws_connection *connection)
+uint8_t *fws_connection_detach_message(fws_connection *connection)
 {
     uint8_t *message = connection->message;
     size_t size = connection->message_size, spare = connection->message_capacity - size;

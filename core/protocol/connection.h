@@ -53,7 +53,7 @@ typedef struct {
     fws_event_type type;
     uint8_t opcode; /* of a message: FWS_OPCODE_TEXT or FWS_OPCODE_BINARY */
     uint16_t code;
-    bool assembled;      /* a message in the connection's memory, see fws_connection_take */
+    bool assembled; /* a message in the connection's memory, see fws_connection_detach_message */
     const uint8_t *data; /* valid until the next call, and as long as the caller's buffer is */
     size_t length;
     size_t reply_size; /* bytes to send now; 0 when there is nothing to answer */
@@ -108,7 +108,7 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
 
 /* After a message event with `assembled` set: hands its memory to the caller, who frees it. NULL
  * for an empty message. */
-uint8_t *fws_connection_take(fws_connection *connection);
+uint8_t *fws_connection_detach_message(fws_connection *connection);
 
 /* ---- sending: connection_send.c ---- */
 

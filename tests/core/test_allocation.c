@@ -111,7 +111,7 @@ static void protocol_scenario(void)
                     refused = true;
                 }
                 if (event.type == FWS_EVENT_MESSAGE && event.assembled)
-                    free(fws_connection_take(&connection));
+                    free(fws_connection_detach_message(&connection));
             }
         }
         assert_true(refused || messages == 3);
@@ -183,7 +183,7 @@ static void publish(const char *text)
     fws_channel_name name = {"channel", 7};
     fws_publication publication;
     fws_publication_init(&publication, &engine->deflate, 4, FWS_OPCODE_TEXT, text, strlen(text));
-    long count = fws_hub_publish(&engine->hub, &publication, &name, 1, NULL, 0);
+    long count = fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0);
     fws_publication_clear(&publication);
     assert_in_range(count + 1, 0, 2);
     assert_true(count >= 0 || atomic_load(&failed));
@@ -194,7 +194,7 @@ static void use(fws_websocket *server, int fd)
     static char data[60000];
     fws_channel_name name = {"channel", 7};
     memset(data, 'x', sizeof data);
-    fws_hub_subscribe(&engine->hub, server, &name, 1);
+    fws_table_subscribe(&engine->table, server, &name, 1);
     publish("published, and compressed, compressed, compressed");
     send(fd, wire, sizeof wire - 9, MSG_NOSIGNAL); /* without the close frame */
     fws_status status = FWS_OK;
@@ -314,7 +314,7 @@ static void cork_scenario(void)
     fws_websocket *server =
         fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
     assert_non_null(server);
-    for (int i = 0; i < FWS_PROMPT; i++)
+    for (int i = 0; i < FWS_QUICK_RETURNS; i++)
         receive(server, 0, &message);
     atomic_store(&countdown, atomic_load(&later));
     size_t sent = 0;

@@ -30,7 +30,7 @@ static fws_channel_name name(const char *text)
 static void subscribe(const pair *p, const char *channel)
 {
     fws_channel_name one = name(channel);
-    assert_int_equal(fws_hub_subscribe(&p->engine->hub, p->server, &one, 1), FWS_HUB_OK);
+    assert_int_equal(fws_table_subscribe(&p->engine->table, p->server, &one, 1), FWS_TABLE_OK);
 }
 
 static long publish(const char *text, const char *first, const char *second,
@@ -39,8 +39,8 @@ static long publish(const char *text, const char *first, const char *second,
     fws_channel_name names[2] = {name(first), name(second ? second : first)};
     fws_publication publication;
     fws_publication_init(&publication, &engine->deflate, 0, FWS_OPCODE_TEXT, text, strlen(text));
-    long count = fws_hub_publish(&engine->hub, &publication, names, second ? 2 : 1, &excluded,
-                                 excluded ? 1 : 0);
+    long count = fws_table_publish(&engine->table, &publication, names, second ? 2 : 1, &excluded,
+                                   excluded ? 1 : 0);
     fws_publication_clear(&publication);
     return count;
 }
@@ -99,8 +99,8 @@ static void test_a_closed_websocket_has_no_subscriptions(void **state)
     fws_websocket_close(a.server, 1000, NULL, 0);
     assert_int_equal(publish("late", "news", NULL, NULL), 0);
     fws_channel_name one = name("news");
-    assert_int_equal(fws_hub_subscribe(&engine->hub, a.server, &one, 1), FWS_HUB_ENDED);
-    assert_int_equal(engine->hub.channel_count, 0);
+    assert_int_equal(fws_table_subscribe(&engine->table, a.server, &one, 1), FWS_TABLE_ENDED);
+    assert_int_equal(engine->table.channel_count, 0);
     close_pair(&a);
 }
 
@@ -190,7 +190,7 @@ static void *come_and_go(void *argument)
         seed = seed * 1103515245 + 12345;
         fws_channel_name one = name("storm");
         if (seed & 0x10000)
-            fws_hub_unsubscribe(&engine->hub, a.server, &one, 1);
+            fws_table_unsubscribe(&engine->table, a.server, &one, 1);
         if (seed & 0x20000)
             fws_websocket_close(a.client, 1000, NULL, 0);
         /* The storm may have filled the client's queue: read on, or its close would not be seen. */
@@ -217,7 +217,7 @@ static void test_publishing_while_sockets_come_and_go(void **state)
     for (int i = 0; i < 2; i++)
         pthread_join(publishers[i], NULL);
     assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
-    assert_int_equal(engine->hub.channel_count, 0);
+    assert_int_equal(engine->table.channel_count, 0);
 }
 
 int main(void)

@@ -261,7 +261,7 @@ static void test_a_pong_may_come_after_the_close_frame(void **state)
 {
     (void)state;
     fws_ping *ping;
-    assert_int_equal(fws_websocket_ping_begin(p.server, "?", 1, &ping), FWS_OK);
+    assert_int_equal(fws_websocket_ping_send(p.server, "?", 1, &ping), FWS_OK);
     expect_bytes(&p, "\x89\x01?", 3);
     send_frame(&p, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
     expect_bytes(&p, "\x88\x02\x03\xe8", 4);
@@ -271,7 +271,7 @@ static void test_a_pong_may_come_after_the_close_frame(void **state)
     usleep(20 * 1000);
     send_frame(&p, true, FWS_OPCODE_PONG, "?",
                1); /* fails when the first was answered by a reset */
-    fws_websocket_ping_end(p.server, ping);
+    fws_websocket_ping_free(p.server, ping);
     close(p.fd);
     p.fd = -1;
     assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));

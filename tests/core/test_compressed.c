@@ -67,7 +67,7 @@ static void send_and_expect(const uint8_t *text, size_t length, size_t fragment,
     assert_int_equal(event.length, length);
     assert_memory_equal(event.data, text, length);
     assert_true(event.assembled);
-    free(fws_connection_take(&server));
+    free(fws_connection_detach_message(&server));
     free(payload);
     free(wire);
 }

@@ -45,7 +45,7 @@ static void publish(const char *text)
     fws_channel_name name = {"all", 3};
     fws_publication publication;
     fws_publication_init(&publication, &engine->deflate, 16, FWS_OPCODE_TEXT, text, strlen(text));
-    assert_true(fws_hub_publish(&engine->hub, &publication, &name, 1, NULL, 0) > 0);
+    assert_true(fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0) > 0);
     fws_publication_clear(&publication);
 }
 
@@ -57,7 +57,7 @@ static void test_messages_and_publications_in_turn_arrive_in_every_mode(void **s
     fws_channel_name name = {"all", 3};
     for (int i = 0; i < ENDS; i++) {
         open_compressed_pair(&ends[i], engine, all[i]);
-        fws_hub_subscribe(&engine->hub, ends[i].server, &name, 1);
+        fws_table_subscribe(&engine->table, ends[i].server, &name, 1);
     }
     for (int round = 0; round < 60; round++) {
         size_t length = (size_t)(round * round * 7 % 9000);

@@ -193,7 +193,7 @@ static void test_an_assembled_message_can_be_taken(void **state)
     fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     fws_connection_receive(&connection, &cursor, wire + wire_size, &event);
     assert_true(event.assembled);
-    uint8_t *taken = fws_connection_take(&connection);
+    uint8_t *taken = fws_connection_detach_message(&connection);
     assert_int_equal(fws_connection_receive(&connection, &cursor, wire + wire_size, &event),
                      FWS_EVENT_NONE);
     assert_memory_equal(taken, "take", 4);

@@ -101,10 +101,10 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
     fws_message message;
     uint32_t count = 0;
     assert_int_equal(atomic_fetch_add(&own->inside, 1), 0);
-    switch (fws_websocket_take(websocket, &taken)) {
+    switch (fws_websocket_collect(websocket, &taken)) {
     case FWS_OK:
         while (fws_inbox_pop(&taken, &message)) {
-            if (!fws_websocket_is_hushed(websocket)) {
+            if (!fws_websocket_is_closed_here(websocket)) {
                 atomic_fetch_add(&own->messages, 1);
                 obey(websocket, own, &message);
                 count++;

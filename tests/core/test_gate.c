@@ -1,7 +1,7 @@
 /* The gate: few at a time, nobody for ever, and nobody lost. */
 #include "testing.h"
 
-#include "engine/gate.h"
+#include "../../binding/gate.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

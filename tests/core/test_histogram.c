@@ -1,7 +1,7 @@
 /* Quantiles of what was added. */
 #include "testing.h"
 
-#include "engine/histogram.h"
+#include "stats/histogram.h"
 
 static fws_histogram histogram;
 

@@ -1,6 +1,6 @@
 #include "testing.h"
 
-#include "engine/inbox.h"
+#include "websocket/inbox.h"
 
 #include <pthread.h>
 #include <sched.h>

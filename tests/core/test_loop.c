@@ -1,6 +1,6 @@
 #include "testing.h"
 
-#include "engine/loop.h"
+#include "io/loop.h"
 
 #include <pthread.h>
 #include <sys/socket.h>

@@ -279,11 +279,11 @@ static void *answer_pings(void *argument)
 static fws_status ping(fws_websocket *websocket, fws_ns deadline, fws_ns *round_trip)
 {
     fws_ping *begun;
-    fws_status status = fws_websocket_ping_begin(websocket, "abc", 3, &begun);
+    fws_status status = fws_websocket_ping_send(websocket, "abc", 3, &begun);
     if (status != FWS_OK)
         return status;
     status = fws_websocket_ping_wait(websocket, begun, deadline, round_trip);
-    fws_websocket_ping_end(websocket, begun);
+    fws_websocket_ping_free(websocket, begun);
     return status;
 }
 

@@ -42,7 +42,7 @@ static size_t changes(fws_ns timeout, fws_websocket **changed, size_t maximum)
     struct pollfd polled = {.fd = notifier->wakeup.read_fd, .events = POLLIN};
     if (poll(&polled, 1, (int)(timeout / FWS_NS_PER_MS)) != 1)
         return 0;
-    size_t count = fws_notifier_take(notifier, changed, maximum);
+    size_t count = fws_notifier_drain(notifier, changed, maximum);
     for (size_t i = 0; i < count; i++)
         fws_websocket_drop(changed[i]);
     return count;
@@ -160,17 +160,17 @@ static void test_a_pong_is_told(void **state)
     (void)state;
     fws_ping *ping;
     fws_ns round_trip;
-    assert_int_equal(fws_websocket_ping_begin(p.server, "abc", 3, &ping), FWS_OK);
-    assert_int_equal(fws_websocket_ping_look(p.server, ping, &round_trip), FWS_WOULD_BLOCK);
+    assert_int_equal(fws_websocket_ping_send(p.server, "abc", 3, &ping), FWS_OK);
+    assert_int_equal(fws_websocket_ping_poll(p.server, ping, &round_trip), FWS_WOULD_BLOCK);
     expect_bytes(&p,
                  "\x89\x03"
                  "abc",
                  5);
     send_frame(&p, true, FWS_OPCODE_PONG, "abc", 3);
     expect_change();
-    assert_int_equal(fws_websocket_ping_look(p.server, ping, &round_trip), FWS_OK);
+    assert_int_equal(fws_websocket_ping_poll(p.server, ping, &round_trip), FWS_OK);
     assert_in_range(round_trip, 1, 5 * FWS_NS_PER_S);
-    fws_websocket_ping_end(p.server, ping);
+    fws_websocket_ping_free(p.server, ping);
 }
 
 static void test_a_ping_is_given_up(void **state)
@@ -178,9 +178,9 @@ static void test_a_ping_is_given_up(void **state)
     (void)state;
     fws_ping *ping;
     fws_ns round_trip;
-    assert_int_equal(fws_websocket_ping_begin(p.server, "abc", 3, &ping), FWS_OK);
-    assert_int_equal(fws_websocket_ping_look(p.server, ping, &round_trip), FWS_WOULD_BLOCK);
-    fws_websocket_ping_end(p.server, ping);
+    assert_int_equal(fws_websocket_ping_send(p.server, "abc", 3, &ping), FWS_OK);
+    assert_int_equal(fws_websocket_ping_poll(p.server, ping, &round_trip), FWS_WOULD_BLOCK);
+    fws_websocket_ping_free(p.server, ping);
     send_frame(&p, true, FWS_OPCODE_PONG, "abc", 3); /* nobody's any more */
     send_frame(&p, true, FWS_OPCODE_TEXT, "fine", 4);
     expect_message(p.server, "fine");

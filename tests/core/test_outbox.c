@@ -1,6 +1,6 @@
 #include "testing.h"
 
-#include "engine/outbox.h"
+#include "websocket/outbox.h"
 
 static fws_buffer *text(const char *value, bool published)
 {

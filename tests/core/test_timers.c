@@ -1,6 +1,6 @@
 #include "testing.h"
 
-#include "engine/timers.h"
+#include "io/timers.h"
 
 #define COUNT 500
 

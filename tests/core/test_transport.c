@@ -1,7 +1,7 @@
 /* Taking a connection out of somebody's hands. */
 #include "testing.h"
 
-#include "engine/transport.h"
+#include "io/transport.h"
 
 #include <errno.h>
 #include <fcntl.h>

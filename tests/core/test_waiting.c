@@ -1,7 +1,7 @@
 /* A handler whose messages come fast waits in recv, where nobody can wake it. */
 #include "pair.h"
 
-#include "engine/websocket_internal.h"
+#include "websocket/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,7 +78,7 @@ static int start(void **state)
     /* As gevent and others leave it. */
     fcntl(p.server->fd, F_SETFL, fcntl(p.server->fd, F_GETFL) | O_NONBLOCK);
     assert_false(p.server->waits_in_receive);
-    for (int i = 0; i < FWS_LIVELY + 1; i++)
+    for (int i = 0; i < FWS_SHORT_WAITS + 1; i++)
         exchange("hello");
     assert_true(p.server->waits_in_receive);
     return 0;
@@ -152,7 +152,7 @@ static void test_one_that_falls_silent_can_be_woken(void **state)
     (void)state;
     start_handler_in_recv();
     WAIT_FOR(is_polling());
-    usleep(2 * FWS_LIVELY_WAIT_MS * 1000);
+    usleep(2 * FWS_SHORT_WAIT_MS * 1000);
     assert_true(is_polling()); /* and not back in recv */
     fws_ns begun = fws_clock_now();
     fws_websocket_close(p.server, 1001, NULL, 0);
@@ -283,12 +283,12 @@ static void test_a_ping_from_another_thread(void **state)
     fws_ping *ping;
     fws_ns round_trip;
     start_handler_in_recv();
-    assert_int_equal(fws_websocket_ping_begin(p.server, "x", 1, &ping), FWS_OK);
+    assert_int_equal(fws_websocket_ping_send(p.server, "x", 1, &ping), FWS_OK);
     send_frame(&p, true, FWS_OPCODE_PONG, "x", 1);
     assert_int_equal(
         fws_websocket_ping_wait(p.server, ping, fws_clock_now() + FWS_NS_PER_S, &round_trip),
         FWS_OK);
-    fws_websocket_ping_end(p.server, ping);
+    fws_websocket_ping_free(p.server, ping);
     send_frame(&p, true, FWS_OPCODE_TEXT, "one", 3);
     assert_int_equal(join_handler(), FWS_OK);
     fws_message_free(&handler.message);

@@ -1,0 +1,68 @@
+/* The callbacks of an event-driven websocket: when they are due, and what there is for them. They
+ * run one after the other, by whichever thread: `turn` says where they are. */
+#include "internal.h"
+
+static bool has_something(const fws_websocket *websocket)
+{
+    return websocket->inbox.count > 0 || websocket->undecoded != NULL ||
+           (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered);
+}
+
+void fws_websocket_queue_callbacks(fws_websocket *websocket)
+{
+    if (!websocket->evented || !has_something(websocket))
+        return;
+    if (websocket->callbacks_state == FWS_CALLBACKS_IDLE) {
+        websocket->callbacks_state = FWS_CALLBACKS_QUEUED;
+        fws_crew_queue(websocket->engine, websocket);
+    } else if (websocket->callbacks_state == FWS_CALLBACKS_RUNNING) {
+        websocket->callbacks_state = FWS_CALLBACKS_AGAIN;
+    }
+}
+
+fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken)
+{
+    fws_status status = FWS_WOULD_BLOCK;
+    fws_websocket_lock(websocket);
+    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* what came meanwhile is seen here */
+    if (websocket->inbox.count == 0 && websocket->undecoded != NULL &&
+        websocket->state == FWS_STATE_OPEN)
+        fws_websocket_decode_undecoded(websocket);
+    if (atomic_load_explicit(&websocket->closed_here, memory_order_relaxed))
+        fws_inbox_clear(&websocket->inbox);
+    if (websocket->inbox.count > 0) {
+        *taken = websocket->inbox;
+        fws_inbox_init(&websocket->inbox);
+        status = FWS_OK;
+    } else if (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered) {
+        websocket->close_delivered = true;
+        status = FWS_CLOSED;
+    }
+    /* There is room again. */
+    if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
+        fws_websocket_adopt(websocket);
+    else if (websocket->unread && websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_watch_anew(websocket);
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+bool fws_websocket_is_closed_here(const fws_websocket *websocket)
+{
+    return atomic_load_explicit(&websocket->closed_here, memory_order_relaxed);
+}
+
+void fws_websocket_end_callbacks(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    if (websocket->flush_after_callbacks) { /* it is in no other list for that */
+        websocket->flush_after_callbacks = websocket->flush_queued = false;
+        if (websocket->state != FWS_STATE_CLOSED)
+            fws_websocket_write(websocket);
+    }
+    if (websocket->evented) {
+        websocket->callbacks_state = FWS_CALLBACKS_IDLE;
+        fws_websocket_queue_callbacks(websocket);
+    }
+    fws_websocket_unlock(websocket);
+}

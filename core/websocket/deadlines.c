@@ -1,0 +1,93 @@
+/* The deadlines of one websocket: adoption by the loop thread, pings, a peer that does not read,
+ * and the end of a close. They share one timer, armed for the earliest; one that moves later lets
+ * the timer fire early once, which is cheaper than moving it with every message. */
+#include "internal.h"
+
+/* Deadlines that need no precision fall on a common grid, so that many websockets share a wake-up.
+ */
+#define ADOPT_GRID (16 * FWS_NS_PER_MS)
+#define PING_GRID (250 * FWS_NS_PER_MS)
+
+static fws_ns round_up(fws_ns deadline, fws_ns grid)
+{
+    return (deadline + grid - 1) / grid * grid;
+}
+
+static void include(fws_ns *earliest, fws_ns deadline)
+{
+    if (deadline != 0 && (*earliest == 0 || deadline < *earliest))
+        *earliest = deadline;
+}
+
+void fws_websocket_schedule(fws_websocket *websocket)
+{
+    fws_ns earliest = 0;
+    if (websocket->adopt_at != 0)
+        include(&earliest, round_up(websocket->adopt_at, ADOPT_GRID));
+    if (websocket->ping_at != 0)
+        include(&earliest, round_up(websocket->ping_at, PING_GRID));
+    if (websocket->pong_by != 0)
+        include(&earliest, round_up(websocket->pong_by, PING_GRID));
+    if (websocket->stall_at != 0)
+        include(&earliest, round_up(websocket->stall_at, PING_GRID));
+    include(&earliest, websocket->end_at);
+    if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
+        return;
+    websocket->timer_at = earliest;
+    fws_engine_arm(websocket->engine, &websocket->timer, earliest);
+}
+
+static void send_ping(fws_websocket *websocket, fws_ns now)
+{
+    const fws_engine_config *config = &websocket->engine->config;
+    uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
+    size_t size =
+        fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING, NULL, 0);
+    if (!fws_websocket_push(websocket, frame, size)) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return;
+    }
+    websocket->ping_at = now + config->ping_interval;
+    /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message.
+     * While an earlier ping is unanswered, its time runs on. */
+    bool unanswered = websocket->pong_by != 0 && !websocket->heard;
+    if (config->ping_timeout > 0 && !unanswered) {
+        websocket->heard = false;
+        websocket->pong_by = now + config->ping_timeout;
+    }
+    fws_websocket_write(websocket);
+}
+
+static void check_pong(fws_websocket *websocket)
+{
+    bool nobody_reads = !websocket->adopted && websocket->pollers == 0;
+    websocket->pong_by = 0;
+    if (!websocket->heard && !nobody_reads)
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "ping timeout");
+}
+
+void fws_websocket_on_timer(fws_websocket *websocket)
+{
+    fws_ns now = fws_clock_now();
+    fws_websocket_lock(websocket);
+    websocket->timer_at = 0;
+    if (websocket->end_at != 0 && now >= websocket->end_at)
+        fws_websocket_finish(websocket);
+    if (websocket->stall_at != 0 && now >= websocket->stall_at) {
+        static const char reason[] = "the peer does not read";
+        fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, reason, sizeof reason - 1);
+        fws_websocket_finish(websocket);
+    }
+    if (websocket->state == FWS_STATE_OPEN && websocket->adopt_at != 0 &&
+        now >= websocket->adopt_at) {
+        websocket->adopt_at = 0;
+        fws_websocket_adopt(websocket);
+    }
+    if (websocket->state == FWS_STATE_OPEN && websocket->pong_by != 0 && now >= websocket->pong_by)
+        check_pong(websocket);
+    if (websocket->state == FWS_STATE_OPEN && websocket->ping_at != 0 && now >= websocket->ping_at)
+        send_ping(websocket, now);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_schedule(websocket);
+    fws_websocket_unlock(websocket);
+}

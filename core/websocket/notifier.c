@@ -1,0 +1,88 @@
+#include "notifier.h"
+
+#include "websocket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+fws_notifier *fws_notifier_new(void)
+{
+    fws_notifier *notifier = calloc(1, sizeof *notifier);
+    if (notifier == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (!fws_wakeup_open(&notifier->wakeup)) {
+        free(notifier);
+        return NULL;
+    }
+    atomic_init(&notifier->references, 1);
+    pthread_mutex_init(&notifier->lock, NULL);
+    notifier->last = &notifier->first;
+    return notifier;
+}
+
+fws_notifier *fws_notifier_keep(fws_notifier *notifier)
+{
+    atomic_fetch_add_explicit(&notifier->references, 1, memory_order_relaxed);
+    return notifier;
+}
+
+void fws_notifier_drop(fws_notifier *notifier)
+{
+    if (atomic_fetch_sub_explicit(&notifier->references, 1, memory_order_acq_rel) != 1)
+        return;
+    fws_wakeup_close(&notifier->wakeup);
+    pthread_mutex_destroy(&notifier->lock);
+    free(notifier);
+}
+
+void fws_notifier_push(fws_notifier *notifier, fws_websocket *websocket)
+{
+    bool was_empty = false;
+    pthread_mutex_lock(&notifier->lock);
+    if (!notifier->closed && !websocket->is_changed) {
+        websocket->is_changed = true;
+        websocket->next_changed = NULL;
+        fws_websocket_keep(websocket);
+        was_empty = notifier->first == NULL;
+        *notifier->last = websocket;
+        notifier->last = &websocket->next_changed;
+    }
+    pthread_mutex_unlock(&notifier->lock);
+    if (was_empty)
+        fws_wakeup_ring(&notifier->wakeup);
+}
+
+size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_t maximum)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&notifier->lock);
+    while (count < maximum && notifier->first != NULL) {
+        changed[count] = notifier->first;
+        changed[count]->is_changed = false;
+        notifier->first = changed[count++]->next_changed;
+    }
+    if (notifier->first == NULL) {
+        notifier->last = &notifier->first;
+        /* With the lock, so that no ring is lost: whoever comes next finds it empty and rings. */
+        fws_wakeup_clear(&notifier->wakeup);
+    }
+    pthread_mutex_unlock(&notifier->lock);
+    return count;
+}
+
+void fws_notifier_close(fws_notifier *notifier)
+{
+    fws_websocket *changed[64];
+    size_t count;
+    pthread_mutex_lock(&notifier->lock);
+    notifier->closed = true;
+    pthread_mutex_unlock(&notifier->lock);
+    do { /* dropped without the lock: the last reference to a websocket is one to the notifier */
+        count = fws_notifier_drain(notifier, changed, 64);
+        for (size_t i = 0; i < count; i++)
+            fws_websocket_drop(changed[i]);
+    } while (count > 0);
+    fws_notifier_drop(notifier);
+}

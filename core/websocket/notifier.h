@@ -1,0 +1,51 @@
+/* Tells one thread, by one descriptor, which of many websockets have changed.
+ *
+ * For handlers that are greenlets: each waits in its thread's event loop, which watches the
+ * notifier's descriptor and, when that is readable, asks which websockets to look at again.
+ *
+ * Threads: every function from any; fws_notifier_close once, from its owner's. The lock protects
+ * all fields; it is taken with a websocket's lock held, and nothing is taken under it. Memory:
+ * reference-counted; each websocket that has the notifier holds one reference.
+ */
+#ifndef FWS_WEBSOCKET_NOTIFIER_H
+#define FWS_WEBSOCKET_NOTIFIER_H
+
+#include "../io/wakeup.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fws_websocket fws_websocket;
+
+typedef struct {
+    atomic_size_t references;
+    pthread_mutex_t lock;
+    fws_wakeup wakeup;    /* readable while `first` is not NULL */
+    fws_websocket *first; /* changed and not yet taken; each with a reference */
+    fws_websocket **last;
+    bool closed;
+} fws_notifier;
+
+/* NULL, with errno, when memory or descriptors are used up. */
+fws_notifier *fws_notifier_new(void);
+
+/* Takes at most `maximum` of the websockets that have changed, the longest-waiting first, and says
+ * how many; each comes with a reference, the caller's. Fewer than `maximum`: there are no more. */
+size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_t maximum);
+
+/* Whoever took from it does so no longer: forgets what has changed, now and later, and drops the
+ * owner's reference. */
+void fws_notifier_close(fws_notifier *notifier);
+
+/* ---- for websocket*.c ---- */
+
+fws_notifier *fws_notifier_keep(fws_notifier *notifier);
+void fws_notifier_drop(fws_notifier *notifier);
+
+/* With that websocket's lock: it has changed. Once is enough until it is taken. */
+void fws_notifier_push(fws_notifier *notifier, fws_websocket *websocket);
+
+#endif

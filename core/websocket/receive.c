@@ -1,0 +1,322 @@
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Reads of one websocket in one turn of the loop, so that a busy one does not starve the others. */
+#define READS_PER_TURN 4
+
+/* Pongs that wait to be sent to one peer. Section 5.5.3 allows to answer only the latest of several
+ * pings; a peer that floods us with them gets that. */
+#define PONGS_KEPT 16
+
+static uint32_t whole_queue(const fws_websocket *websocket)
+{
+    return websocket->engine->config.receive_queue;
+}
+
+bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
+{
+    uint64_t most = websocket->engine->config.limits.max_message_size;
+    return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
+}
+
+/* ---- what arrives ---- */
+
+/* One message more: does the peer keep to the rate? A second's worth may come at once. */
+static bool within_rate(fws_websocket *websocket)
+{
+    uint32_t rate = websocket->engine->config.max_message_rate;
+    if (rate == 0)
+        return true;
+    fws_ns now = fws_clock_now();
+    if (websocket->rate_at < now)
+        websocket->rate_at = now;
+    websocket->rate_at += FWS_NS_PER_S / rate;
+    return websocket->rate_at - now <= FWS_NS_PER_S;
+}
+
+/* `more`: how many bytes of further messages may follow at once. False when the connection failed.
+ */
+static bool accept_message(fws_websocket *websocket, const fws_event *event, size_t more)
+{
+    if (!within_rate(websocket)) {
+        fws_websocket_fail(websocket, FWS_CLOSE_POLICY, "too many messages a second");
+        return false;
+    }
+    bool pushed;
+    if (event->assembled) {
+        uint8_t *data = fws_connection_detach_message(&websocket->protocol);
+        fws_message message = {.opcode = event->opcode, .length = event->length, .data = data};
+        pushed =
+            (data != NULL || event->length == 0) && fws_inbox_push(&websocket->inbox, &message);
+        if (!pushed)
+            free(data);
+    } else {
+        pushed =
+            fws_inbox_push_copy(&websocket->inbox, event->opcode, event->data, event->length, more);
+    }
+    if (!pushed)
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+    return pushed;
+}
+
+/* Queues the pong; decode() sends it, with others that the same bytes ask for. */
+static void queue_pong(fws_websocket *websocket, const fws_event *event)
+{
+    if (websocket->outbox.pongs >= PONGS_KEPT)
+        fws_outbox_drop_newest_pong(&websocket->outbox);
+    fws_buffer *pong = fws_buffer_join(event->reply, event->reply_size, NULL, 0);
+    if (pong != NULL)
+        pong->pong = true;
+    if (!fws_websocket_queue(websocket, pong))
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+}
+
+static void send_pongs(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED || websocket->outbox.pongs == 0)
+        return;
+    fws_websocket_write(websocket);
+}
+
+/* `last`: no byte has come after the frame. */
+static void accept_close(fws_websocket *websocket, const fws_event *event, bool last)
+{
+    /* A pong may still come, for a ping that crossed the close frame. The client waits for the
+     * server to close (RFC 6455 section 7.1.1). */
+    websocket->nothing_more = last && websocket->protocol.role == FWS_ROLE_SERVER &&
+                              websocket->pong_by == 0 && websocket->pings == NULL;
+    fws_websocket_note_close(websocket, event->code, event->data, event->length);
+    if (event->reply_size > 0 && !fws_websocket_push(websocket, event->reply, event->reply_size)) {
+        fws_websocket_finish(websocket);
+        return;
+    }
+    fws_websocket_enter_ending(websocket);
+}
+
+static void accept_failure(fws_websocket *websocket, const fws_event *event)
+{
+    fws_websocket_note_close(websocket, event->code, event->data, event->length);
+    if (event->reply_size > 0) {
+        fws_outbox_drop_unsent(&websocket->outbox);
+        if (!fws_websocket_push(websocket, event->reply, event->reply_size)) {
+            fws_websocket_finish(websocket);
+            return;
+        }
+    }
+    fws_websocket_enter_ending(websocket);
+}
+
+/* Decodes until the bytes are used up or the inbox holds `limit` messages; returns how many bytes
+ * are left. */
+static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint32_t limit)
+{
+    uint8_t *cursor = data, *end = data + size;
+    fws_event event;
+    uint32_t messages = 0;
+    bool more = true;
+    while (more && ((websocket->state == FWS_STATE_OPEN &&
+                     !fws_websocket_inbox_is_full(websocket, limit)) ||
+                    websocket->state == FWS_STATE_CLOSING)) {
+        switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
+        case FWS_EVENT_NONE:
+            more = false;
+            break;
+        case FWS_EVENT_MESSAGE:
+            messages +=
+                accept_message(websocket, &event, limit > ONE_MESSAGE ? (size_t)(end - cursor) : 0);
+            break;
+        case FWS_EVENT_PING:
+            queue_pong(websocket, &event);
+            break;
+        case FWS_EVENT_PONG:
+            fws_websocket_accept_pong(websocket, event.data, event.length);
+            break;
+        case FWS_EVENT_CLOSE:
+            accept_close(websocket, &event, cursor == end);
+            break;
+        case FWS_EVENT_FAILED:
+            accept_failure(websocket, &event);
+            break;
+        }
+    }
+    if (messages > 0)
+        fws_counter_add(&websocket->engine->counters.messages_in, messages,
+                        fws_crew_is_leading(websocket->engine));
+    send_pongs(websocket);
+    return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
+}
+
+/* ---- reading ---- */
+
+static void decode_rest(fws_websocket *websocket, uint32_t limit)
+{
+    if (websocket->undecoded == NULL)
+        return;
+    /* decode() may end the websocket, and that would free `rest` under its feet. */
+    uint8_t *rest = websocket->undecoded;
+    size_t end = websocket->undecoded_end;
+    websocket->undecoded = NULL;
+    size_t left = decode(websocket, rest + websocket->undecoded_start,
+                         end - websocket->undecoded_start, limit);
+    if (left == 0) {
+        free(rest);
+        websocket->undecoded_start = websocket->undecoded_end = 0;
+    } else {
+        websocket->undecoded = rest;
+        websocket->undecoded_start = end - left;
+    }
+}
+
+void fws_websocket_decode_undecoded(fws_websocket *websocket)
+{
+    decode_rest(websocket, whole_queue(websocket));
+}
+
+static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size)
+{
+    websocket->undecoded = malloc(size);
+    if (websocket->undecoded == NULL) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return;
+    }
+    memcpy(websocket->undecoded, data, size);
+    websocket->undecoded_start = 0;
+    websocket->undecoded_end = size;
+}
+
+/* A message of 64 KiB comes with its header in one recv. */
+#define LEADERS_BUFFER_SIZE (FWS_POOL_BUFFER_SIZE + 4096)
+
+/* What to receive into, *size bytes, or NULL when there is no memory. */
+static uint8_t *borrow_buffer(fws_engine *engine, bool leading, size_t *size)
+{
+    *size = leading ? LEADERS_BUFFER_SIZE : FWS_POOL_BUFFER_SIZE;
+    if (!leading)
+        return fws_pool_borrow(&engine->pool);
+    if (engine->leaders_buffer == NULL)
+        engine->leaders_buffer = malloc(LEADERS_BUFFER_SIZE);
+    return engine->leaders_buffer;
+}
+
+void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, size_t received,
+                                   uint32_t limit, bool leading)
+{
+    websocket->heard = true;
+    fws_counter_add(&websocket->engine->counters.bytes_in, received, leading);
+    if (websocket->state == FWS_STATE_ENDING)
+        return; /* only waiting for end-of-file */
+    size_t left = decode(websocket, buffer, received, limit);
+    if (left > 0)
+        keep_rest(websocket, buffer + received - left, left);
+}
+
+fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
+{
+    if (websocket->state == FWS_STATE_CLOSED)
+        return FWS_PUMP_ENDED;
+    if (websocket->receiving)
+        return FWS_PUMP_EMPTY;
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_inbox_is_full(websocket, limit))
+        return FWS_PUMP_FULL;
+    if (websocket->undecoded) {
+        decode_rest(websocket, limit);
+        return FWS_PUMP_PROGRESS;
+    }
+    bool leading = fws_crew_is_leading(websocket->engine);
+    size_t size;
+    uint8_t *buffer = borrow_buffer(websocket->engine, leading, &size);
+    if (buffer == NULL) {
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return FWS_PUMP_PROGRESS;
+    }
+    size_t received;
+    fws_pump_result result = FWS_PUMP_PROGRESS;
+    switch (fws_transport_receive(websocket->fd, buffer, size, &received)) {
+    case FWS_TRANSPORT_OK:
+        websocket->more_expected = received == size;
+        fws_websocket_decode_received(websocket, buffer, received, limit, leading);
+        break;
+    case FWS_TRANSPORT_AGAIN:
+        websocket->more_expected = false;
+        result = FWS_PUMP_EMPTY;
+        break;
+    case FWS_TRANSPORT_END:
+    case FWS_TRANSPORT_BROKEN:
+        fws_websocket_finish(websocket);
+        result = FWS_PUMP_ENDED;
+        break;
+    }
+    if (!leading)
+        fws_pool_return(&websocket->engine->pool, buffer);
+    return result;
+}
+
+/* ---- the loop thread reads ---- */
+
+/* Is there perhaps more than what was read? */
+static bool has_more(const fws_websocket *websocket)
+{
+    return websocket->more_expected || websocket->hung_up || websocket->undecoded;
+}
+
+/* Stops watching when there is no room, until the handler comes back. */
+static void read_for_handler(fws_websocket *websocket)
+{
+    fws_pump_result result = FWS_PUMP_PROGRESS;
+    bool was_full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
+    int reads = 0;
+    if (websocket->evented)
+        websocket->more_expected = true; /* until a recv says otherwise */
+    do
+        result = fws_websocket_pump(websocket, whole_queue(websocket));
+    while (++reads < READS_PER_TURN && result == FWS_PUMP_PROGRESS && has_more(websocket));
+    if (websocket->inbox.count > 0)
+        fws_websocket_notify(websocket);
+    if (websocket->state == FWS_STATE_CLOSED)
+        return;
+    bool full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
+    if (websocket->state == FWS_STATE_OPEN) {
+        /* Callbacks take what has come in the same turn: to stop watching, and to begin again,
+         * would be two system calls for nothing. If they do not, it is still full the next time. */
+        websocket->adopted = !full || (websocket->evented && !was_full);
+    } else {
+        full = false; /* nobody takes any more, and there is no limit */
+    }
+    if (websocket->evented && result != FWS_PUMP_EMPTY && has_more(websocket)) {
+        websocket->unread = true;
+        if (!full)
+            fws_websocket_watch_anew(websocket);
+    }
+}
+
+void fws_websocket_adopt(fws_websocket *websocket)
+{
+    read_for_handler(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+}
+
+void fws_websocket_read_and_finish(fws_websocket *websocket)
+{
+    fws_websocket_adopt(websocket);
+    fws_websocket_finish(websocket);
+}
+
+void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
+{
+    fws_websocket_lock(websocket);
+    __builtin_prefetch(websocket->owner); /* for its callbacks, after the system call */
+    if (ready & FWS_HUNG_UP)
+        websocket->hung_up = true;
+    if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
+        fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_READABLE) && websocket->adopted)
+        read_for_handler(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+    fws_websocket_unlock(websocket);
+}

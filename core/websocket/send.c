@@ -1,0 +1,447 @@
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#include "../protocol/mask.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VECTOR_MAX 64   /* buffers in one writev */
+#define JOINED_MAX 1024 /* bytes; to copy so few is less than a second piece costs */
+#define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
+
+/* A message as it goes out. */
+typedef struct {
+    fws_opcode opcode;
+    bool compressed;
+    const void *data;
+    size_t length;
+} outgoing;
+
+bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
+{
+    if (buffer == NULL)
+        return false;
+    if (fws_outbox_push(&websocket->outbox, buffer))
+        return true;
+    fws_buffer_drop(buffer);
+    return false;
+}
+
+bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
+{
+    return fws_websocket_queue(websocket, fws_buffer_join(data, size, NULL, 0));
+}
+
+/* After an attempt to write: from now on the peer has send_timeout to take some of what is left. */
+static void watch_progress(fws_websocket *websocket, bool progress)
+{
+    fws_ns timeout = websocket->engine->config.send_timeout;
+    if (websocket->outbox.count == 0 || timeout == 0) {
+        websocket->stall_at = 0;
+    } else if (progress || websocket->stall_at == 0) {
+        websocket->stall_at = fws_clock_now() + timeout;
+        fws_websocket_schedule(websocket);
+    }
+}
+
+void fws_websocket_count(fws_websocket *websocket)
+{
+    fws_engine_counters *counters = &websocket->engine->counters;
+    bool leading = fws_crew_is_leading(websocket->engine);
+    if (websocket->uncounted > 0)
+        fws_counter_add(&counters->messages_out, websocket->uncounted, leading);
+    websocket->uncounted = 0;
+    size_t now = websocket->outbox.bytes;
+    if (now == websocket->counted)
+        return;
+    fws_counter_add(&counters->queued, now - websocket->counted, leading);
+    websocket->counted = now;
+}
+
+/* A handler inside recv is woken by the same end of the connection, and by what came before it. */
+static bool leave_to_receiver(fws_websocket *websocket)
+{
+    if (websocket->receiving)
+        websocket->broken = true;
+    return websocket->receiving;
+}
+
+static void end_broken(fws_websocket *websocket)
+{
+    if (leave_to_receiver(websocket))
+        return;
+    if (!websocket->corked) { /* this may be within decoding */
+        fws_websocket_finish(websocket);
+        return;
+    }
+    websocket->corked = false;
+    fws_websocket_read_and_finish(websocket);
+}
+
+void fws_websocket_flush(fws_websocket *websocket)
+{
+    bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
+    uint32_t count_before = websocket->outbox.count;
+    bool progress = false, ends = websocket->state == FWS_STATE_ENDING;
+    while (websocket->outbox.count > 0) {
+        struct iovec vector[VECTOR_MAX];
+        int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
+        size_t sent;
+        fws_transport_status status = fws_transport_send(websocket->fd, vector, count, ends, &sent);
+        if (status == FWS_TRANSPORT_BROKEN) {
+            end_broken(websocket);
+            return;
+        }
+        if (status == FWS_TRANSPORT_AGAIN)
+            break;
+        fws_counter_add(&websocket->engine->counters.bytes_out, sent,
+                        fws_crew_is_leading(websocket->engine));
+        fws_outbox_consume(&websocket->outbox, sent);
+        progress = true;
+    }
+    watch_progress(websocket, progress);
+    fws_websocket_count(websocket);
+    /* Senders wait for room, or for a buffer of theirs to be gone. */
+    if (websocket->outbox.count < count_before ||
+        (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
+        fws_websocket_notify(websocket);
+    if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count > 0)
+        return;
+    if (!websocket->ended_output) {
+        websocket->ended_output = true;
+        fws_transport_end(websocket->fd);
+    }
+    if (websocket->nothing_more)
+        fws_websocket_finish(websocket);
+}
+
+void fws_websocket_write(fws_websocket *websocket)
+{
+    fws_websocket_flush(websocket);
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_update_watch(websocket);
+}
+
+void fws_websocket_uncork(fws_websocket *websocket)
+{
+    if (websocket->corked && websocket->outbox.count > 0)
+        fws_websocket_write(websocket);
+}
+
+void fws_websocket_on_flush(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    websocket->flush_queued = websocket->flush_after_callbacks = false;
+    if (websocket->corked && websocket->outbox.count > 0)
+        websocket->quick_returns = 0; /* its handler has stayed away */
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_write(websocket);
+    websocket->corked = false;
+    fws_websocket_unlock(websocket);
+}
+
+static void sleep_until_changed(fws_websocket *websocket)
+{
+    websocket->sleepers++;
+    pthread_cond_wait(&websocket->changed, &websocket->lock);
+    websocket->sleepers--;
+}
+
+/* Writes a frame at once, when nothing waits before it; *sent says how far it got. */
+static fws_status write_now(fws_websocket *websocket, const uint8_t *header, size_t header_size,
+                            const void *data, size_t length, size_t *sent)
+{
+    uint8_t joined[JOINED_MAX];
+    struct iovec vector[2] = {{.iov_base = (void *)header, .iov_len = header_size},
+                              {.iov_base = (void *)data, .iov_len = length}};
+    int count = 2;
+    if (header_size + length <= sizeof joined) {
+        memcpy(joined, header, header_size);
+        if (length > 0)
+            memcpy(joined + header_size, data, length);
+        vector[0] = (struct iovec){.iov_base = joined, .iov_len = header_size + length};
+        count = 1;
+    }
+    fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
+    if (status == FWS_TRANSPORT_BROKEN) {
+        if (!leave_to_receiver(websocket))
+            fws_websocket_read_and_finish(websocket);
+        return FWS_CLOSED;
+    }
+    fws_counter_add(&websocket->engine->counters.bytes_out, *sent, false);
+    return FWS_OK;
+}
+
+/* A message that is larger than what may be queued stays where it is, and its sender waits until it
+ * is sent, or given up. */
+static fws_status lend_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
+                            const uint8_t *data, size_t length)
+{
+    bool gone = false;
+    fws_buffer *first = NULL, *second;
+    if (!fws_outbox_reserve(&websocket->outbox, 2))
+        return FWS_NO_MEMORY;
+    if (header_size > 0 && (first = fws_buffer_join(header, header_size, NULL, 0)) == NULL)
+        return FWS_NO_MEMORY;
+    second = fws_buffer_borrow(data, length, &gone);
+    if (second == NULL) {
+        if (first)
+            fws_buffer_drop(first);
+        return FWS_NO_MEMORY;
+    }
+    second->continues = true;
+    if (first)
+        fws_outbox_push(&websocket->outbox, first);
+    fws_outbox_push(&websocket->outbox, second);
+    watch_progress(websocket, true);
+    fws_websocket_count(websocket);
+    fws_websocket_update_watch(websocket);
+    while (!gone)
+        sleep_until_changed(websocket);
+    bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
+    return alive ? FWS_OK : FWS_CLOSED;
+}
+
+/* Queues what the socket did not take: the header from byte `sent` on, and the payload. */
+static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
+                             const uint8_t *data, size_t length, size_t sent, bool wait)
+{
+    size_t of_header = sent < header_size ? sent : header_size;
+    size_t of_data = sent - of_header;
+    if (wait && length - of_data > websocket->engine->config.send_buffer) {
+        fws_status status = lend_tail(websocket, header + of_header, header_size - of_header,
+                                      data + of_data, length - of_data);
+        if (status == FWS_NO_MEMORY && sent > 0)
+            fws_websocket_finish(websocket);
+        return status;
+    }
+    fws_buffer *buffer = fws_buffer_join(header + of_header, header_size - of_header,
+                                         data + of_data, length - of_data);
+    if (fws_websocket_queue(websocket, buffer))
+        return FWS_OK;
+    if (sent > 0)
+        fws_websocket_finish(websocket); /* half a frame is out: the stream cannot go on */
+    return FWS_NO_MEMORY;
+}
+
+static size_t write_header(fws_websocket *websocket, const outgoing *message,
+                           uint8_t header[FWS_FRAME_HEADER_MAX], uint8_t key[4])
+{
+    size_t size = fws_connection_encode_header(&websocket->protocol, header, true, message->opcode,
+                                               message->length, key);
+    if (message->compressed)
+        fws_frame_mark_compressed(header);
+    return size;
+}
+
+/* Has it written by the loop thread, soon. */
+static void flush_later(fws_websocket *websocket)
+{
+    if (websocket->corked) {
+        websocket->corked = false; /* but it stays in the list */
+        fws_engine_uncork(websocket->engine);
+        return;
+    }
+    /* Watched for writing: the loop comes by itself, once the peer reads on. */
+    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
+        return;
+    websocket->flush_queued = true;
+    if (fws_crew_is_running(websocket->engine, websocket)) {
+        websocket->flush_after_callbacks = true;
+        return;
+    }
+    fws_engine_queue_flush(websocket->engine, websocket);
+}
+
+/* Will the handler be back soon, and write? See cork.h. */
+static bool may_cork(const fws_websocket *websocket, size_t size)
+{
+    return websocket->quick_returns == FWS_QUICK_RETURNS && websocket->pollers == 0 &&
+           !websocket->adopted && !fws_websocket_is_read_by_loop(websocket) &&
+           websocket->outbox.bytes + size <= FWS_CORK_MAX;
+}
+
+static void cork(fws_websocket *websocket)
+{
+    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
+        return;
+    websocket->flush_queued = websocket->corked = true;
+    fws_engine_cork(websocket->engine, websocket);
+}
+
+static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
+{
+    uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
+    size_t header_size = write_header(websocket, message, header, key);
+    size_t sent = 0;
+    if (fws_crew_is_batching(
+            websocket->engine)) { /* all that the callbacks send goes out together */
+        if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
+                               message->length))
+            return FWS_NO_MEMORY;
+        flush_later(websocket);
+        return FWS_OK;
+    }
+    if (may_cork(websocket, header_size + message->length)) {
+        if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
+                               message->length))
+            return FWS_NO_MEMORY;
+        cork(websocket);
+        return FWS_OK;
+    }
+    fws_websocket_uncork(websocket);
+    if (websocket->state == FWS_STATE_CLOSED)
+        return FWS_CLOSED;
+    if (websocket->outbox.count == 0) {
+        fws_status status =
+            write_now(websocket, header, header_size, message->data, message->length, &sent);
+        if (status != FWS_OK || sent == header_size + message->length)
+            return status;
+    }
+    fws_status status =
+        queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
+    if (websocket->state != FWS_STATE_CLOSED) {
+        watch_progress(websocket, sent > 0);
+        fws_websocket_count(websocket);
+        fws_websocket_update_watch(websocket);
+    }
+    return status;
+}
+
+/* The client role needs a masked copy. */
+static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
+{
+    uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
+    size_t header_size = write_header(websocket, message, header, key);
+    fws_buffer *buffer = fws_buffer_join(header, header_size, message->data, message->length);
+    if (buffer == NULL)
+        return FWS_NO_MEMORY;
+    fws_mask_apply(buffer->data + header_size, message->length, key, 0);
+    if (!fws_websocket_queue(websocket, buffer))
+        return FWS_NO_MEMORY;
+    fws_websocket_write(websocket);
+    return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
+}
+
+/* Waits until there is room in the outbox. */
+static fws_status wait_for_room(fws_websocket *websocket, bool wait)
+{
+    bool tried = false;
+    while (websocket->state == FWS_STATE_OPEN) {
+        if (websocket->outbox.bytes <= websocket->engine->config.send_buffer)
+            return FWS_OK;
+        if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
+            tried = true;
+            fws_websocket_flush(websocket);
+            continue;
+        }
+        if (!wait)
+            return FWS_WOULD_BLOCK;
+        sleep_until_changed(websocket);
+    }
+    return FWS_CLOSED;
+}
+
+/* Replaces the message by its compressed form, in `room`, which has as many bytes as it. */
+static void compress(fws_websocket *websocket, outgoing *message, uint8_t *room)
+{
+    size_t size;
+    if (room != NULL && fws_compression_deflate(websocket->protocol.compression, message->data,
+                                                message->length, room, message->length, &size)) {
+        message->data = room;
+        message->length = size;
+        message->compressed = true;
+    }
+}
+
+/* One more was sent; whoever flushes it soon tells the engine. */
+static void count_message(fws_websocket *websocket)
+{
+    websocket->uncounted++;
+    if (!websocket->flush_queued)
+        fws_websocket_count(websocket);
+}
+
+fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, bool wait)
+{
+    outgoing message = {.opcode = opcode, .data = data, .length = length};
+    const fws_compression *compression = websocket->protocol.compression;
+    bool compressible = compression != NULL && length <= COMPRESSED_MAX &&
+                        length >= websocket->engine->config.compression_threshold;
+    /* Not the stack: a handler's thread would keep the pages for good. */
+    bool lent = compressible && length <= FWS_POOL_BUFFER_SIZE;
+    uint8_t *room = NULL;
+    if (compressible) /* without memory it goes out as it is */
+        room = lent ? fws_pool_borrow(&websocket->engine->pool) : malloc(length);
+    /* What refers to no earlier message needs no lock. */
+    if (compressible && !compression->send_takeover)
+        compress(websocket, &message, room);
+
+    fws_websocket_lock(websocket);
+    fws_status status = wait_for_room(websocket, wait);
+    if (status == FWS_OK) {
+        if (compressible && compression->send_takeover)
+            compress(websocket, &message, room);
+        status = websocket->protocol.role == FWS_ROLE_SERVER
+                     ? send_unmasked(websocket, &message, wait)
+                     : send_masked(websocket, &message);
+        if (status == FWS_OK)
+            count_message(websocket);
+        else if (message.compressed)
+            fws_compression_forget(websocket->protocol.compression);
+    }
+    fws_websocket_unlock(websocket);
+    if (lent && room != NULL)
+        fws_pool_return(&websocket->engine->pool, room);
+    else
+        free(room);
+    return status;
+}
+
+uint8_t fws_websocket_window_bits(const fws_websocket *websocket)
+{
+    const fws_compression *compression = websocket->protocol.compression;
+    return compression != NULL ? compression->send_bits : 0;
+}
+
+/* Makes room for a published frame, or decides that it is not to be queued. */
+static bool admit(fws_websocket *websocket, size_t size)
+{
+    const fws_engine_config *config = &websocket->engine->config;
+    if (websocket->outbox.count == 0 || websocket->outbox.bytes + size <= config->send_buffer)
+        return true;
+    atomic_fetch_add_explicit(&websocket->engine->counters.slow_consumers, 1, memory_order_relaxed);
+    switch (config->slow_consumer) {
+    case FWS_SLOW_CLOSE:
+        fws_websocket_fail(websocket, FWS_CLOSE_TRY_AGAIN_LATER, "slow consumer");
+        return false;
+    case FWS_SLOW_DROP_OLDEST:
+        while (websocket->outbox.bytes + size > config->send_buffer)
+            if (!fws_outbox_drop_oldest(&websocket->outbox))
+                return false;
+        return true;
+    case FWS_SLOW_DROP_NEWEST:
+        return false;
+    }
+    return false;
+}
+
+bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
+{
+    bool queued = false;
+    fws_websocket_lock(websocket);
+    if (websocket->state == FWS_STATE_OPEN && admit(websocket, frame->size) &&
+        fws_outbox_push(&websocket->outbox, frame)) {
+        fws_buffer_keep(frame);
+        queued = true;
+        if (frame->compressed)
+            fws_compression_forget(websocket->protocol.compression);
+        flush_later(websocket);
+        count_message(websocket);
+    }
+    fws_websocket_unlock(websocket);
+    return queued;
+}

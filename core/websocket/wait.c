@@ -1,0 +1,228 @@
+/* How a handler on a thread waits for its messages: it reads the socket itself, and nobody else is
+ * on the way. */
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#define SHORT_READ_SIZE 2048 /* on the handler's stack; the rest is read into a larger buffer */
+
+static void resume_reading(fws_websocket *websocket)
+{
+    websocket->adopt_at = 0;
+    if (!websocket->adopted)
+        return;
+    websocket->adopted = false;
+    fws_websocket_update_watch(websocket);
+}
+
+void fws_websocket_stop_reading(fws_websocket *websocket)
+{
+    if (fws_websocket_is_read_by_loop(
+            websocket)) { /* the loop thread reads; it had to stop while the inbox was full */
+        if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
+            fws_websocket_adopt(websocket);
+        return;
+    }
+    fws_websocket_notify(websocket); /* the role of the reader is free, and so may be the inbox */
+    if (websocket->state != FWS_STATE_OPEN || websocket->adopted || websocket->pollers > 0)
+        return;
+    websocket->adopt_at = fws_clock_now() + FWS_ADOPT_AFTER;
+    fws_websocket_schedule(websocket);
+}
+
+fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message)
+{
+    fws_status status;
+    fws_websocket_lock(websocket);
+    for (;;) {
+        if (fws_inbox_pop(&websocket->inbox, message)) {
+            fws_websocket_stop_reading(websocket);
+            status = FWS_OK;
+            break;
+        }
+        if (websocket->state != FWS_STATE_OPEN) {
+            status = FWS_CLOSED;
+            break;
+        }
+        if (websocket->pollers > 0 ||
+            fws_websocket_is_read_by_loop(websocket)) { /* another thread is reading */
+            status = FWS_WOULD_BLOCK;
+            break;
+        }
+        resume_reading(websocket);
+        /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
+         * answered: to look again would nearly always be a system call for nothing. */
+        if ((!websocket->undecoded && !websocket->more_expected) ||
+            fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY) {
+            status = FWS_WOULD_BLOCK;
+            break;
+        }
+    }
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+/* Sleeps on the condition: another thread reads, or nobody can. */
+static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
+{
+    int error = 0;
+    websocket->sleepers++;
+    if (deadline == FWS_FOREVER) {
+        pthread_cond_wait(&websocket->changed, &websocket->lock);
+    } else {
+        struct timespec until = fws_clock_timespec(deadline);
+        error = pthread_cond_timedwait(&websocket->changed, &websocket->lock, &until);
+    }
+    websocket->sleepers--;
+    return error == ETIMEDOUT ? FWS_TIMEOUT : FWS_OK;
+}
+
+/* Does the handler wait so shortly that it does not matter that nobody can wake it? */
+static bool may_wait_in_receive(fws_websocket *websocket, fws_ns deadline)
+{
+    if (websocket->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
+        return false;
+    if (!websocket->waits_in_receive)
+        websocket->waits_in_receive = fws_transport_let_wait(websocket->fd, FWS_SHORT_WAIT_MS);
+    return websocket->waits_in_receive;
+}
+
+/* What others have found out, or left to be done, while it was in recv. */
+static void end_receiving(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED)
+        return;
+    if (websocket->broken)
+        fws_websocket_read_and_finish(websocket);
+    else if (websocket->state != FWS_STATE_OPEN)
+        fws_websocket_update_watch(websocket);
+}
+
+/* Waits in recv, without the lock. */
+static fws_status receive_once(fws_websocket *websocket, uint32_t limit)
+{
+    uint8_t buffer[SHORT_READ_SIZE];
+    size_t received;
+    int fd = websocket->fd;
+    websocket->pollers++;
+    websocket->receiving = true;
+    fws_websocket_unlock(websocket);
+    fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
+    int error = errno;
+    fws_websocket_lock(websocket);
+    websocket->pollers--;
+    websocket->receiving = false;
+    fws_websocket_release_fd(websocket);
+    if (status == FWS_TRANSPORT_AGAIN) {
+        websocket->short_waits = 0;
+    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
+        websocket->more_expected = received == sizeof buffer;
+        fws_websocket_decode_received(websocket, buffer, received, limit, false);
+    } else if (websocket->state != FWS_STATE_CLOSED) {
+        fws_websocket_finish(websocket);
+    }
+    end_receiving(websocket);
+    /* Others may wait for what was just read, or for the role of the reader. */
+    fws_websocket_notify(websocket);
+    return status == FWS_TRANSPORT_AGAIN && error == EINTR ? FWS_INTERRUPTED : FWS_OK;
+}
+
+static void note_wait(fws_websocket *websocket, fws_ns begun)
+{
+    if (fws_clock_now() - begun >= FWS_SHORT_WAIT_MS * FWS_NS_PER_MS)
+        websocket->short_waits = 0;
+    else if (websocket->short_waits < FWS_SHORT_WAITS)
+        websocket->short_waits++;
+}
+
+/* Polls the socket and the wake-up, without the lock. */
+static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
+{
+    struct pollfd polled[2] = {{.fd = websocket->fd, .events = POLLIN},
+                               {.fd = websocket->wakeup.read_fd, .events = POLLIN}};
+    fws_ns begun = fws_clock_now();
+    struct timespec left = {0};
+    if (deadline != FWS_FOREVER)
+        left = fws_clock_timespec(deadline > begun ? deadline - begun : 0);
+    websocket->pollers++;
+    fws_websocket_unlock(websocket);
+    int count = ppoll(polled, 2, deadline == FWS_FOREVER ? NULL : &left, NULL);
+    int error = errno;
+    fws_websocket_lock(websocket);
+    websocket->pollers--;
+    fws_websocket_release_fd(websocket);
+    if (count < 0)
+        return error == EINTR ? FWS_INTERRUPTED : FWS_NO_MEMORY;
+    if (count == 0)
+        return FWS_TIMEOUT;
+    note_wait(websocket, begun);
+    if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
+        fws_websocket_pump(websocket, limit);
+    /* Others may wait for what was just read, or for the role of the reader. */
+    fws_websocket_notify(websocket);
+    return FWS_OK;
+}
+
+/* One round of waiting for anything to change; reads if nobody else does. */
+static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
+{
+    if (websocket->pollers > 0 || fws_websocket_is_read_by_loop(websocket) ||
+        fws_websocket_inbox_is_full(websocket, limit))
+        return sleep_once(websocket, deadline);
+    resume_reading(websocket);
+    if (websocket->state != FWS_STATE_OPEN)
+        return FWS_OK;
+    if (websocket->undecoded || websocket->more_expected) {
+        fws_websocket_pump(websocket, limit);
+        return FWS_OK;
+    }
+    return may_wait_in_receive(websocket, deadline) ? receive_once(websocket, limit)
+                                                    : poll_once(websocket, deadline, limit);
+}
+
+fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
+                                      fws_message *message)
+{
+    fws_status status = FWS_OK;
+    fws_websocket_lock(websocket);
+    fws_websocket_uncork(websocket);
+    if (websocket->quick_returns < FWS_QUICK_RETURNS)
+        websocket->quick_returns++;
+    for (;;) {
+        if (fws_inbox_pop(&websocket->inbox, message)) {
+            status = FWS_OK;
+            break;
+        }
+        if (websocket->state != FWS_STATE_OPEN) {
+            status = FWS_CLOSED;
+            break;
+        }
+        if (status != FWS_OK)
+            break; /* timed out or interrupted, and nothing came meanwhile */
+        status = wait_once(websocket, deadline, ONE_MESSAGE);
+    }
+    fws_websocket_stop_reading(websocket);
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
+{
+    return wait_once(websocket, deadline, websocket->engine->config.receive_queue);
+}
+
+bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
+{
+    fws_websocket_lock(websocket);
+    bool there_is = awaited == FWS_AWAIT_MESSAGE
+                        ? websocket->inbox.count > 0
+                        : websocket->outbox.bytes <= websocket->engine->config.send_buffer;
+    bool wait = websocket->state == FWS_STATE_OPEN && !there_is;
+    if (wait)
+        websocket->awaited = true;
+    fws_websocket_unlock(websocket);
+    return wait;
+}

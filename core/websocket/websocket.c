@@ -1,0 +1,247 @@
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- memory ---- */
+
+void fws_websocket_init_lock(fws_websocket *websocket)
+{
+    pthread_mutex_init(&websocket->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&websocket->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role)
+{
+    fws_websocket *websocket = aligned_alloc(FWS_CACHE_LINE, sizeof *websocket);
+    if (websocket == NULL)
+        return NULL;
+    memset(websocket, 0, sizeof *websocket);
+    atomic_init(&websocket->references, 1);
+    websocket->engine = engine;
+    websocket->fd = fd;
+    websocket->state = FWS_STATE_OPEN;
+    websocket->wakeup = FWS_WAKEUP_CLOSED;
+    fws_websocket_init_lock(websocket);
+    fws_connection_init(&websocket->protocol, role, &engine->config.limits, fws_engine_entropy);
+    fws_inbox_init(&websocket->inbox);
+    fws_outbox_init(&websocket->outbox);
+    fws_timer_init(&websocket->timer);
+    return websocket;
+}
+
+fws_websocket *fws_websocket_keep(fws_websocket *websocket)
+{
+    atomic_fetch_add_explicit(&websocket->references, 1, memory_order_relaxed);
+    return websocket;
+}
+
+void fws_websocket_drop(fws_websocket *websocket)
+{
+    if (atomic_fetch_sub_explicit(&websocket->references, 1, memory_order_acq_rel) != 1)
+        return;
+    fws_wakeup_close(&websocket->wakeup);
+    fws_connection_clear(&websocket->protocol);
+    fws_inbox_clear(&websocket->inbox);
+    fws_outbox_clear(&websocket->outbox);
+    free(websocket->undecoded);
+    free(websocket->close_reason);
+    free(websocket->subscriptions.entries);
+    if (websocket->notifier)
+        fws_notifier_drop(websocket->notifier);
+    pthread_cond_destroy(&websocket->changed);
+    pthread_mutex_destroy(&websocket->lock);
+    free(websocket);
+}
+
+/* ---- states ---- */
+
+void fws_websocket_notify(fws_websocket *websocket)
+{
+    if (websocket->sleepers > 0)
+        pthread_cond_broadcast(&websocket->changed);
+    if (websocket->awaited) {
+        websocket->awaited = false;
+        fws_notifier_push(websocket->notifier, websocket);
+    }
+    fws_websocket_queue_callbacks(websocket);
+}
+
+void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const void *reason,
+                              size_t reason_size)
+{
+    if (websocket->close_code != 0)
+        return;
+    websocket->close_code = code;
+    if (reason_size == 0)
+        return;
+    websocket->close_reason = malloc(reason_size);
+    if (websocket->close_reason == NULL)
+        return; /* the code says what matters */
+    memcpy(websocket->close_reason, reason, reason_size);
+    websocket->close_reason_size = (uint8_t)reason_size;
+}
+
+void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
+{
+    bool was_open = websocket->state == FWS_STATE_OPEN;
+    websocket->state = state;
+    if (!was_open)
+        return;
+    fws_table_forget(&websocket->engine->table, websocket);
+    websocket->adopt_at = 0;
+    websocket->ping_at = websocket->pong_by = 0;
+    if (websocket->pollers > 0 && !websocket->receiving)
+        fws_wakeup_ring(&websocket->wakeup);
+    websocket->awaited = websocket->notifier != NULL; /* of the end the event loop always hears */
+    fws_websocket_notify(websocket);
+}
+
+static void drop_rest(fws_websocket *websocket)
+{
+    free(websocket->undecoded);
+    websocket->undecoded = NULL;
+    websocket->undecoded_start = websocket->undecoded_end = 0;
+}
+
+void fws_websocket_enter_ending(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_ENDING || websocket->state == FWS_STATE_CLOSED)
+        return;
+    fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
+    drop_rest(websocket);
+    websocket->adopted = true;
+    websocket->end_at = fws_clock_now() + websocket->engine->config.close_timeout;
+    fws_websocket_flush(websocket);
+    fws_websocket_update_watch(websocket);
+    fws_websocket_schedule(websocket);
+}
+
+void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *reason)
+{
+    uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
+    size_t reason_size = strlen(reason);
+    fws_websocket_note_close(websocket, code, reason, reason_size);
+    size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
+    if (size > 0) {
+        fws_outbox_drop_unsent(&websocket->outbox);
+        if (!fws_websocket_push(websocket, frame, size)) {
+            fws_websocket_finish(websocket); /* no memory even for that: cut it off */
+            return;
+        }
+    }
+    fws_websocket_enter_ending(websocket);
+}
+
+void fws_websocket_release_fd(fws_websocket *websocket)
+{
+    if (websocket->state != FWS_STATE_CLOSED || websocket->pollers > 0 || websocket->fd < 0)
+        return;
+    close(websocket->fd);
+    websocket->fd = -1;
+    fws_wakeup_close(&websocket->wakeup);
+}
+
+static void count_close(fws_websocket *websocket)
+{
+    unsigned index = websocket->close_code - 1000u;
+    if (index < FWS_CLOSE_CODES)
+        atomic_fetch_add_explicit(&websocket->engine->counters.closes[index], 1,
+                                  memory_order_relaxed);
+}
+
+void fws_websocket_finish(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED)
+        return;
+    fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, NULL, 0);
+    fws_websocket_leave_open(websocket, FWS_STATE_CLOSED);
+    drop_rest(websocket);
+    fws_connection_abandon(&websocket->protocol);
+    fws_outbox_clear(&websocket->outbox);
+    fws_websocket_count(websocket);
+    count_close(websocket);
+    websocket->end_at = websocket->stall_at = 0;
+    websocket->adopted = false;
+    fws_websocket_update_watch(websocket);
+    fws_websocket_release_fd(websocket);
+    fws_websocket_notify(websocket);
+    fws_engine_retire(websocket->engine, websocket);
+}
+
+void fws_websocket_update_watch(fws_websocket *websocket)
+{
+    uint8_t wanted = 0;
+    if (websocket->state != FWS_STATE_CLOSED) {
+        if (websocket->adopted && !websocket->receiving)
+            wanted |= websocket->evented ? FWS_READABLE | FWS_EDGE : FWS_READABLE;
+        if (websocket->outbox.count > 0 && !websocket->flush_queued && !websocket->broken)
+            wanted |= FWS_WRITABLE;
+    }
+    if (wanted == websocket->watched)
+        return;
+    bool done =
+        fws_engine_watch(websocket->engine, websocket->fd, websocket->watched, wanted, websocket);
+    websocket->watched = done ? wanted : 0;
+    if (!done && wanted != 0)
+        fws_websocket_finish(websocket); /* the kernel cannot watch it: it would hang for ever */
+}
+
+void fws_websocket_watch_anew(fws_websocket *websocket)
+{
+    websocket->unread = false;
+    if ((websocket->watched & FWS_READABLE) &&
+        !fws_engine_watch(websocket->engine, websocket->fd, websocket->watched, websocket->watched,
+                          websocket))
+        fws_websocket_finish(websocket);
+}
+
+fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,
+                               size_t reason_size)
+{
+    uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
+    fws_websocket_lock(websocket);
+    if (websocket->state != FWS_STATE_OPEN) {
+        fws_websocket_unlock(websocket);
+        return FWS_CLOSED;
+    }
+    atomic_store_explicit(&websocket->closed_here, true, memory_order_relaxed);
+    fws_websocket_note_close(websocket, code, reason, reason_size);
+    size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
+    if (!fws_websocket_push(websocket, frame, size)) {
+        fws_websocket_finish(websocket);
+        fws_websocket_unlock(websocket);
+        return FWS_OK;
+    }
+    fws_websocket_leave_open(websocket, FWS_STATE_CLOSING);
+    websocket->end_at = fws_clock_now() + websocket->engine->config.close_timeout;
+    /* Messages are no longer given out (RFC 6455 section 1.4), so what was held back can go. */
+    fws_websocket_decode_undecoded(websocket);
+    if (websocket->state == FWS_STATE_CLOSING) {
+        websocket->adopted = true;
+        fws_websocket_flush(websocket);
+    }
+    fws_websocket_update_watch(websocket);
+    fws_websocket_schedule(websocket);
+    fws_websocket_unlock(websocket);
+    return FWS_OK;
+}
+
+void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status)
+{
+    fws_websocket_lock(websocket);
+    status->state = websocket->state;
+    status->close_code = websocket->close_code;
+    status->close_reason_size = websocket->close_reason_size;
+    if (websocket->close_reason_size > 0)
+        memcpy(status->close_reason, websocket->close_reason, websocket->close_reason_size);
+    status->buffered = websocket->outbox.bytes;
+    fws_websocket_unlock(websocket);
+}
