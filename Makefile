@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Found by meson and ninja too, which call each other by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-c test-python lint soak compliance bench fuzz format screenshot clean
+.PHONY: demo test test-c test-python lint soak compliance bench fuzz format house screenshot clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python examples/chat/app.py
@@ -47,6 +47,9 @@ format: $(VENV)/tests-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i core/*.h core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.[ch] bench/*/*.[ch] fuzz/*.c
+
+house: $(VENV)/tests-installed
+	$(BIN)/python tests/lint/draw.py
 
 screenshot: $(VENV)/tests-installed
 	rm -f docs/demo.png

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 
 C_FILES = (
+    "core/*.[ch]",
     "core/*/*.[ch]",
     "binding/*.[ch]",
     "tests/core/*.[ch]",
@@ -59,7 +60,7 @@ def announce(title: str) -> float:
 
 
 def lint(result: Result) -> None:
-    begun = announce("clang-format, ruff, mypy --strict, stubtest")
+    begun = announce("clang-format, ruff, mypy --strict, stubtest, the house's arrows, sizes")
     files = [str(path) for pattern in C_FILES for path in sorted(ROOT.glob(pattern))]
     commands = [
         ["clang-format", "--dry-run", "--Werror", *files],
@@ -67,13 +68,17 @@ def lint(result: Result) -> None:
         ["ruff", "format", "--check", "."],
         ["mypy"],
         ["stubtest", "--mypy-config-file", "pyproject.toml", "flask_websockets._core"],
+        [sys.executable, "tests/lint/house.py"],
+        [sys.executable, "tests/lint/draw.py", "--check"],
+        [sys.executable, "tests/lint/sizes.py"],
     ]
     failed = 0
     for command in commands:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
             failed += 1
-            print(f"{command[0]} {command[1] if len(command) > 1 else ''}:\n{done.stdout}{done.stderr}")
+            name = " ".join(pathlib.Path(word).name for word in command[:2])
+            print(f"{name}:\n{done.stdout}{done.stderr}")
     result.add(len(commands) - failed, failed, 0, begun)
 
 

@@ -1,0 +1,153 @@
+"""How large the files and functions are, and how many constants were chosen by measurement.
+
+    python tests/lint/sizes.py [--figures] [--names] [FOLDER]
+
+Fails on a file of 500 lines or more. --figures: prints how many files, functions of more than 60 lines
+and tuning constants there are; --names: and which. FOLDER: another checkout than this one.
+
+A tuning constant is a name that stands for a number in core/ outside core/protocol, or in binding/: a
+time, a size or a count that somebody chose, and not a unit, a type, a structure or another system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+LINES = 500  # a file has fewer
+FUNCTION_LINES = 60  # a function has no more
+
+C = ("core", "binding", "bench", "fuzz", "tests")
+PYTHON = ("flask_websockets", "bench", "fuzz", "tests", "examples", "docs")
+
+DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)$", re.MULTILINE)
+ENUM = re.compile(r"^[ \t]+([A-Z][A-Z0-9_]+)[ \t]*=[ \t]*([^,\n]+),?", re.MULTILINE)
+#: But those of bits: 1, 2, 4 ...
+ANONYMOUS_ENUM = re.compile(r"\benum\s*{(?!\s*\w+ = 1,\s*\w+ = 2\b)([^}]*)}\s*;")
+CONSTANT = re.compile(r"^(?:static )?const [\w ]+\b(\w+) = ([^;{]+);", re.MULTILINE)
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+#: A number, or a unit. Flags (0, 1) and single bits choose nothing.
+NUMBER = re.compile(r"\bFWS_NS_PER_|(?<![\w.])(?!0\b(?!x)|1\b(?!\.|\s*<<\s*[1-9]\d))\d")
+#: Names whose number nobody chose for speed or patience.
+NOT_CHOSEN = {
+    "FWS_NS_PER_S": "a unit",
+    "FWS_NS_PER_MS": "a unit",
+    "FWS_NS_PER_US": "a unit",
+    "FWS_FOREVER": "a value apart",
+    "FWS_CACHE_LINE": "the processor's",
+    "HOT_LINES": "the structure's",
+    "FWS_CLOSE_CODES": "the registry's",
+    "SECONDS_MAX": "the type's",
+    "FWS_HISTOGRAM_BUCKETS": "the structure's",
+}
+
+
+def files(root: pathlib.Path, folders: tuple[str, ...], *suffixes: str) -> list[pathlib.Path]:
+    found = (path for folder in folders for path in (root / folder).rglob("*"))
+    return sorted(path for path in found if path.suffix in suffixes and "__pycache__" not in path.parts)
+
+
+def lines(path: pathlib.Path) -> int:
+    return path.read_text().count("\n")
+
+
+def large_files(root: pathlib.Path) -> Iterator[str]:
+    everything = {*files(root, C, ".c", ".h"), *files(root, PYTHON, ".py", ".pyi")}
+    for path in sorted(everything):
+        if lines(path) >= LINES:
+            yield f"{path.relative_to(root)}: {lines(path)} lines, and not fewer than {LINES}"
+
+
+def c_functions(path: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """Name and length, from the line of its name to its last brace, as clang-format lays them out: a
+    definition stands at the beginning of a line, and its body between braces that do, too."""
+    begun, name = 0, ""
+    for number, line in enumerate(path.read_text().split("\n")):
+        if re.match(r"[A-Za-z_]", line):
+            # The name stands before the first parenthesis; the parameters may go on in further lines.
+            found = re.search(r"\b(\w+)\s*\(", line)
+            if found and not line.rstrip().endswith(";") and "=" not in line[: found.start()]:
+                begun, name = number, found[1]
+            elif not found:
+                name = ""
+        elif line == "}" and name:
+            yield name, number - begun + 1
+            name = ""
+
+
+def python_functions(path: pathlib.Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def long_functions(root: pathlib.Path) -> list[str]:
+    """Those of the package itself: the C part, the binding, the face."""
+    found = [
+        (path, name, length)
+        for path in files(root, ("core", "binding"), ".c", ".h")
+        for name, length in c_functions(path)
+    ]
+    found += [
+        (path, name, length)
+        for path in files(root, ("flask_websockets",), ".py")
+        for name, length in python_functions(path)
+    ]
+    return [f"{p.relative_to(root)}: {n}, {x} lines" for p, n, x in found if x > FUNCTION_LINES]
+
+
+def tuning_constants(root: pathlib.Path) -> list[str]:
+    found: dict[tuple[pathlib.Path, str], str] = {}
+    for path in files(root, ("core", "binding"), ".c", ".h"):
+        if "protocol" in path.relative_to(root).parts:
+            continue
+        text = COMMENT.sub("", path.read_text())
+        chosen = DEFINE.findall(text) + CONSTANT.findall(text)
+        for body in ANONYMOUS_ENUM.findall(text):
+            chosen += ENUM.findall("\n" + body)
+        for name, value in chosen:
+            if NUMBER.search(value) and name not in NOT_CHOSEN and '"' not in value:
+                found.setdefault((path, name), value.strip())
+    return [f"{path.relative_to(root)}: {name} = {value}" for (path, name), value in found.items()]
+
+
+def show(root: pathlib.Path, names: bool) -> None:
+    core = files(root, ("core",), ".c", ".h")
+    binding = files(root, ("binding",), ".c", ".h")
+    face = files(root, ("flask_websockets",), ".py")
+    for title, found in (("core", core), ("binding", binding), ("flask_websockets", face)):
+        print(f"{title}: {len(found)} files, {sum(lines(path) for path in found):,} lines")
+    for title, listed in (
+        (f"functions of more than {FUNCTION_LINES} lines", long_functions(root)),
+        ("tuning constants", tuning_constants(root)),
+    ):
+        print(f"{title}: {len(listed)}")
+        for text in listed if names else ():
+            print(f"    {text}")
+    if not names:
+        where = sorted({text.partition(":")[0] for text in tuning_constants(root)})
+        print(f"    in {len(where)} files")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--figures", action="store_true")
+    parser.add_argument("--names", action="store_true")
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=ROOT)
+    options = parser.parse_args()
+    if options.figures or options.names:
+        show(options.folder, options.names)
+    wrong = list(large_files(options.folder))
+    for text in wrong:
+        print(text)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
