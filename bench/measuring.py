@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pathlib
+import random
 import signal
 import socket
 import statistics
@@ -11,7 +14,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import IO
 
 import peers
@@ -34,12 +36,16 @@ def cores() -> tuple[int, int]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """One that no connection of this machine is given as its own between now and the server's start."""
+    given = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(min(10_000, given - 1000), given), 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise Failed("no port is free")
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(command: Command, every_core: bool = False) -> Iterator[tuple[int, int]]:
     """The server: its port and its process. ``every_core``: it may use that of the load, too."""
     port = free_port()

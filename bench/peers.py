@@ -148,8 +148,8 @@ def speaks_tls() -> bool:
     return False
 
 
-def prepare() -> None:
-    """Build the C programs and install the peers, where that has not happened."""
+def build() -> None:
+    """Build the C programs, where that has not happened."""
     meson = shutil.which("meson") or str(pathlib.Path(sys.executable).parent / "meson")
     if not (BUILD / "build.ninja").exists():
         options = ["-Dpython=disabled", "-Dtests=disabled", "-Dbench=true"]
@@ -157,6 +157,11 @@ def prepare() -> None:
             [meson, "setup", str(BUILD), *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
         )
     subprocess.run([meson, "compile", "-C", str(BUILD)], check=True, stdout=subprocess.DEVNULL)
+
+
+def prepare() -> None:
+    """Build the C programs, make the certificate and install the peers, where that has not happened."""
+    build()
     if not CERTIFICATE.exists():
         CERTIFICATE.mkdir(parents=True)
         command = [sys.executable, "-m", "trustme", "-q", "-d", str(CERTIFICATE), "-i", "127.0.0.1"]

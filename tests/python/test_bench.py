@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
+
+import flask_websockets
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -89,3 +92,60 @@ def test_a_server_that_does_not_echo_is_a_failure_and_no_figure(monkeypatch):
     peers.prepare()
     with pytest.raises(measuring.Failed, match="something else than the echo"):
         measuring.measure(lambda port: [sys.executable, "-c", LIAR, str(port)], 1, 0.2)
+
+
+# ---- two builds ----
+
+
+def pairs(*arguments):
+    command = [sys.executable, str(ROOT / "bench/pairs.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_build_beside_itself(tmp_path):
+    folder = pathlib.Path(flask_websockets.__file__).parent.parent
+    result = tmp_path / "pairs.json"
+    options = ["--pairs", "2", "--seconds", "0.2", "--workloads", "class-50,fanout", "--json", result]
+    done = pairs(folder, folder, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same: what follows is noise" in done.stdout
+    assert done.stdout.count("undecided") == 2  # two pairs decide nothing
+    for measured in json.loads(result.read_text()).values():
+        assert len(measured["before"]) == len(measured["after"]) == 2
+        assert all(run["cpu_us"] > 0 for run in measured["before"] + measured["after"])
+
+
+def test_a_folder_without_the_package_is_not_measured(tmp_path):
+    done = pairs(tmp_path, tmp_path)
+    assert done.returncode == 2 and "holds no installed package" in done.stdout
+
+
+def test_a_run_that_fails_is_shown_and_its_pair_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import measuring
+    import pairs
+
+    def run(folder, workload, seconds):
+        order.append(folder)
+        if len(order) == 3:
+            raise measuring.Failed("it is gone")
+        return {"cpu_us": 2.0 if folder == "b" else 1.0, "rate": 1.0}
+
+    order, measured = [], pairs.Measured()
+    monkeypatch.setattr(pairs, "run", run)
+    said = [pairs.take_pair(("a", "b"), None, 1, number, measured) for number in range(4)]
+    assert order == ["a", "b", "b", "a", "b", "b", "a"]  # the second pair ended with its first run
+    assert said == ["0.500", "failed: pair 2, after: it is gone", "0.500", "0.500"]
+    assert measured.handled() == [0.5, 0.5, 0.5]
+
+
+def test_what_a_few_pairs_can_tell(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import pairs
+
+    ten_of_twelve = [0.8, 0.9, 0.98, *[1.0] * 7, 1.1, 1.2]
+    assert pairs.interval(ten_of_twelve) == (0.98, 1.0)
+    assert pairs.verdict(ten_of_twelve) == "within 3 %"
+    assert pairs.verdict([0.96] * 12) == "WORSE"
+    assert pairs.verdict([0.96] * 6 + [1.0] * 6) == "undecided"
+    assert pairs.verdict([1.0] * 5) == pairs.verdict([0.5] * 5) == "undecided"
