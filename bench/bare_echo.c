@@ -5,8 +5,7 @@
  *
  *     bare_echo PORT [threads]
  */
-#include "protocol/frame.h"
-#include "protocol/mask.h"
+#include "fws.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

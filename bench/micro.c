@@ -9,9 +9,7 @@
  */
 #include "sample.h"
 
-#include "protocol/deflate.h"
-#include "protocol/mask.h"
-#include "protocol/utf8.h"
+#include "fws.h"
 
 #include <stdint.h>
 #include <stdio.h>

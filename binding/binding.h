@@ -11,9 +11,9 @@
 #include <Python.h>
 #include <structmember.h> /* T_PYSSIZET: its new name came with Python 3.12 */
 
-#include "../core/engine/engine.h"
 #include "gate.h"
-#include "../core/websocket/websocket.h"
+
+#include "../core/fws.h"
 
 typedef struct {
     PyTypeObject *engine_type;

@@ -101,7 +101,7 @@ static void fetch(const fws_websocket_object *self)
 
 static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
 {
-    fws_websocket_object *self = core->owner;
+    fws_websocket_object *self = fws_websocket_owner(core);
     fws_inbox taken;
     uint32_t count = 1;
     fws_status status = fws_websocket_collect(core, &taken);

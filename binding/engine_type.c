@@ -213,8 +213,7 @@ static PyObject *engine_subscribe(PyObject *object, PyObject *args)
     fws_table_status status = FWS_TABLE_NO_MEMORY;
     bool open = fws_websocket_object_open(websocket);
     if (open)
-        status = fws_table_subscribe(&self->core->table, websocket->core, channels.names,
-                                     channels.count);
+        status = fws_engine_subscribe(self->core, websocket->core, channels.names, channels.count);
     fws_argument_channels_release(&channels);
     if (!open)
         return NULL;
@@ -239,7 +238,7 @@ static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
     if (names != Py_None && !fws_argument_channels(names, &channels))
         return NULL;
     if (websocket->core)
-        fws_table_unsubscribe(&self->core->table, websocket->core, channels.names, channels.count);
+        fws_engine_unsubscribe(self->core, websocket->core, channels.names, channels.count);
     fws_argument_channels_release(&channels);
     Py_RETURN_NONE;
 }
@@ -277,7 +276,7 @@ static PyObject *engine_channels(PyObject *object, PyObject *value)
         return NULL;
     name_list list = {0};
     if (websocket->core)
-        fws_table_visit(&self->core->table, websocket->core, add_name, &list);
+        fws_engine_visit_channels(self->core, websocket->core, add_name, &list);
     PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
     for (size_t at = 0; result != NULL && at < list.size;) {
         size_t size;
@@ -333,16 +332,12 @@ static long publish(engine_object *self, const fws_payload *payload, const fws_c
                 cores[count++] = core;
         }
     }
-    fws_publication publication;
     fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-    fws_publication_init(&publication, &self->core->deflate,
-                         self->core->config.compression_threshold, opcode, payload->data,
-                         payload->size);
     long delivered;
-    Py_BEGIN_ALLOW_THREADS delivered = fws_table_publish(
-        &self->core->table, &publication, channels->names, channels->count, cores, count);
-    Py_END_ALLOW_THREADS fws_publication_clear(&publication);
-    PyMem_Free(cores);
+    Py_BEGIN_ALLOW_THREADS delivered =
+        fws_engine_publish(self->core, opcode, payload->data, payload->size, channels->names,
+                           channels->count, cores, count);
+    Py_END_ALLOW_THREADS PyMem_Free(cores);
     return delivered;
 }
 

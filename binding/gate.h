@@ -14,7 +14,7 @@
 #ifndef FWS_BINDING_GATE_H
 #define FWS_BINDING_GATE_H
 
-#include "../core/io/clock.h"
+#include "../core/fws.h"
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,9 +1,6 @@
 /* The functions of the module that need no object: header values of the opening handshake. */
 #include "binding.h"
 
-#include "../core/protocol/handshake.h"
-#include "../core/protocol/negotiation.h"
-
 PyDoc_STRVAR(key_valid_doc, "key_valid(key, /)\n--\n\n"
                             "Is this a Sec-WebSocket-Key, the base64 form of 16 bytes?\n"
                             "RFC 6455 section 4.2.1.");

@@ -2,8 +2,6 @@
  * no global Python objects. */
 #include "binding.h"
 
-#include "../core/io/transport.h"
-
 #include <string.h>
 #include <unistd.h>
 

@@ -36,7 +36,7 @@ PyDoc_STRVAR(fileno_doc, "fileno($self, /)\n--\n\n"
 
 static PyObject *notifier_fileno(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    return PyLong_FromLong(((fws_notifier_object *)object)->core->wakeup.read_fd);
+    return PyLong_FromLong(fws_notifier_fd(((fws_notifier_object *)object)->core));
 }
 
 PyDoc_STRVAR(take_doc,

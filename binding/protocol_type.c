@@ -2,8 +2,6 @@
  * it with others. */
 #include "binding.h"
 
-#include "../core/protocol/mask.h"
-
 typedef struct {
     PyObject_HEAD fws_connection core;
     fws_deflate_pool pool;
@@ -28,7 +26,7 @@ static PyObject *protocol_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     fws_limits limits = {.max_message_size = max_message_size, .max_fragments = max_fragments};
     fws_connection_init(&self->core, client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER, &limits,
-                        fws_engine_entropy);
+                        fws_os_entropy);
     fws_deflate_pool_init(&self->pool, level);
     if (compression != Py_None &&
         !fws_connection_use_compression(&self->core, &self->pool, &parameters)) {

@@ -6,7 +6,7 @@ static unsigned long long load(const atomic_uint_least64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static PyObject *closes(const fws_engine_counters *counters)
+static PyObject *closes(const fws_counters *counters)
 {
     PyObject *result = PyDict_New();
     for (long i = 0; result != NULL && i < FWS_CLOSE_CODES; i++) {
@@ -39,7 +39,7 @@ static PyObject *quantiles(const fws_histogram *histogram)
 
 PyObject *fws_statistics(fws_engine *core)
 {
-    const fws_engine_counters *counters = &core->counters;
+    const fws_counters *counters = fws_engine_counters(core);
     return Py_BuildValue(
         "{s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N,s:N,s:N}", "connections",
         (Py_ssize_t)fws_engine_count(core), "messages_in", count(&counters->messages_in),
@@ -47,5 +47,6 @@ PyObject *fws_statistics(fws_engine *core)
         "bytes_out", count(&counters->bytes_out), "queued_bytes", count(&counters->queued),
         "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
         load(&counters->loop_wakeups), "closes", closes(counters), "callback_time",
-        quantiles(&core->callback_time), "loop_lag", quantiles(&core->turn_time));
+        quantiles(fws_engine_callback_time(core)), "loop_lag",
+        quantiles(fws_engine_turn_time(core)));
 }

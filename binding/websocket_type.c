@@ -316,12 +316,12 @@ static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwar
     const void *bytes = payload.data;
     size_t size = payload.size;
     if (size == 0) {
-        fws_engine_entropy(own);
-        fws_engine_entropy(own + 4);
+        fws_os_entropy(own);
+        fws_os_entropy(own + 4);
         bytes = own;
         size = sizeof own;
     }
-    fws_ns wait = self->core->engine->config.ping_timeout;
+    fws_ns wait = fws_websocket_config(self->core)->ping_timeout;
     fws_ns deadline = fws_clock_now() + (wait > 0 ? wait : PING_WAIT_DEFAULT);
     fws_ns round_trip = 0;
     int status = fws_websocket_object_ping(self, bytes, size, deadline, &round_trip);

@@ -4,6 +4,7 @@
  * Input: a list of operations. Byte 0 of each: what (bits 0 to 2) and which websocket (bits 3 and
  * 4); byte 1: the length of the name that follows.
  */
+#include "engine/internal.h"
 #include "websocket/internal.h"
 
 #include <stdlib.h>
@@ -39,7 +40,7 @@ static void publish(const expectation *first, const expectation *second, const u
 {
     fws_channel_name both[2] = {first->name, second->name};
     fws_publication publication;
-    fws_publication_init(&publication, &engine->deflate, 0, FWS_OPCODE_TEXT, "x", 1);
+    fws_publication_init(&publication, &engine->work.deflate, 0, FWS_OPCODE_TEXT, "x", 1);
     long delivered = fws_table_publish(&engine->table, &publication, both, 2,
                                        excluded ? &websockets[*excluded] : NULL, excluded ? 1 : 0);
     fws_publication_clear(&publication);
@@ -100,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fws_engine_config config = {.receive_queue = 1, .send_buffer = 1 << 20};
     engine = fws_engine_new(&config);
     for (unsigned w = 0; w < WEBSOCKETS; w++) {
-        websockets[w] = fws_websocket_new(engine, -1, FWS_ROLE_SERVER);
+        websockets[w] = fws_websocket_new(&engine->work, &engine->table, -1, FWS_ROLE_SERVER);
         websockets[w]->watched = FWS_WRITABLE; /* so that nothing is flushed: there is no socket */
     }
     name_count = 0;

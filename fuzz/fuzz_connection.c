@@ -6,7 +6,7 @@
  * Input: byte 0 chooses the role, the limits, compression and context takeover, byte 1 how the rest
  * is cut; the rest is the stream.
  */
-#include "protocol/connection.h"
+#include "fws.h"
 
 #include <stdio.h>
 #include <stdlib.h>

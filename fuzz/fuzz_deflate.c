@@ -4,7 +4,7 @@
  * Input: byte 0 the window (bits 0 to 2), takeover (bit 3), the level (bits 4 to 7); byte 1 how it
  * is cut; the rest is the stream, and again the text of the messages.
  */
-#include "protocol/compression.h"
+#include "fws.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  *
  * Input: byte 0 says whether compression is agreed on; the rest is the stream.
  */
-#include "protocol/frame.h"
+#include "fws.h"
 
 #include <stdlib.h>
 #include <string.h>

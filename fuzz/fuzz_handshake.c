@@ -1,8 +1,7 @@
 /* The header values of the handshake on hostile bytes: elements must lie inside the list, in order,
  * without white space around them; and what the negotiation of extensions agrees on must be what
  * was offered, and understood by the other side. */
-#include "protocol/handshake.h"
-#include "protocol/negotiation.h"
+#include "fws.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -4,8 +4,7 @@
 #include "figures.h"
 #include "options.h"
 
-#include "protocol/frame.h"
-#include "protocol/mask.h"
+#include "fws.h"
 
 #include <stdlib.h>
 #include <string.h>

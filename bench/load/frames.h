@@ -3,7 +3,7 @@
 #ifndef FWS_BENCH_FRAMES_H
 #define FWS_BENCH_FRAMES_H
 
-#include "protocol/deflate.h"
+#include "fws.h"
 
 #include <stddef.h>
 #include <stdint.h>

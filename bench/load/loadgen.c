@@ -18,7 +18,7 @@
 #include "line.h"
 #include "options.h"
 
-#include "protocol/connection.h"
+#include "fws.h"
 
 #include <errno.h>
 #include <stdio.h>

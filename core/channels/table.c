@@ -1,11 +1,10 @@
 #include "table.h"
 
-#include "../websocket/websocket.h"
+#include "../io/os.h"
+#include "../websocket/internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define FIRST_BUCKETS 16
 #define FIRST_MEMBERS 4
@@ -333,8 +332,7 @@ void fws_table_init(fws_table *table)
 {
     memset(table, 0, sizeof *table);
     pthread_mutex_init(&table->lock, NULL);
-    while (getrandom(table->hash_key, sizeof table->hash_key, 0) < 0 && errno == EINTR)
-        ;
+    fws_os_random(table->hash_key, sizeof table->hash_key);
 }
 
 void fws_table_clear(fws_table *table)

@@ -1,7 +1,7 @@
-#include "crew.h"
-
+#include "internal.h"
 #include "turn.h"
-#include "../websocket/internal.h"
+
+#include "../io/os.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,46 +17,21 @@
 #define REHABILITATED 32   /* the same, after one of its callbacks was overtaken */
 #define SUSPICIOUS_FOR FWS_NS_PER_S
 
-static uintptr_t this_thread(void)
-{
-    return (uintptr_t)pthread_self();
-}
-
-bool fws_crew_is_batching(const fws_engine *engine)
-{
-    return atomic_load_explicit(&engine->crew.batching, memory_order_relaxed) == this_thread();
-}
-
-bool fws_crew_is_leading(const fws_engine *engine)
-{
-    return atomic_load_explicit(&engine->crew.leading, memory_order_relaxed) == this_thread();
-}
-
-bool fws_crew_is_running(const fws_engine *engine, const fws_websocket *websocket)
-{
-    return atomic_load(&engine->crew.running) == websocket;
-}
-
 /* ---- life ---- */
 
-static void init_conditions(fws_crew *crew)
+static void init_waiting(fws_crew *crew)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&crew->watch, &attributes);
-    pthread_cond_init(&crew->work, &attributes);
-    pthread_cond_init(&crew->left, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
-void fws_crew_init(fws_crew *crew)
-{
-    init_conditions(crew);
-    fws_run_queue_init(&crew->run_queue);
+    fws_os_init_condition(&crew->watch);
+    fws_os_init_condition(&crew->work);
+    fws_os_init_condition(&crew->left);
     fws_run_queue_init(&crew->apart);
     fws_run_queue_init(&crew->done);
-    fws_run_queue_init(&crew->arrived);
+}
+
+void fws_crew_init(fws_crew *crew, uint32_t callback_threads)
+{
+    crew->maximum = callback_threads + 1; /* one stands by */
+    init_waiting(crew);
 }
 
 void fws_crew_destroy(fws_crew *crew)
@@ -68,15 +43,11 @@ void fws_crew_destroy(fws_crew *crew)
 
 void fws_crew_after_fork(fws_crew *crew)
 {
-    fws_crew_init(crew);
+    init_waiting(crew);
     crew->threads = crew->calling = crew->idle = 0;
     crew->led = crew->watched = false;
     crew->term++;
     crew->epoch++;
-    atomic_store(&crew->running, NULL);
-    atomic_store(&crew->leading, 0);
-    atomic_store(&crew->receiving, 0);
-    atomic_store(&crew->batching, 0);
     atomic_store(&crew->running_since, 0);
     atomic_store(&crew->dozing, false);
     crew->overtaken = NULL;
@@ -85,7 +56,7 @@ void fws_crew_after_fork(fws_crew *crew)
 static void wait_for(pthread_cond_t *condition, fws_engine *engine, fws_ns timeout)
 {
     struct timespec until = fws_clock_timespec(fws_clock_now() + timeout);
-    pthread_cond_timedwait(condition, &engine->lock, &until);
+    pthread_cond_timedwait(condition, &engine->work.lock, &until);
 }
 
 static void note_speed(fws_websocket *websocket, bool fast)
@@ -109,28 +80,29 @@ static void end_turn(fws_websocket *websocket)
 static void run_apart(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
-    fws_websocket *websocket = fws_run_queue_pop(&crew->apart);
+    fws_websocket *websocket = FWS_WEBSOCKET_OF(fws_run_queue_pop(&crew->apart), callbacks);
     uint64_t epoch = crew->epoch;
     crew->calling++;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     fws_ns begun = fws_clock_now(), taken = 0;
     uint32_t count = 0;
-    if (crew->callbacks.enter(crew->callbacks.context, thread)) {
+    if (engine->work.config.callbacks.enter(engine->work.config.callbacks.context, thread)) {
         begun = fws_clock_now();
-        count = crew->callbacks.run(crew->callbacks.context, websocket, NULL);
+        count = engine->work.config.callbacks.run(engine->work.config.callbacks.context, websocket,
+                                                  NULL);
         taken = fws_clock_now() - begun;
-        crew->callbacks.leave(crew->callbacks.context, thread);
+        engine->work.config.callbacks.leave(engine->work.config.callbacks.context, thread);
     }
-    pthread_mutex_lock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
     fws_engine_note_callbacks(engine, taken, count);
     if (crew->epoch == epoch)
         crew->calling--;
     note_speed(websocket, taken < FAST);
     if (websocket->fast >= REHABILITATED)
         websocket->slow = false;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     end_turn(websocket);
-    pthread_mutex_lock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
 }
 
 /* Was a callback overtaken a moment ago? */
@@ -149,7 +121,7 @@ static bool hire(fws_engine *engine);
 static void give_to_others(fws_engine *engine, fws_websocket *websocket)
 {
     fws_crew *crew = &engine->crew;
-    fws_run_queue_push(&crew->apart, websocket);
+    fws_run_queue_push(&crew->apart, &websocket->callbacks);
     if (crew->idle >= crew->apart.count || (!hire(engine) && crew->idle > 0))
         pthread_cond_signal(&crew->work);
     else
@@ -158,51 +130,34 @@ static void give_to_others(fws_engine *engine, fws_websocket *websocket)
 
 /* ---- the leader ---- */
 
-void fws_crew_queue(fws_engine *engine, fws_websocket *websocket)
-{
-    fws_crew *crew = &engine->crew;
-    fws_websocket_keep(websocket);
-    if (atomic_load_explicit(&crew->receiving, memory_order_relaxed) == this_thread()) {
-        fws_run_queue_push(&crew->arrived, websocket);
-        return;
-    }
-    pthread_mutex_lock(&engine->lock);
-    bool in_vain = engine->stopping; /* nobody would come for it */
-    if (!in_vain) {
-        fws_run_queue_push(&crew->run_queue, websocket);
-        fws_engine_rouse(engine);
-    }
-    pthread_mutex_unlock(&engine->lock);
-    if (in_vain)
-        fws_websocket_drop(websocket); /* not the last: the caller has one */
-}
-
 bool fws_crew_is_due(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    return crew->run_queue.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
+    return engine->work.due.count > 0 && (crew->watched || crew->idle > 0 || hire(engine));
 }
 
-static void set_running(fws_crew *crew, fws_websocket *websocket, fws_ns since)
+static void set_running(fws_engine *engine, fws_websocket *websocket, fws_ns since)
 {
-    atomic_store_explicit(&crew->running, websocket, memory_order_relaxed);
-    atomic_store_explicit(&crew->running_since, since, memory_order_relaxed);
+    atomic_store_explicit(&engine->work.running, websocket ? &websocket->callbacks : NULL,
+                          memory_order_relaxed);
+    atomic_store_explicit(&engine->crew.running_since, since, memory_order_relaxed);
 }
 
 /* The next for the leader itself, of `*left`; those that are not for it are given away. */
 static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
 {
     fws_crew *crew = &engine->crew;
-    while (*left > 0 && crew->run_queue.count > 0) {
+    while (*left > 0 && engine->work.due.count > 0) {
         (*left)--;
-        fws_websocket *websocket = fws_run_queue_pop(&crew->run_queue);
+        fws_websocket *websocket =
+            FWS_WEBSOCKET_OF(fws_run_queue_pop(&engine->work.due), callbacks);
         if (!is_for_others(crew, websocket)) {
-            set_running(crew, websocket, now);
+            set_running(engine, websocket, now);
             return websocket;
         }
         give_to_others(engine, websocket);
     }
-    set_running(crew, NULL, 0);
+    set_running(engine, NULL, 0);
     return NULL;
 }
 
@@ -212,9 +167,9 @@ static void call_the_watch(fws_engine *engine)
     fws_crew *crew = &engine->crew;
     if (!atomic_load(&crew->dozing))
         return;
-    pthread_mutex_lock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
     pthread_cond_signal(&crew->watch);
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
 }
 
 /* The running callback has ended: notes how it was. False when the leader was deposed. */
@@ -224,28 +179,29 @@ static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket
     if (crew->term != term)
         return false;
     note_speed(websocket, true);
-    fws_run_queue_push(&crew->done, websocket);
+    fws_run_queue_push(&crew->done, &websocket->callbacks);
     return true;
 }
 
 void fws_crew_begin_receiving(fws_engine *engine)
 {
-    atomic_store_explicit(&engine->crew.receiving, this_thread(), memory_order_relaxed);
+    atomic_store_explicit(&engine->work.receiving, fws_work_this_thread(), memory_order_relaxed);
 }
 
 /* Without the lock. */
 static void end_turns(fws_run_queue *done)
 {
-    fws_websocket *websocket;
-    while ((websocket = fws_run_queue_pop(done)) != NULL)
-        end_turn(websocket);
+    fws_work_link *link;
+    while ((link = fws_run_queue_pop(done)) != NULL)
+        end_turn(FWS_WEBSOCKET_OF(link, callbacks));
 }
 
 /* Whose callbacks are likely to come next. Its owner lives as long as nobody else can run them,
  * which takes what `enter` has taken. */
-static void *owner_of_next(const fws_crew *crew)
+static void *owner_of_next(const fws_engine *engine)
 {
-    return crew->run_queue.first != NULL ? crew->run_queue.first->owner : NULL;
+    fws_work_link *first = engine->work.due.first;
+    return first != NULL ? FWS_WEBSOCKET_OF(first, callbacks)->owner : NULL;
 }
 
 /* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
@@ -253,7 +209,7 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
                       void **thread)
 {
     fws_crew *crew = &engine->crew;
-    const fws_callbacks *callbacks = &crew->callbacks;
+    const fws_callbacks *callbacks = &engine->work.config.callbacks;
     /* To wait for the GIL is no callback: whoever led instead would wait for it as well. */
     bool entered = callbacks->enter(callbacks->context, thread);
     fws_ns since = fws_clock_now();
@@ -262,23 +218,23 @@ static bool run_batch(fws_engine *engine, uint64_t term, fws_websocket *websocke
     atomic_store(&crew->running_since, since);
     call_the_watch(engine);
     atomic_fetch_add_explicit(&crew->batches, 1, memory_order_relaxed);
-    atomic_store_explicit(&crew->batching, this_thread(), memory_order_relaxed);
+    atomic_store_explicit(&engine->work.batching, fws_work_this_thread(), memory_order_relaxed);
     while (websocket != NULL) {
         uint32_t count = entered ? callbacks->run(callbacks->context, websocket, next_owner) : 0;
         fws_ns now = fws_clock_now();
-        pthread_mutex_lock(&engine->lock);
+        pthread_mutex_lock(&engine->work.lock);
         fws_engine_note_callbacks(engine, now - since, count);
         since = now;
         leading = note_end(engine, term, websocket);
         fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
-        next_owner = owner_of_next(crew);
-        pthread_mutex_unlock(&engine->lock);
+        next_owner = owner_of_next(engine);
+        pthread_mutex_unlock(&engine->work.lock);
         if (!leading)
             end_turn(websocket);
         websocket = next;
     }
     if (leading)
-        atomic_store_explicit(&crew->batching, 0, memory_order_relaxed);
+        atomic_store_explicit(&engine->work.batching, 0, memory_order_relaxed);
     if (entered)
         callbacks->leave(callbacks->context, thread);
     return leading;
@@ -290,26 +246,27 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
     fws_run_queue done;
     bool leading = true;
     fws_run_queue_init(&done);
-    atomic_store_explicit(&crew->receiving, 0, memory_order_relaxed);
-    pthread_mutex_lock(&engine->lock);
-    fws_run_queue_move(&crew->arrived, &crew->run_queue);
-    size_t left = fws_crew_is_due(engine) ? crew->run_queue.count : 0;
+    atomic_store_explicit(&engine->work.receiving, 0, memory_order_relaxed);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_run_queue_move(&engine->work.arrived, &engine->work.due);
+    size_t left = fws_crew_is_due(engine) ? engine->work.due.count : 0;
     fws_websocket *websocket = next_of(engine, &left, 0);
     if (websocket != NULL) {
         uint64_t epoch = crew->epoch;
         crew->calling++;
-        pthread_mutex_unlock(&engine->lock);
-        atomic_store_explicit(&crew->leading, 0, memory_order_relaxed);
+        pthread_mutex_unlock(&engine->work.lock);
+        atomic_store_explicit(&engine->work.leading, 0, memory_order_relaxed);
         leading = run_batch(engine, term, websocket, left, thread);
         if (leading)
-            atomic_store_explicit(&crew->leading, this_thread(), memory_order_relaxed);
-        pthread_mutex_lock(&engine->lock);
+            atomic_store_explicit(&engine->work.leading, fws_work_this_thread(),
+                                  memory_order_relaxed);
+        pthread_mutex_lock(&engine->work.lock);
         if (crew->epoch == epoch)
             crew->calling--;
     }
     if (leading)
         fws_run_queue_move(&crew->done, &done);
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     end_turns(&done);
     return leading;
 }
@@ -319,12 +276,12 @@ bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread)
 static void depose_the_leader(fws_engine *engine, fws_ns now)
 {
     fws_crew *crew = &engine->crew;
-    fws_websocket *running = atomic_load(&crew->running);
+    fws_websocket *running = FWS_WEBSOCKET_OF(atomic_load(&engine->work.running), callbacks);
     running->slow = true;
     running->fast = 0;
-    atomic_store(&crew->running, NULL);
+    atomic_store(&engine->work.running, NULL);
     atomic_store(&crew->running_since, 0);
-    atomic_store(&crew->batching, 0);
+    atomic_store(&engine->work.batching, 0);
     /* What it has sent until now goes out now. */
     crew->overtaken = fws_websocket_keep(running);
     crew->overtaken_at = now;
@@ -339,19 +296,19 @@ static void watch(fws_engine *engine)
     uint64_t seen = 0;
     uint32_t quiet = 0;
     crew->watched = true;
-    while (!engine->stopping && crew->led && (crew->apart.count == 0 || crew->idle > 0)) {
+    while (!engine->work.stopping && crew->led && (crew->apart.count == 0 || crew->idle > 0)) {
         if (quiet < WATCH_QUIET) {
             wait_for(&crew->watch, engine,
                      is_suspicious(crew) ? WATCH_INTERVAL : WATCH_CALM_INTERVAL);
         } else {
             atomic_store(&crew->dozing, true);
             if (atomic_load(&crew->running_since) == 0)
-                pthread_cond_wait(&crew->watch, &engine->lock);
+                pthread_cond_wait(&crew->watch, &engine->work.lock);
             atomic_store(&crew->dozing, false);
             quiet = 0;
         }
         fws_ns now = fws_clock_now(), since = atomic_load(&crew->running_since);
-        if (since != 0 && atomic_load(&crew->running) != NULL &&
+        if (since != 0 && atomic_load(&engine->work.running) != NULL &&
             now - since >= FWS_CALLBACK_PATIENCE)
             depose_the_leader(engine, now);
         uint64_t batches = atomic_load_explicit(&crew->batches, memory_order_relaxed);
@@ -365,8 +322,8 @@ static void watch(fws_engine *engine)
 static bool stand_by(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    if (crew->run_queue.count > 0) /* the leader may not run them while nobody stands by */
-        fws_engine_rouse(engine);
+    if (engine->work.due.count > 0) /* the leader may not run them while nobody stands by */
+        fws_work_rouse(&engine->work);
     if (!crew->watched) {
         watch(engine);
         return true;
@@ -375,7 +332,7 @@ static bool stand_by(fws_engine *engine)
     crew->idle++;
     wait_for(&crew->work, engine, IDLE_TIME);
     crew->idle--;
-    return crew->apart.count > 0 || !crew->watched || !crew->led || engine->stopping ||
+    return crew->apart.count > 0 || !crew->watched || !crew->led || engine->work.stopping ||
            fws_clock_now() - begun < IDLE_TIME;
 }
 
@@ -390,7 +347,7 @@ static void take_over(fws_engine *engine)
     fws_run_queue_init(&done);
     fws_run_queue_move(&crew->done, &done);
     crew->overtaken = NULL;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     end_turns(&done);
     if (overtaken != NULL) {
         fws_websocket_on_flush(overtaken);
@@ -403,24 +360,22 @@ static void *serve(void *argument)
     fws_engine *engine = argument;
     fws_crew *crew = &engine->crew;
     void *thread = NULL;
-#ifdef __linux__
-    pthread_setname_np(pthread_self(), "fws-engine");
-#endif
-    pthread_mutex_lock(&engine->lock);
+    fws_os_name_thread("fws-engine");
+    pthread_mutex_lock(&engine->work.lock);
     uint64_t epoch = crew->epoch;
     bool stays = true;
-    while (stays && !engine->stopping) {
+    while (stays && !engine->work.stopping) {
         if (!crew->led) {
             crew->led = true;
-            atomic_store(&crew->leading, this_thread());
+            atomic_store(&engine->work.leading, fws_work_this_thread());
             uint64_t term = ++crew->term;
             take_over(engine);
             fws_turn_lead(engine, term, &thread);
-            pthread_mutex_lock(&engine->lock);
+            pthread_mutex_lock(&engine->work.lock);
             if (crew->epoch != epoch)
                 break;
             if (crew->term == term) {
-                atomic_store(&crew->leading, 0);
+                atomic_store(&engine->work.leading, 0);
                 crew->led = false;
             }
         } else if (crew->apart.count > 0) {
@@ -433,15 +388,15 @@ static void *serve(void *argument)
     }
     bool forked = crew->epoch != epoch;
     if (!forked && thread != NULL) {
-        pthread_mutex_unlock(&engine->lock);
-        crew->callbacks.end(crew->callbacks.context, &thread);
-        pthread_mutex_lock(&engine->lock);
+        pthread_mutex_unlock(&engine->work.lock);
+        engine->work.config.callbacks.end(engine->work.config.callbacks.context, &thread);
+        pthread_mutex_lock(&engine->work.lock);
     }
     if (!forked) {
         crew->threads--;
         pthread_cond_broadcast(&crew->left);
     }
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     if (!forked)
         fws_engine_drop(engine);
     return NULL;
@@ -451,7 +406,7 @@ static void *serve(void *argument)
 static bool hire(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    if (crew->threads >= crew->maximum || engine->stopping)
+    if (crew->threads >= crew->maximum || engine->work.stopping)
         return false;
     /* Signals are for the threads of the application. */
     sigset_t every, before;
@@ -485,9 +440,9 @@ void fws_crew_stop(fws_engine *engine, fws_ns timeout)
     pthread_cond_broadcast(&crew->work);
     while (crew->threads > 0 && (crew->threads > crew->calling || fws_clock_now() < deadline))
         wait_for(&crew->left, engine, 10 * FWS_NS_PER_MS);
-    fws_websocket *websocket;
-    fws_run_queue_move(&crew->apart, &crew->run_queue);
-    fws_run_queue_move(&crew->done, &crew->run_queue);
-    while ((websocket = fws_run_queue_pop(&crew->run_queue)) != NULL)
-        fws_websocket_drop(websocket);
+    fws_work_link *link;
+    fws_run_queue_move(&crew->apart, &engine->work.due);
+    fws_run_queue_move(&crew->done, &engine->work.due);
+    while ((link = fws_run_queue_pop(&engine->work.due)) != NULL)
+        fws_websocket_drop(FWS_WEBSOCKET_OF(link, callbacks));
 }

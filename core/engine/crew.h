@@ -12,14 +12,14 @@
  * Nothing polls: the watch looks every few milliseconds while callbacks run, and sleeps when they
  * have not for a while.
  *
- * Threads: the engine's lock protects all fields that are not atomic; the functions expect it to be
- * held unless they say otherwise.
+ * Threads: the lock of fws_work protects all fields that are not atomic; the functions expect it to
+ * be held unless they say otherwise.
  */
 #ifndef FWS_ENGINE_CREW_H
 #define FWS_ENGINE_CREW_H
 
 #include "../io/clock.h"
-#include "../websocket/run_queue.h"
+#include "../websocket/work.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,50 +30,29 @@
 
 typedef struct fws_engine fws_engine;
 
-/* What event-driven websockets run; all without any lock of the core. `thread` is a place of the
- * calling thread's own, NULL at first. */
 typedef struct {
-    void *context;
-    /* Before callbacks: whatever they need (the GIL); after them. */
-    bool (*enter)(void *context, void **thread);
-    void (*leave)(void *context, void **thread);
-    /* Between the two: runs what fws_websocket_collect gives, and says how many callbacks that was.
-     * `next`: the owner of the one that comes after it, which may be fetched into the cache
-     * meanwhile; may be NULL. */
-    uint32_t (*run)(void *context, fws_websocket *websocket, void *next);
-    /* The thread ends. */
-    void (*end)(void *context, void **thread);
-} fws_callbacks;
-
-typedef struct {
-    fws_callbacks callbacks; /* constant */
-    uint32_t maximum;        /* threads; constant */
-    pthread_cond_t watch;    /* the watch is to look */
-    pthread_cond_t work;     /* there is something to run apart, or to watch */
-    pthread_cond_t left;     /* a thread has ended */
+    uint32_t maximum;     /* threads; constant */
+    pthread_cond_t watch; /* the watch is to look */
+    pthread_cond_t work;  /* there is something to run apart, or to watch */
+    pthread_cond_t left;  /* a thread has ended */
     uint32_t threads;
-    uint32_t calling;        /* of them, inside callbacks */
-    uint32_t idle;           /* of them, standing by for `work` */
-    bool led;                /* there is a leader */
-    bool watched;            /* there is a watch */
-    uint64_t term;           /* of the present leader; one of an earlier term is deposed */
-    uint64_t epoch;          /* forks survived: threads of an earlier one are the parent's */
-    fws_run_queue run_queue; /* for the leader */
-    fws_run_queue apart;     /* for the others */
-    fws_run_queue done;    /* whose turn has ended, and who have perhaps something to be written */
-    fws_run_queue arrived; /* due, while the leader receives: the leader's alone */
-    atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
-    atomic_uintptr_t receiving;       /* the thread, while it does */
-    atomic_uintptr_t batching;        /* the thread that runs callbacks of `due` */
-    _Atomic(fws_websocket *) running; /* by the leader */
-    _Atomic(fws_ns) running_since;    /* 0: no callback of the leader's is running */
-    atomic_bool dozing;               /* the watch sleeps until it is called */
-    atomic_uint_least64_t batches;    /* of callbacks, run by leaders */
-    fws_ns overtaken_at;              /* when a callback was overtaken last */
-    fws_websocket *overtaken;         /* by the next leader; with a reference */
+    uint32_t calling;    /* of them, inside callbacks */
+    uint32_t idle;       /* of them, standing by for `work` */
+    bool led;            /* there is a leader */
+    bool watched;        /* there is a watch */
+    uint64_t term;       /* of the present leader; one of an earlier term is deposed */
+    uint64_t epoch;      /* forks survived: threads of an earlier one are the parent's */
+    fws_run_queue apart; /* for the others */
+    fws_run_queue done;  /* whose turn has ended, and who have perhaps something to be written */
+    _Atomic(fws_ns) running_since; /* 0: no callback of the leader's is running */
+    atomic_bool dozing;            /* the watch sleeps until it is called */
+    atomic_uint_least64_t batches; /* of callbacks, run by leaders */
+    fws_ns overtaken_at;           /* when a callback was overtaken last */
+    fws_websocket *overtaken;      /* by the next leader; with a reference */
 } fws_crew;
 
-void fws_crew_init(fws_crew *crew);
+/* `callback_threads`: that may be inside callbacks at once. */
+void fws_crew_init(fws_crew *crew, uint32_t callback_threads);
 void fws_crew_destroy(fws_crew *crew);
 /* In a forked child: there are no threads. */
 void fws_crew_after_fork(fws_crew *crew);
@@ -85,9 +64,6 @@ bool fws_crew_start(fws_engine *engine);
  * for those whose callbacks do not end within `timeout`. */
 void fws_crew_stop(fws_engine *engine, fws_ns timeout);
 
-/* Callbacks of the websocket are due. The caller holds its lock. */
-void fws_crew_queue(fws_engine *engine, fws_websocket *websocket);
-
 /* Could callbacks be run: are there any, and does somebody stand by? */
 bool fws_crew_is_due(fws_engine *engine);
 
@@ -98,16 +74,5 @@ void fws_crew_begin_receiving(fws_engine *engine);
 /* By the leader of `term`, without the lock: runs what is due at this moment, and then writes what
  * was sent. False when it was deposed meanwhile. */
 bool fws_crew_run(fws_engine *engine, uint64_t term, void **thread);
-
-/* Is this thread the leader, and not inside callbacks? No lock. */
-bool fws_crew_is_leading(const fws_engine *engine);
-
-/* Is this thread inside callbacks of the leader of `engine`? What they send waits for the end of
- * the batch. No lock. */
-bool fws_crew_is_batching(const fws_engine *engine);
-
-/* Is it this websocket's callback that the leader runs? Then it will be written when that ends, or
- * is overtaken. The caller holds its lock. */
-bool fws_crew_is_running(const fws_engine *engine, const fws_websocket *websocket);
 
 #endif

@@ -1,12 +1,8 @@
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* SCHED_BATCH */
-#endif
-
 #include "turn.h"
 
-#include "../websocket/internal.h"
+#include "internal.h"
 
-#include <sched.h>
+#include "../io/os.h"
 
 /* Websockets that go through the three phases together. More of them share the cost of the GIL;
  * with fewer, what the kernel and we know of a socket is still in the processor's cache when it is
@@ -17,24 +13,22 @@
 
 #define HOT_LINES 5 /* of a websocket, see websocket.h */
 
-#define WEBSOCKET_OF(timer_)                                                                       \
-    ((fws_websocket *)(void *)((char *)(timer_) - offsetof(fws_websocket, timer)))
-
-static void flush_all(fws_websocket *list)
+static void flush_all(fws_work_link *list)
 {
     while (list) {
-        fws_websocket *next = list->next_flush; /* on_flush may have it queued again */
-        fws_websocket_on_flush(list);
-        fws_websocket_drop(list);
+        fws_work_link *next = list->next; /* on_flush may have it queued again */
+        fws_websocket *websocket = FWS_WEBSOCKET_OF(list, flush);
+        fws_websocket_on_flush(websocket);
+        fws_websocket_drop(websocket);
         list = next;
     }
 }
 
-static void drop_retired(fws_websocket *list)
+static void drop_retired(fws_work_link *list)
 {
     while (list) {
-        fws_websocket *next = list->next_retired;
-        fws_websocket_drop(list);
+        fws_work_link *next = list->next;
+        fws_websocket_drop(FWS_WEBSOCKET_OF(list, entry.retired));
         list = next;
     }
 }
@@ -43,63 +37,63 @@ static void fire_timers(fws_engine *engine)
 {
     fws_ns now = fws_clock_now();
     for (;;) {
-        pthread_mutex_lock(&engine->lock);
-        fws_timer *timer = fws_timers_expired(&engine->timers, now);
-        pthread_mutex_unlock(&engine->lock);
+        pthread_mutex_lock(&engine->work.lock);
+        fws_timer *timer = fws_timers_expired(&engine->work.timers, now);
+        pthread_mutex_unlock(&engine->work.lock);
         if (timer == NULL)
             return;
-        fws_websocket_on_timer(WEBSOCKET_OF(timer));
+        fws_websocket_on_timer(FWS_WEBSOCKET_OF(timer, entry.timer));
     }
 }
 
 static fws_ns next_deadline(const fws_engine *engine)
 {
-    fws_ns timer = fws_timers_next(&engine->timers), look = engine->cork.look_at;
+    fws_ns timer = fws_timers_next(&engine->work.timers), look = engine->work.cork.look_at;
     return look != 0 && (timer == FWS_FOREVER || look < timer) ? look : timer;
 }
 
 /* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
-static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_websocket **flush,
-                          fws_websocket **corked, fws_websocket **retired, fws_ns *timeout)
+static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flush,
+                          fws_work_link **corked, fws_work_link **retired, fws_ns *timeout)
 {
-    pthread_mutex_lock(&engine->lock);
-    if (engine->stopping || engine->crew.term != term) {
-        pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    if (engine->work.stopping || engine->crew.term != term) {
+        pthread_mutex_unlock(&engine->work.lock);
         return false;
     }
-    *flush = engine->flush;
-    *corked = fws_cork_look(&engine->cork);
-    *retired = engine->retired;
-    engine->flush = engine->retired = NULL;
-    engine->retired_count = 0;
+    *flush = engine->work.flush;
+    *corked = fws_cork_look(&engine->work.cork);
+    *retired = engine->work.retired;
+    engine->work.flush = engine->work.retired = NULL;
+    engine->work.retired_count = 0;
     *timeout = 0;
     if (*flush == NULL && *corked == NULL && *retired == NULL && !fws_crew_is_due(engine)) {
-        engine->sleep_until = next_deadline(engine);
-        engine->sleeping = true;
+        engine->work.sleep_until = next_deadline(engine);
+        engine->work.sleeping = true;
         *timeout = FWS_FOREVER;
-        if (engine->sleep_until != FWS_FOREVER) {
+        if (engine->work.sleep_until != FWS_FOREVER) {
             fws_ns now = fws_clock_now();
-            *timeout = engine->sleep_until > now ? engine->sleep_until - now : 0;
+            *timeout = engine->work.sleep_until > now ? engine->work.sleep_until - now : 0;
         }
     }
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     return true;
 }
 
 /* What the callbacks have queued goes out before anything else. */
 static void flush_queued(fws_engine *engine)
 {
-    pthread_mutex_lock(&engine->lock);
-    fws_websocket *flush = engine->flush;
-    engine->flush = NULL;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_work_link *flush = engine->work.flush;
+    engine->work.flush = NULL;
+    pthread_mutex_unlock(&engine->work.lock);
     flush_all(flush);
 }
 
 /* Waits for the loop to report something; false when this thread is not to lead any more. */
 static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 {
-    fws_websocket *flush, *corked, *retired;
+    fws_work_link *flush, *corked, *retired;
     fws_ns timeout;
     if (engine->turn_since != 0)
         fws_histogram_add(&engine->turn_time, (uint64_t)(fws_clock_now() - engine->turn_since), 1);
@@ -112,12 +106,12 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
     drop_retired(retired);
     fws_ready *ready = &engine->ready;
     ready->next = 0;
-    ready->count = fws_loop_wait(engine->loop, ready->list, FWS_READY_MAX, timeout);
-    atomic_fetch_add_explicit(&engine->counters.loop_wakeups, 1, memory_order_relaxed);
+    ready->count = fws_loop_wait(engine->work.loop, ready->list, FWS_READY_MAX, timeout);
+    atomic_fetch_add_explicit(&engine->work.counters.loop_wakeups, 1, memory_order_relaxed);
     engine->turn_since = fws_clock_now();
-    pthread_mutex_lock(&engine->lock);
-    engine->sleeping = false;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    engine->work.sleeping = false;
+    pthread_mutex_unlock(&engine->work.lock);
     return true;
 }
 
@@ -132,13 +126,10 @@ static void fetch(const fws_websocket *websocket)
 
 /* Handlers in an event loop run in a thread of their own, one after the other. To interrupt it for
  * each message that arrives for another of them is two switches of threads for nothing: that one
- * has to wait all the same. With SCHED_BATCH a waking thread does not preempt. */
+ * has to wait all the same. */
 static bool be_patient(void)
 {
-#ifdef SCHED_BATCH
-    struct sched_param none = {0};
-    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none); /* where it may */
-#endif
+    fws_os_do_not_preempt();
     return true;
 }
 
@@ -165,12 +156,12 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
 
 void fws_turn_finish(fws_engine *engine)
 {
-    pthread_mutex_lock(&engine->lock);
-    fws_websocket *flush = engine->flush, *retired = engine->retired;
-    fws_websocket *corked = fws_cork_remove_all(&engine->cork);
-    engine->flush = engine->retired = NULL;
-    engine->retired_count = 0;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_work_link *flush = engine->work.flush, *retired = engine->work.retired;
+    fws_work_link *corked = fws_cork_remove_all(&engine->work.cork);
+    engine->work.flush = engine->work.retired = NULL;
+    engine->work.retired_count = 0;
+    pthread_mutex_unlock(&engine->work.lock);
     flush_all(flush);
     flush_all(corked);
     drop_retired(retired);

@@ -14,7 +14,9 @@ void fws_websocket_queue_callbacks(fws_websocket *websocket)
         return;
     if (websocket->callbacks_state == FWS_CALLBACKS_IDLE) {
         websocket->callbacks_state = FWS_CALLBACKS_QUEUED;
-        fws_crew_queue(websocket->engine, websocket);
+        fws_websocket_keep(websocket);
+        if (!fws_work_queue_callbacks(websocket->work, &websocket->callbacks))
+            fws_websocket_drop(websocket); /* not the last: the caller has one */
     } else if (websocket->callbacks_state == FWS_CALLBACKS_RUNNING) {
         websocket->callbacks_state = FWS_CALLBACKS_AGAIN;
     }

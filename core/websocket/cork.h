@@ -5,10 +5,12 @@
  * FWS_CORK_PATIENCE as long as there is anything, for what handlers have left that stay away; their
  * next sends are written at once, until they have been back FWS_QUICK_RETURNS times.
  *
- * Threads: no lock of its own; the engine's lock.
+ * Threads: no lock of its own; the lock of fws_work.
  */
 #ifndef FWS_WEBSOCKET_CORK_H
 #define FWS_WEBSOCKET_CORK_H
+
+#include "work_entry.h"
 
 #include "../io/clock.h"
 
@@ -20,10 +22,8 @@
 #define FWS_CORK_MAX ((size_t)16 * 1024) /* bytes that may wait so, of one websocket */
 #define FWS_QUICK_RETURNS 32
 
-typedef struct fws_websocket fws_websocket;
-
 typedef struct {
-    fws_websocket *first; /* by next_flush, each with a reference */
+    fws_work_link *first; /* each stands for a reference */
     fws_ns patience;
     fws_ns look_at; /* when the loop looks; 0: it does not */
     uint32_t quiet; /* looks at nothing, in a row */
@@ -32,15 +32,15 @@ typedef struct {
 void fws_cork_init(fws_cork *cork);
 
 /* Takes over a reference. True: the loop is to know of look_at. */
-bool fws_cork_push(fws_cork *cork, fws_websocket *websocket);
+bool fws_cork_push(fws_cork *cork, fws_work_link *flush);
 
 /* They may not wait any longer. */
 void fws_cork_hurry(fws_cork *cork);
 
 /* The list, if it is time to look at it, and NULL otherwise. */
-fws_websocket *fws_cork_look(fws_cork *cork);
+fws_work_link *fws_cork_look(fws_cork *cork);
 
 /* The list, and there is none any more. */
-fws_websocket *fws_cork_remove_all(fws_cork *cork);
+fws_work_link *fws_cork_remove_all(fws_cork *cork);
 
 #endif

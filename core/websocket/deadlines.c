@@ -34,12 +34,12 @@ void fws_websocket_schedule(fws_websocket *websocket)
     if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
         return;
     websocket->timer_at = earliest;
-    fws_engine_arm(websocket->engine, &websocket->timer, earliest);
+    fws_work_arm(websocket->work, &websocket->entry.timer, earliest);
 }
 
 static void send_ping(fws_websocket *websocket, fws_ns now)
 {
-    const fws_engine_config *config = &websocket->engine->config;
+    const fws_engine_config *config = &websocket->work->config;
     uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
     size_t size =
         fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING, NULL, 0);

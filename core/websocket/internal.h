@@ -1,9 +1,111 @@
-/* What the files websocket*.c and engine.c share. Every function expects the websocket's lock to be
- * held, unless it says otherwise. */
+/* The inside of a websocket: for the files of this folder, and for the engine and channels/publish,
+ * which drive and feed it. Every function expects the websocket's lock to be held, unless it says
+ * otherwise.
+ */
 #ifndef FWS_WEBSOCKET_INTERNAL_H
 #define FWS_WEBSOCKET_INTERNAL_H
 
+#include "outbox.h"
 #include "websocket.h"
+#include "work.h"
+
+#include "../channels/table.h"
+#include "../io/wakeup.h"
+
+#include <stddef.h>
+
+#define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
+
+/* At first, and after so many waits of less than FWS_SHORT_WAIT_MS in a row, the handler waits in
+ * recv, which is a system call less for each message, but from which nobody can wake it: for so
+ * long at most. */
+#define FWS_SHORT_WAITS 8
+#define FWS_SHORT_WAIT_MS 20
+
+/* Where the callbacks of an event-driven websocket are. */
+typedef enum {
+    FWS_CALLBACKS_IDLE,
+    FWS_CALLBACKS_QUEUED,  /* in a queue of the crew's */
+    FWS_CALLBACKS_RUNNING, /* or held, as it is at first */
+    FWS_CALLBACKS_AGAIN,   /* running, and something has come meanwhile */
+} fws_callbacks_state;
+
+typedef struct fws_ping fws_ping;
+
+#define FWS_CACHE_LINE 64
+
+struct fws_websocket {
+    /* What every message needs comes first, in as few cache lines as it can: these five. */
+
+    _Alignas(FWS_CACHE_LINE) atomic_size_t references;
+    fws_work *work;          /* constant */
+    void *owner;             /* of an event-driven one; constant */
+    fws_work_link callbacks; /* the lock of `work` */
+    int fd;                  /* -1 once closed */
+    fws_state state;
+    bool evented;            /* constant: event-driven, its callbacks are run by the crew */
+    uint8_t callbacks_state; /* fws_callbacks_state */
+    bool close_delivered;    /* of an event-driven one: fws_websocket_collect has said FWS_CLOSED */
+    atomic_bool closed_here; /* closed by this side: nothing more is given out */
+    bool slow;               /* a callback of its was overtaken; like `fast`: the lock of `work` */
+    uint8_t fast;            /* fast callbacks since then */
+    bool adopted;            /* the loop thread reads */
+    uint8_t watched;         /* what the loop watches */
+    bool flush_queued; /* in the flush list of `work`, or `flush_after_callbacks`, or `corked` */
+    bool flush_after_callbacks; /* to be flushed at the end of its turn */
+    bool corked;                /* `flush_queued`, but unless its handler comes first */
+    uint8_t quick_returns; /* how often its handler came back in time, up to FWS_QUICK_RETURNS */
+    uint8_t short_waits;   /* waits in a row that were short, up to FWS_SHORT_WAITS */
+    bool waits_in_receive; /* it may: see fws_transport_let_wait */
+    bool more_expected;    /* the last recv filled its buffer */
+    bool hung_up;          /* the peer has ended its side: there is an end to be read */
+    bool heard;            /* bytes have come since the engine's own ping */
+    bool unread;           /* of an event-driven one: reading stopped before there was no more */
+    bool awaited;          /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;       /* in the notifier's list; like next_changed: the notifier's lock */
+    bool ended_output;     /* our side of the stream is shut */
+    bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
+    bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
+    bool broken;           /* found while `receiving`, which knows more, but not yet */
+
+    pthread_mutex_t lock;
+    uint32_t sleepers;  /* threads waiting for `changed` */
+    uint32_t pollers;   /* threads inside poll or recv on the descriptor: 0 or 1 */
+    uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
+    uint16_t close_code;
+    uint8_t close_reason_size;
+    uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
+
+    fws_inbox inbox;
+    size_t counted;         /* of the outbox's bytes, in the engine's counters */
+    fws_ns stall_at;        /* the peer must have taken something of it by then; 0: nothing */
+    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
+    fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
+
+    fws_outbox outbox;
+    fws_work_link flush; /* the lock of `work` */
+
+    fws_connection protocol;
+
+    pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
+    fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
+    size_t undecoded_start, undecoded_end;
+    fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
+    fws_ns ping_at;
+    fws_ns pong_by; /* bytes must have come since the engine's own ping */
+    fws_ns end_at;
+    fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
+    fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
+    fws_subscriptions subscriptions; /* the table's lock */
+    char *close_reason;              /* malloc'd; not NUL-terminated */
+    fws_work_entry entry;            /* the lock of `work` */
+    fws_table *table;                /* constant */
+    fws_websocket *next_changed;
+};
+
+/* The websocket around a link or an entry of its. */
+#define FWS_WEBSOCKET_OF(link_, member_)                                                           \
+    ((fws_websocket *)(void *)((char *)(link_) - offsetof(fws_websocket, member_)))
 
 static inline void fws_websocket_lock(fws_websocket *websocket)
 {
@@ -21,7 +123,7 @@ static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
     return websocket->notifier != NULL || websocket->evented;
 }
 
-/* ---- websocket_turn.c ---- */
+/* ---- callbacks.c ---- */
 
 /* If there is something for the callbacks of an event-driven one, they are due. */
 void fws_websocket_queue_callbacks(fws_websocket *websocket);
@@ -29,7 +131,7 @@ void fws_websocket_queue_callbacks(fws_websocket *websocket);
 /* ---- websocket.c: life and states ---- */
 
 /* With one reference; not attached. Takes no lock. */
-fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role);
+fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_role role);
 
 /* Initialises the lock and the condition, also anew in a forked child. */
 void fws_websocket_init_lock(fws_websocket *websocket);
@@ -63,7 +165,7 @@ void fws_websocket_update_watch(fws_websocket *websocket);
 /* Has the loop report it again if there is anything to read (FWS_EDGE). */
 void fws_websocket_watch_anew(fws_websocket *websocket);
 
-/* ---- websocket_receive.c ---- */
+/* ---- receive.c ---- */
 
 typedef enum {
     FWS_PUMP_PROGRESS, /* something was read or decoded */
@@ -98,7 +200,7 @@ void fws_websocket_adopt(fws_websocket *websocket);
  */
 void fws_websocket_read_and_finish(fws_websocket *websocket);
 
-/* ---- websocket_wait.c ---- */
+/* ---- wait.c ---- */
 
 /* One round of waiting for anything to change; reads if nobody else does. Releases the lock while
  * it waits. */
@@ -107,11 +209,15 @@ fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline);
 /* The handler goes away: if it stays away, the loop thread is to adopt the reading. */
 void fws_websocket_stop_reading(fws_websocket *websocket);
 
-/* ---- websocket_ping.c ---- */
+/* ---- ping.c ---- */
 
 void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_t length);
 
-/* ---- websocket_send.c ---- */
+/* ---- send.c ---- */
+
+/* Queues a published frame; true when it was queued. Never waits: see fws_slow_consumer. Takes the
+ * lock. */
+bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
 
 /* Queues a buffer and takes over its reference, also when that fails; false when there is no
  * memory, for the buffer (NULL) or for its place. */
@@ -132,7 +238,7 @@ void fws_websocket_write(fws_websocket *websocket);
 /* Writes what a handler has sent and left to be written when it comes back; see cork.h. */
 void fws_websocket_uncork(fws_websocket *websocket);
 
-/* ---- websocket_time.c ---- */
+/* ---- deadlines.c ---- */
 
 /* Arms the timer for the earliest of the websocket's deadlines. */
 void fws_websocket_schedule(fws_websocket *websocket);

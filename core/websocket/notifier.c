@@ -1,9 +1,20 @@
 #include "notifier.h"
 
-#include "websocket.h"
+#include "internal.h"
+
+#include "../io/wakeup.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+struct fws_notifier {
+    atomic_size_t references;
+    pthread_mutex_t lock;
+    fws_wakeup wakeup;    /* readable while `first` is not NULL */
+    fws_websocket *first; /* changed and not yet taken; each with a reference */
+    fws_websocket **last;
+    bool closed;
+};
 
 fws_notifier *fws_notifier_new(void)
 {
@@ -52,6 +63,11 @@ void fws_notifier_push(fws_notifier *notifier, fws_websocket *websocket)
     pthread_mutex_unlock(&notifier->lock);
     if (was_empty)
         fws_wakeup_ring(&notifier->wakeup);
+}
+
+int fws_notifier_fd(const fws_notifier *notifier)
+{
+    return notifier->wakeup.read_fd;
 }
 
 size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_t maximum)

@@ -10,27 +10,17 @@
 #ifndef FWS_WEBSOCKET_NOTIFIER_H
 #define FWS_WEBSOCKET_NOTIFIER_H
 
-#include "../io/wakeup.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 typedef struct fws_websocket fws_websocket;
 
-typedef struct {
-    atomic_size_t references;
-    pthread_mutex_t lock;
-    fws_wakeup wakeup;    /* readable while `first` is not NULL */
-    fws_websocket *first; /* changed and not yet taken; each with a reference */
-    fws_websocket **last;
-    bool closed;
-} fws_notifier;
+typedef struct fws_notifier fws_notifier;
 
 /* NULL, with errno, when memory or descriptors are used up. */
 fws_notifier *fws_notifier_new(void);
+
+/* What to watch: readable while there is something to drain. */
+int fws_notifier_fd(const fws_notifier *notifier);
 
 /* Takes at most `maximum` of the websockets that have changed, the longest-waiting first, and says
  * how many; each comes with a reference, the caller's. Fewer than `maximum`: there are no more. */
@@ -40,7 +30,7 @@ size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_
  * owner's reference. */
 void fws_notifier_close(fws_notifier *notifier);
 
-/* ---- for websocket*.c ---- */
+/* ---- for the websocket ---- */
 
 fws_notifier *fws_notifier_keep(fws_notifier *notifier);
 void fws_notifier_drop(fws_notifier *notifier);

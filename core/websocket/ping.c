@@ -1,5 +1,5 @@
 /* Pings of the application, and the pongs that answer them. The engine's own are in
- * websocket_time.c. */
+ * deadlines.c. */
 #include "internal.h"
 
 #include <stdlib.h>

@@ -14,12 +14,12 @@
 
 static uint32_t whole_queue(const fws_websocket *websocket)
 {
-    return websocket->engine->config.receive_queue;
+    return websocket->work->config.receive_queue;
 }
 
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
 {
-    uint64_t most = websocket->engine->config.limits.max_message_size;
+    uint64_t most = websocket->work->config.limits.max_message_size;
     return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
 }
 
@@ -28,7 +28,7 @@ bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
 /* One message more: does the peer keep to the rate? A second's worth may come at once. */
 static bool within_rate(fws_websocket *websocket)
 {
-    uint32_t rate = websocket->engine->config.max_message_rate;
+    uint32_t rate = websocket->work->config.max_message_rate;
     if (rate == 0)
         return true;
     fws_ns now = fws_clock_now();
@@ -144,8 +144,8 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
         }
     }
     if (messages > 0)
-        fws_counter_add(&websocket->engine->counters.messages_in, messages,
-                        fws_crew_is_leading(websocket->engine));
+        fws_counter_add(&websocket->work->counters.messages_in, messages,
+                        fws_work_is_leading(websocket->work));
     send_pongs(websocket);
     return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
 }
@@ -192,21 +192,21 @@ static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size
 #define LEADERS_BUFFER_SIZE (FWS_POOL_BUFFER_SIZE + 4096)
 
 /* What to receive into, *size bytes, or NULL when there is no memory. */
-static uint8_t *borrow_buffer(fws_engine *engine, bool leading, size_t *size)
+static uint8_t *borrow_buffer(fws_work *work, bool leading, size_t *size)
 {
     *size = leading ? LEADERS_BUFFER_SIZE : FWS_POOL_BUFFER_SIZE;
     if (!leading)
-        return fws_pool_borrow(&engine->pool);
-    if (engine->leaders_buffer == NULL)
-        engine->leaders_buffer = malloc(LEADERS_BUFFER_SIZE);
-    return engine->leaders_buffer;
+        return fws_pool_borrow(&work->pool);
+    if (work->leaders_buffer == NULL)
+        work->leaders_buffer = malloc(LEADERS_BUFFER_SIZE);
+    return work->leaders_buffer;
 }
 
 void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, size_t received,
                                    uint32_t limit, bool leading)
 {
     websocket->heard = true;
-    fws_counter_add(&websocket->engine->counters.bytes_in, received, leading);
+    fws_counter_add(&websocket->work->counters.bytes_in, received, leading);
     if (websocket->state == FWS_STATE_ENDING)
         return; /* only waiting for end-of-file */
     size_t left = decode(websocket, buffer, received, limit);
@@ -226,9 +226,9 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         decode_rest(websocket, limit);
         return FWS_PUMP_PROGRESS;
     }
-    bool leading = fws_crew_is_leading(websocket->engine);
+    bool leading = fws_work_is_leading(websocket->work);
     size_t size;
-    uint8_t *buffer = borrow_buffer(websocket->engine, leading, &size);
+    uint8_t *buffer = borrow_buffer(websocket->work, leading, &size);
     if (buffer == NULL) {
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
         return FWS_PUMP_PROGRESS;
@@ -251,7 +251,7 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         break;
     }
     if (!leading)
-        fws_pool_return(&websocket->engine->pool, buffer);
+        fws_pool_return(&websocket->work->pool, buffer);
     return result;
 }
 

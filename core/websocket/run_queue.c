@@ -1,18 +1,16 @@
 #include "run_queue.h"
 
-#include "websocket.h"
-
-void fws_run_queue_init(fws_run_queue *due)
+void fws_run_queue_init(fws_run_queue *queue)
 {
-    *due = (fws_run_queue){.last = &due->first};
+    *queue = (fws_run_queue){.last = &queue->first};
 }
 
-void fws_run_queue_push(fws_run_queue *due, fws_websocket *websocket)
+void fws_run_queue_push(fws_run_queue *queue, fws_work_link *link)
 {
-    websocket->next_queued = NULL;
-    *due->last = websocket;
-    due->last = &websocket->next_queued;
-    due->count++;
+    link->next = NULL;
+    *queue->last = link;
+    queue->last = &link->next;
+    queue->count++;
 }
 
 void fws_run_queue_move(fws_run_queue *from, fws_run_queue *to)
@@ -25,14 +23,14 @@ void fws_run_queue_move(fws_run_queue *from, fws_run_queue *to)
     fws_run_queue_init(from);
 }
 
-fws_websocket *fws_run_queue_pop(fws_run_queue *due)
+fws_work_link *fws_run_queue_pop(fws_run_queue *queue)
 {
-    fws_websocket *first = due->first;
+    fws_work_link *first = queue->first;
     if (first == NULL)
         return NULL;
-    due->first = first->next_queued;
-    if (due->first == NULL)
-        due->last = &due->first;
-    due->count--;
+    queue->first = first->next;
+    if (queue->first == NULL)
+        queue->last = &queue->first;
+    queue->count--;
     return first;
 }

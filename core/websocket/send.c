@@ -37,7 +37,7 @@ bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
 /* After an attempt to write: from now on the peer has send_timeout to take some of what is left. */
 static void watch_progress(fws_websocket *websocket, bool progress)
 {
-    fws_ns timeout = websocket->engine->config.send_timeout;
+    fws_ns timeout = websocket->work->config.send_timeout;
     if (websocket->outbox.count == 0 || timeout == 0) {
         websocket->stall_at = 0;
     } else if (progress || websocket->stall_at == 0) {
@@ -48,8 +48,8 @@ static void watch_progress(fws_websocket *websocket, bool progress)
 
 void fws_websocket_count(fws_websocket *websocket)
 {
-    fws_engine_counters *counters = &websocket->engine->counters;
-    bool leading = fws_crew_is_leading(websocket->engine);
+    fws_counters *counters = &websocket->work->counters;
+    bool leading = fws_work_is_leading(websocket->work);
     if (websocket->uncounted > 0)
         fws_counter_add(&counters->messages_out, websocket->uncounted, leading);
     websocket->uncounted = 0;
@@ -82,7 +82,7 @@ static void end_broken(fws_websocket *websocket)
 
 void fws_websocket_flush(fws_websocket *websocket)
 {
-    bool was_full = websocket->outbox.bytes > websocket->engine->config.send_buffer;
+    bool was_full = websocket->outbox.bytes > websocket->work->config.send_buffer;
     uint32_t count_before = websocket->outbox.count;
     bool progress = false, ends = websocket->state == FWS_STATE_ENDING;
     while (websocket->outbox.count > 0) {
@@ -96,8 +96,8 @@ void fws_websocket_flush(fws_websocket *websocket)
         }
         if (status == FWS_TRANSPORT_AGAIN)
             break;
-        fws_counter_add(&websocket->engine->counters.bytes_out, sent,
-                        fws_crew_is_leading(websocket->engine));
+        fws_counter_add(&websocket->work->counters.bytes_out, sent,
+                        fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
         progress = true;
     }
@@ -105,7 +105,7 @@ void fws_websocket_flush(fws_websocket *websocket)
     fws_websocket_count(websocket);
     /* Senders wait for room, or for a buffer of theirs to be gone. */
     if (websocket->outbox.count < count_before ||
-        (was_full && websocket->outbox.bytes <= websocket->engine->config.send_buffer))
+        (was_full && websocket->outbox.bytes <= websocket->work->config.send_buffer))
         fws_websocket_notify(websocket);
     if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count > 0)
         return;
@@ -170,7 +170,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
             fws_websocket_read_and_finish(websocket);
         return FWS_CLOSED;
     }
-    fws_counter_add(&websocket->engine->counters.bytes_out, *sent, false);
+    fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
     return FWS_OK;
 }
 
@@ -210,7 +210,7 @@ static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, si
 {
     size_t of_header = sent < header_size ? sent : header_size;
     size_t of_data = sent - of_header;
-    if (wait && length - of_data > websocket->engine->config.send_buffer) {
+    if (wait && length - of_data > websocket->work->config.send_buffer) {
         fws_status status = lend_tail(websocket, header + of_header, header_size - of_header,
                                       data + of_data, length - of_data);
         if (status == FWS_NO_MEMORY && sent > 0)
@@ -241,18 +241,18 @@ static void flush_later(fws_websocket *websocket)
 {
     if (websocket->corked) {
         websocket->corked = false; /* but it stays in the list */
-        fws_engine_uncork(websocket->engine);
+        fws_work_uncork(websocket->work);
         return;
     }
     /* Watched for writing: the loop comes by itself, once the peer reads on. */
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
     websocket->flush_queued = true;
-    if (fws_crew_is_running(websocket->engine, websocket)) {
+    if (fws_work_is_running(websocket->work, &websocket->callbacks)) {
         websocket->flush_after_callbacks = true;
         return;
     }
-    fws_engine_queue_flush(websocket->engine, websocket);
+    fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
 }
 
 /* Will the handler be back soon, and write? See cork.h. */
@@ -268,7 +268,7 @@ static void cork(fws_websocket *websocket)
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
     websocket->flush_queued = websocket->corked = true;
-    fws_engine_cork(websocket->engine, websocket);
+    fws_work_cork(websocket->work, &fws_websocket_keep(websocket)->flush);
 }
 
 static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
@@ -276,8 +276,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
     size_t sent = 0;
-    if (fws_crew_is_batching(
-            websocket->engine)) { /* all that the callbacks send goes out together */
+    if (fws_work_is_batching(websocket->work)) { /* all that the callbacks send goes out together */
         if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
                                message->length))
             return FWS_NO_MEMORY;
@@ -330,7 +329,7 @@ static fws_status wait_for_room(fws_websocket *websocket, bool wait)
 {
     bool tried = false;
     while (websocket->state == FWS_STATE_OPEN) {
-        if (websocket->outbox.bytes <= websocket->engine->config.send_buffer)
+        if (websocket->outbox.bytes <= websocket->work->config.send_buffer)
             return FWS_OK;
         if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
             tried = true;
@@ -370,12 +369,12 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
     outgoing message = {.opcode = opcode, .data = data, .length = length};
     const fws_compression *compression = websocket->protocol.compression;
     bool compressible = compression != NULL && length <= COMPRESSED_MAX &&
-                        length >= websocket->engine->config.compression_threshold;
+                        length >= websocket->work->config.compression_threshold;
     /* Not the stack: a handler's thread would keep the pages for good. */
     bool lent = compressible && length <= FWS_POOL_BUFFER_SIZE;
     uint8_t *room = NULL;
     if (compressible) /* without memory it goes out as it is */
-        room = lent ? fws_pool_borrow(&websocket->engine->pool) : malloc(length);
+        room = lent ? fws_pool_borrow(&websocket->work->pool) : malloc(length);
     /* What refers to no earlier message needs no lock. */
     if (compressible && !compression->send_takeover)
         compress(websocket, &message, room);
@@ -395,7 +394,7 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
     }
     fws_websocket_unlock(websocket);
     if (lent && room != NULL)
-        fws_pool_return(&websocket->engine->pool, room);
+        fws_pool_return(&websocket->work->pool, room);
     else
         free(room);
     return status;
@@ -410,10 +409,10 @@ uint8_t fws_websocket_window_bits(const fws_websocket *websocket)
 /* Makes room for a published frame, or decides that it is not to be queued. */
 static bool admit(fws_websocket *websocket, size_t size)
 {
-    const fws_engine_config *config = &websocket->engine->config;
+    const fws_engine_config *config = &websocket->work->config;
     if (websocket->outbox.count == 0 || websocket->outbox.bytes + size <= config->send_buffer)
         return true;
-    atomic_fetch_add_explicit(&websocket->engine->counters.slow_consumers, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&websocket->work->counters.slow_consumers, 1, memory_order_relaxed);
     switch (config->slow_consumer) {
     case FWS_SLOW_CLOSE:
         fws_websocket_fail(websocket, FWS_CLOSE_TRY_AGAIN_LATER, "slow consumer");

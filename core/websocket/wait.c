@@ -211,7 +211,7 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 
 fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
 {
-    return wait_once(websocket, deadline, websocket->engine->config.receive_queue);
+    return wait_once(websocket, deadline, websocket->work->config.receive_queue);
 }
 
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
@@ -219,7 +219,7 @@ bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
     fws_websocket_lock(websocket);
     bool there_is = awaited == FWS_AWAIT_MESSAGE
                         ? websocket->inbox.count > 0
-                        : websocket->outbox.bytes <= websocket->engine->config.send_buffer;
+                        : websocket->outbox.bytes <= websocket->work->config.send_buffer;
     bool wait = websocket->state == FWS_STATE_OPEN && !there_is;
     if (wait)
         websocket->awaited = true;

@@ -1,6 +1,6 @@
 #include "internal.h"
 
-#include "../io/transport.h"
+#include "../io/os.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,29 +11,26 @@
 void fws_websocket_init_lock(fws_websocket *websocket)
 {
     pthread_mutex_init(&websocket->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&websocket->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    fws_os_init_condition(&websocket->changed);
 }
 
-fws_websocket *fws_websocket_new(fws_engine *engine, int fd, fws_role role)
+fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_role role)
 {
     fws_websocket *websocket = aligned_alloc(FWS_CACHE_LINE, sizeof *websocket);
     if (websocket == NULL)
         return NULL;
     memset(websocket, 0, sizeof *websocket);
     atomic_init(&websocket->references, 1);
-    websocket->engine = engine;
+    websocket->work = work;
+    websocket->table = table;
     websocket->fd = fd;
     websocket->state = FWS_STATE_OPEN;
     websocket->wakeup = FWS_WAKEUP_CLOSED;
     fws_websocket_init_lock(websocket);
-    fws_connection_init(&websocket->protocol, role, &engine->config.limits, fws_engine_entropy);
+    fws_connection_init(&websocket->protocol, role, &work->config.limits, fws_os_entropy);
     fws_inbox_init(&websocket->inbox);
     fws_outbox_init(&websocket->outbox);
-    fws_timer_init(&websocket->timer);
+    fws_timer_init(&websocket->entry.timer);
     return websocket;
 }
 
@@ -59,6 +56,16 @@ void fws_websocket_drop(fws_websocket *websocket)
     pthread_cond_destroy(&websocket->changed);
     pthread_mutex_destroy(&websocket->lock);
     free(websocket);
+}
+
+void *fws_websocket_owner(const fws_websocket *websocket)
+{
+    return websocket->owner;
+}
+
+const fws_engine_config *fws_websocket_config(const fws_websocket *websocket)
+{
+    return &websocket->work->config;
 }
 
 /* ---- states ---- */
@@ -95,7 +102,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     websocket->state = state;
     if (!was_open)
         return;
-    fws_table_forget(&websocket->engine->table, websocket);
+    fws_table_forget(websocket->table, websocket);
     websocket->adopt_at = 0;
     websocket->ping_at = websocket->pong_by = 0;
     if (websocket->pollers > 0 && !websocket->receiving)
@@ -118,7 +125,7 @@ void fws_websocket_enter_ending(fws_websocket *websocket)
     fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
     drop_rest(websocket);
     websocket->adopted = true;
-    websocket->end_at = fws_clock_now() + websocket->engine->config.close_timeout;
+    websocket->end_at = fws_clock_now() + websocket->work->config.close_timeout;
     fws_websocket_flush(websocket);
     fws_websocket_update_watch(websocket);
     fws_websocket_schedule(websocket);
@@ -153,7 +160,7 @@ static void count_close(fws_websocket *websocket)
 {
     unsigned index = websocket->close_code - 1000u;
     if (index < FWS_CLOSE_CODES)
-        atomic_fetch_add_explicit(&websocket->engine->counters.closes[index], 1,
+        atomic_fetch_add_explicit(&websocket->work->counters.closes[index], 1,
                                   memory_order_relaxed);
 }
 
@@ -173,7 +180,7 @@ void fws_websocket_finish(fws_websocket *websocket)
     fws_websocket_update_watch(websocket);
     fws_websocket_release_fd(websocket);
     fws_websocket_notify(websocket);
-    fws_engine_retire(websocket->engine, websocket);
+    fws_work_retire(websocket->work, &websocket->entry);
 }
 
 void fws_websocket_update_watch(fws_websocket *websocket)
@@ -188,7 +195,7 @@ void fws_websocket_update_watch(fws_websocket *websocket)
     if (wanted == websocket->watched)
         return;
     bool done =
-        fws_engine_watch(websocket->engine, websocket->fd, websocket->watched, wanted, websocket);
+        fws_work_watch(websocket->work, websocket->fd, websocket->watched, wanted, websocket);
     websocket->watched = done ? wanted : 0;
     if (!done && wanted != 0)
         fws_websocket_finish(websocket); /* the kernel cannot watch it: it would hang for ever */
@@ -198,8 +205,8 @@ void fws_websocket_watch_anew(fws_websocket *websocket)
 {
     websocket->unread = false;
     if ((websocket->watched & FWS_READABLE) &&
-        !fws_engine_watch(websocket->engine, websocket->fd, websocket->watched, websocket->watched,
-                          websocket))
+        !fws_work_watch(websocket->work, websocket->fd, websocket->watched, websocket->watched,
+                        websocket))
         fws_websocket_finish(websocket);
 }
 
@@ -221,7 +228,7 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
         return FWS_OK;
     }
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSING);
-    websocket->end_at = fws_clock_now() + websocket->engine->config.close_timeout;
+    websocket->end_at = fws_clock_now() + websocket->work->config.close_timeout;
     /* Messages are no longer given out (RFC 6455 section 1.4), so what was held back can go. */
     fws_websocket_decode_undecoded(websocket);
     if (websocket->state == FWS_STATE_CLOSING) {

@@ -23,19 +23,14 @@
 #ifndef FWS_WEBSOCKET_WEBSOCKET_H
 #define FWS_WEBSOCKET_WEBSOCKET_H
 
-#include "../engine/engine.h"
+#include "config.h"
 #include "inbox.h"
 #include "notifier.h"
-#include "outbox.h"
-#include "../io/wakeup.h"
 
-#define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
+#include "../protocol/close.h"
+#include "../protocol/frame.h"
 
-/* At first, and after so many waits of less than FWS_SHORT_WAIT_MS in a row, the handler waits in
- * recv, which is a system call less for each message, but from which nobody can wake it: for so
- * long at most. */
-#define FWS_SHORT_WAITS 8
-#define FWS_SHORT_WAIT_MS 20
+#include <stddef.h>
 
 typedef enum {
     FWS_OK,
@@ -45,14 +40,6 @@ typedef enum {
     FWS_INTERRUPTED, /* by a signal: call again */
     FWS_NO_MEMORY,
 } fws_status;
-
-/* Where the callbacks of an event-driven websocket are. */
-typedef enum {
-    FWS_CALLBACKS_IDLE,
-    FWS_CALLBACKS_QUEUED,  /* in a queue of the crew's */
-    FWS_CALLBACKS_RUNNING, /* or held, as it is at first */
-    FWS_CALLBACKS_AGAIN,   /* running, and something has come meanwhile */
-} fws_callbacks_state;
 
 typedef enum {
     FWS_STATE_OPEN,
@@ -64,80 +51,14 @@ typedef enum {
 
 typedef struct fws_ping fws_ping;
 
-#define FWS_CACHE_LINE 64
-
-struct fws_websocket {
-    /* What every message needs comes first, in as few cache lines as it can: these five. */
-
-    _Alignas(FWS_CACHE_LINE) atomic_size_t references;
-    fws_engine *engine;         /* constant */
-    void *owner;                /* of an event-driven one; constant */
-    fws_websocket *next_queued; /* the engine's lock */
-    int fd;                     /* -1 once closed */
-    fws_state state;
-    bool evented;            /* constant: event-driven, its callbacks are run by the crew */
-    uint8_t callbacks_state; /* fws_callbacks_state */
-    bool close_delivered;    /* of an event-driven one: fws_websocket_collect has said FWS_CLOSED */
-    atomic_bool closed_here; /* closed by this side: nothing more is given out */
-    bool slow;               /* a callback of its was overtaken; like `fast`: the engine's lock */
-    uint8_t fast;            /* fast callbacks since then */
-    bool adopted;            /* the loop thread reads */
-    uint8_t watched;         /* what the loop watches */
-    bool flush_queued; /* in the engine's flush list, or `flush_after_callbacks`, or `corked` */
-    bool flush_after_callbacks; /* to be flushed at the end of its turn */
-    bool corked;                /* `flush_queued`, but unless its handler comes first */
-    uint8_t quick_returns; /* how often its handler came back in time, up to FWS_QUICK_RETURNS */
-    uint8_t short_waits;   /* waits in a row that were short, up to FWS_SHORT_WAITS */
-    bool waits_in_receive; /* it may: see fws_transport_let_wait */
-    bool more_expected;    /* the last recv filled its buffer */
-    bool hung_up;          /* the peer has ended its side: there is an end to be read */
-    bool heard;            /* bytes have come since the engine's own ping */
-    bool unread;           /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;          /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;       /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;     /* our side of the stream is shut */
-    bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
-    bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
-    bool broken;           /* found while `receiving`, which knows more, but not yet */
-
-    pthread_mutex_t lock;
-    uint32_t sleepers;  /* threads waiting for `changed` */
-    uint32_t pollers;   /* threads inside poll or recv on the descriptor: 0 or 1 */
-    uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
-    uint16_t close_code;
-    uint8_t close_reason_size;
-    uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
-
-    fws_inbox inbox;
-    size_t counted;         /* of the outbox's bytes, in the engine's counters */
-    fws_ns stall_at;        /* the peer must have taken something of it by then; 0: nothing */
-    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
-    fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
-
-    fws_outbox outbox;
-    fws_websocket *next_flush; /* the engine's lock */
-
-    fws_connection protocol;
-
-    pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
-    fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
-    size_t undecoded_start, undecoded_end;
-    fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
-    fws_ns ping_at;
-    fws_ns pong_by; /* bytes must have come since the engine's own ping */
-    fws_ns end_at;
-    fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
-    fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
-    fws_timer timer; /* the engine's lock */
-    fws_subscriptions subscriptions; /* the table's lock */
-    char *close_reason;              /* malloc'd; not NUL-terminated */
-    fws_websocket *previous, *next;  /* in engine->all: the engine's lock */
-    fws_websocket *next_retired;     /* the engine's lock */
-    fws_websocket *next_changed;
-};
-
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
 void fws_websocket_drop(fws_websocket *websocket);
+
+/* What its callbacks are for, see fws_attachment. */
+void *fws_websocket_owner(const fws_websocket *websocket);
+
+/* The settings of its engine. */
+const fws_engine_config *fws_websocket_config(const fws_websocket *websocket);
 
 /* Takes a message that has been read already, or, when the last read filled its buffer, reads on
  * without waiting. The caller owns message->data. FWS_WOULD_BLOCK: call fws_websocket_receive_wait.
@@ -177,9 +98,6 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
 
 /* The window of the peer's inflater, 8 to 15, or 0 without compression. Takes no lock. */
 uint8_t fws_websocket_window_bits(const fws_websocket *websocket);
-
-/* Queues a published frame; true when it was queued. Never waits: see fws_slow_consumer. */
-bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
 
 /* Starts the closing handshake, after what is queued. FWS_CLOSED when it has begun already. */
 fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,

@@ -4,6 +4,7 @@
 
 #include "testing.h"
 
+#include "engine/internal.h"
 #include "websocket/websocket.h"
 
 extern const fws_engine_config default_config;

@@ -7,6 +7,8 @@
  */
 #include "pair.h"
 
+#include "io/os.h"
+
 #include "protocol/mask.h"
 
 #include <errno.h>
@@ -165,7 +167,7 @@ static unsigned read_close_code(int fd)
     fws_event event;
     unsigned code = 1006;
     fws_deflate_pool_init(&pool, 6);
-    fws_connection_init(&reader, FWS_ROLE_CLIENT, &(fws_limits){0}, fws_engine_entropy);
+    fws_connection_init(&reader, FWS_ROLE_CLIENT, &(fws_limits){0}, fws_os_entropy);
     fws_connection_use_compression(&reader, &pool, &alone);
     uint8_t *cursor = all;
     while (fws_connection_receive(&reader, &cursor, all + size, &event)) {
@@ -182,7 +184,8 @@ static void publish(const char *text)
 {
     fws_channel_name name = {"channel", 7};
     fws_publication publication;
-    fws_publication_init(&publication, &engine->deflate, 4, FWS_OPCODE_TEXT, text, strlen(text));
+    fws_publication_init(&publication, &engine->work.deflate, 4, FWS_OPCODE_TEXT, text,
+                         strlen(text));
     long count = fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0);
     fws_publication_clear(&publication);
     assert_in_range(count + 1, 0, 2);

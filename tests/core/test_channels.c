@@ -38,7 +38,8 @@ static long publish(const char *text, const char *first, const char *second,
 {
     fws_channel_name names[2] = {name(first), name(second ? second : first)};
     fws_publication publication;
-    fws_publication_init(&publication, &engine->deflate, 0, FWS_OPCODE_TEXT, text, strlen(text));
+    fws_publication_init(&publication, &engine->work.deflate, 0, FWS_OPCODE_TEXT, text,
+                         strlen(text));
     long count = fws_table_publish(&engine->table, &publication, names, second ? 2 : 1, &excluded,
                                    excluded ? 1 : 0);
     fws_publication_clear(&publication);
@@ -130,7 +131,7 @@ static void test_a_slow_subscriber_is_closed_with_1013(void **state)
     fill(&a, &default_config, &delivered);
     assert_in_range(delivered, 20, 900);
     assert_int_equal(close_code_of(a.server), 1013);
-    assert_in_range(atomic_load(&engine->counters.slow_consumers), 1, 1);
+    assert_in_range(atomic_load(&engine->work.counters.slow_consumers), 1, 1);
     assert_true(read_to_the_end(a.fd));
     close_pair(&a);
 }

@@ -44,7 +44,8 @@ static void publish(const char *text)
 {
     fws_channel_name name = {"all", 3};
     fws_publication publication;
-    fws_publication_init(&publication, &engine->deflate, 16, FWS_OPCODE_TEXT, text, strlen(text));
+    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text,
+                         strlen(text));
     assert_true(fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0) > 0);
     fws_publication_clear(&publication);
 }
@@ -85,7 +86,7 @@ static void test_messages_and_publications_in_turn_arrive_in_every_mode(void **s
 
 static uint64_t bytes_out(void)
 {
-    return fws_counter_read(&engine->counters.bytes_out);
+    return fws_counter_read(&engine->work.counters.bytes_out);
 }
 
 static void test_fewer_bytes_go_over_the_wire(void **state)
@@ -107,7 +108,7 @@ static void test_a_publication_is_compressed_once_for_each_window(void **state)
     (void)state;
     fws_publication publication;
     char *text = sentence(1, 20000);
-    fws_publication_init(&publication, &engine->deflate, 16, FWS_OPCODE_TEXT, text, 20000);
+    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 20000);
     fws_buffer *wide = fws_publication_frame(&publication, 15);
     assert_ptr_equal(fws_publication_frame(&publication, 15), wide);
     assert_ptr_not_equal(fws_publication_frame(&publication, 9), wide);
@@ -116,16 +117,16 @@ static void test_a_publication_is_compressed_once_for_each_window(void **state)
     assert_int_equal(fws_publication_frame(&publication, 0)->data[0], 0x81);
     fws_publication_clear(&publication);
     /* A small message needs no large window, so that all of these are alike. */
-    fws_publication_init(&publication, &engine->deflate, 16, FWS_OPCODE_TEXT, text, 1000);
+    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 1000);
     wide = fws_publication_frame(&publication, 15);
     assert_ptr_equal(fws_publication_frame(&publication, 12), wide);
     fws_publication_clear(&publication);
     /* Below the threshold, or when nothing is won, it goes out as it is. */
-    fws_publication_init(&publication, &engine->deflate, 16, FWS_OPCODE_TEXT, text, 15);
+    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 15);
     wide = fws_publication_frame(&publication, 15);
     assert_ptr_equal(wide, publication.plain);
     fws_publication_clear(&publication);
-    fws_publication_init(&publication, &engine->deflate, 1, FWS_OPCODE_TEXT, "qwertzuiop", 10);
+    fws_publication_init(&publication, &engine->work.deflate, 1, FWS_OPCODE_TEXT, "qwertzuiop", 10);
     assert_int_equal(fws_publication_frame(&publication, 15)->data[0], 0x81);
     fws_publication_clear(&publication);
     free(text);

@@ -15,7 +15,7 @@ static int start(void **state)
 {
     (void)state;
     engine = fws_engine_new(&default_config);
-    engine->cork.patience = HOUR;
+    engine->work.cork.patience = HOUR;
     open_bare_pair(&p, engine);
     return 0;
 }
@@ -46,9 +46,9 @@ static unsigned field;
 
 static bool loop_looks(void)
 {
-    pthread_mutex_lock(&engine->lock);
-    bool looks = engine->cork.look_at != 0;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    bool looks = engine->work.cork.look_at != 0;
+    pthread_mutex_unlock(&engine->work.lock);
     return looks;
 }
 
@@ -86,7 +86,7 @@ static void test_not_before_it_has_come_back_often(void **state)
 static void test_a_handler_that_stays_away(void **state)
 {
     (void)state;
-    engine->cork.patience = FWS_CORK_PATIENCE; /* the loop has not looked yet */
+    engine->work.cork.patience = FWS_CORK_PATIENCE; /* the loop has not looked yet */
     come_back(FWS_QUICK_RETURNS);
     send_text(p.server, "one");
     expect_bytes(&p, "\x81\x03one", 5);
@@ -100,16 +100,16 @@ static void test_a_handler_that_stays_away(void **state)
 static void test_the_loop_stops_looking(void **state)
 {
     (void)state;
-    engine->cork.patience = FWS_NS_PER_MS;
+    engine->work.cork.patience = FWS_NS_PER_MS;
     come_back(FWS_QUICK_RETURNS);
     send_text(p.server, "one");
     come_back(1);
     expect_bytes(&p, "\x81\x03one", 5);
     WAIT_FOR(!loop_looks());
     usleep(100 * 1000); /* and a timer of the handler's */
-    uint64_t before = atomic_load(&engine->counters.loop_wakeups);
+    uint64_t before = atomic_load(&engine->work.counters.loop_wakeups);
     usleep(300 * 1000);
-    assert_int_equal(atomic_load(&engine->counters.loop_wakeups), before);
+    assert_int_equal(atomic_load(&engine->work.counters.loop_wakeups), before);
 }
 
 static void test_what_is_published_does_not_wait(void **state)

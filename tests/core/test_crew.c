@@ -336,9 +336,9 @@ static void test_the_engine_stops_around_a_callback_that_stays(void **state)
 
 static bool is_watched(void)
 {
-    pthread_mutex_lock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
     bool watched = engine->crew.watched;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     return watched;
 }
 
@@ -369,16 +369,16 @@ static void test_idle_threads_leave(void **state)
         send_message(i, "sleep 20");
     for (int i = 0; i < MANY; i++)
         expect_text(i, "asleep");
-    pthread_mutex_lock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
     assert_true(engine->crew.threads > 3);
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_unlock(&engine->work.lock);
     fws_ns begun = fws_clock_now();
     uint32_t left = MANY;
     while (left > 3 && fws_clock_now() - begun < 15 * FWS_NS_PER_S) {
         usleep(100 * 1000);
-        pthread_mutex_lock(&engine->lock);
+        pthread_mutex_lock(&engine->work.lock);
         left = engine->crew.threads;
-        pthread_mutex_unlock(&engine->lock);
+        pthread_mutex_unlock(&engine->work.lock);
     }
     assert_in_range(left, 1, 3);
     stop_with(MANY);

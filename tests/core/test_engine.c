@@ -99,7 +99,7 @@ static void test_nothing_is_left_after_ten_thousand_connections(void **state)
     }
     assert_int_equal(entries_of("/proc/self/fd"), descriptors);
     assert_int_equal(fws_engine_count(engine), 0);
-    assert_int_equal(engine->timers.count, 0);
+    assert_int_equal(engine->work.timers.count, 0);
 }
 
 static void test_idle_websockets_cause_no_wake_ups(void **state)
@@ -110,9 +110,9 @@ static void test_idle_websockets_cause_no_wake_ups(void **state)
     for (int i = 0; i < IDLE; i++)
         open_bare_pair(&pairs[i], engine);
     usleep(300 * 1000); /* all are adopted by then */
-    uint64_t before = atomic_load(&engine->counters.loop_wakeups);
+    uint64_t before = atomic_load(&engine->work.counters.loop_wakeups);
     usleep(500 * 1000);
-    assert_int_equal(atomic_load(&engine->counters.loop_wakeups), before);
+    assert_int_equal(atomic_load(&engine->work.counters.loop_wakeups), before);
     for (int i = 0; i < IDLE; i++)
         close_pair(&pairs[i]);
 }
@@ -143,9 +143,9 @@ static int child(pair *inherited)
 
 static bool is_asleep(void)
 {
-    pthread_mutex_lock(&engine->lock);
-    bool asleep = engine->sleeping;
-    pthread_mutex_unlock(&engine->lock);
+    pthread_mutex_lock(&engine->work.lock);
+    bool asleep = engine->work.sleeping;
+    pthread_mutex_unlock(&engine->work.lock);
     return asleep;
 }
 

@@ -39,7 +39,7 @@ static int stop(void **state)
 /* What an event loop does: sleeps until the notifier has something, then takes it. */
 static size_t changes(fws_ns timeout, fws_websocket **changed, size_t maximum)
 {
-    struct pollfd polled = {.fd = notifier->wakeup.read_fd, .events = POLLIN};
+    struct pollfd polled = {.fd = fws_notifier_fd(notifier), .events = POLLIN};
     if (poll(&polled, 1, (int)(timeout / FWS_NS_PER_MS)) != 1)
         return 0;
     size_t count = fws_notifier_drain(notifier, changed, maximum);

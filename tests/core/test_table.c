@@ -1,7 +1,8 @@
 /* The table of channels by itself, with many names. */
 #include "testing.h"
 
-#include "engine/engine.h"
+#include "engine/internal.h"
+#include "engine/internal.h"
 #include "websocket/internal.h"
 
 #define SOCKETS 50
@@ -16,7 +17,7 @@ static int start(void **state)
     fws_engine_config config = {.receive_queue = 1};
     engine = fws_engine_new(&config);
     for (int i = 0; i < SOCKETS; i++)
-        sockets[i] = fws_websocket_new(engine, -1, FWS_ROLE_SERVER);
+        sockets[i] = fws_websocket_new(&engine->work, &engine->table, -1, FWS_ROLE_SERVER);
     return 0;
 }
 

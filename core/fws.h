@@ -1,0 +1,38 @@
+/* The core of flask-websockets, as binding/, bench/ and fuzz/ see it: this header is all that they
+ * include.
+ *
+ * - protocol/: bytes in, events out; no sockets, no clock, no threads.
+ * - fws_engine: the threads that read and write for many websockets, and their channels.
+ * - fws_websocket: one connection.
+ * - fws_notifier: tells an event loop which websockets have changed.
+ *
+ * fws_engine, fws_websocket and fws_notifier are opaque. Each header says which thread may call
+ * what, and who owns the memory.
+ */
+#ifndef FWS_H
+#define FWS_H
+
+#include "channels/table.h"
+#include "engine/engine.h"
+#include "io/clock.h"
+#include "io/loop.h"
+#include "io/os.h"
+#include "io/transport.h"
+#include "memory/pool.h"
+#include "protocol/close.h"
+#include "protocol/connection.h"
+#include "protocol/compression.h"
+#include "protocol/deflate.h"
+#include "protocol/frame.h"
+#include "protocol/handshake.h"
+#include "protocol/mask.h"
+#include "protocol/negotiation.h"
+#include "protocol/utf8.h"
+#include "stats/counters.h"
+#include "stats/histogram.h"
+#include "websocket/config.h"
+#include "websocket/inbox.h"
+#include "websocket/notifier.h"
+#include "websocket/websocket.h"
+
+#endif

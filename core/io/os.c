@@ -1,0 +1,50 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* SCHED_BATCH, pthread_setname_np */
+#endif
+
+#include "os.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+void fws_os_random(void *out, size_t size)
+{
+    while (getrandom(out, size, 0) < 0 && errno == EINTR)
+        ;
+}
+
+void fws_os_entropy(uint8_t out[4])
+{
+    fws_os_random(out, 4);
+}
+
+void fws_os_init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void fws_os_name_thread(const char *name)
+{
+#ifdef __linux__
+    char first[16] = {0};
+    strncpy(first, name, sizeof first - 1);
+    pthread_setname_np(pthread_self(), first);
+#else
+    (void)name;
+#endif
+}
+
+void fws_os_do_not_preempt(void)
+{
+#ifdef SCHED_BATCH
+    struct sched_param none = {0};
+    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none); /* where it may */
+#endif
+}

@@ -1,0 +1,167 @@
+#include "work.h"
+
+#include "../io/os.h"
+
+#include <stdlib.h>
+
+static void init_lock(fws_work *work)
+{
+    pthread_mutex_init(&work->lock, NULL);
+    fws_os_init_condition(&work->empty);
+}
+
+static void init_lists(fws_work *work)
+{
+    fws_timers_init(&work->timers);
+    fws_cork_init(&work->cork);
+    fws_run_queue_init(&work->due);
+    fws_run_queue_init(&work->arrived);
+    work->all = NULL;
+    work->flush = work->retired = NULL;
+    work->count = work->retired_count = 0;
+}
+
+void fws_work_init(fws_work *work, const fws_engine_config *config)
+{
+    work->config = *config;
+    fws_pool_init(&work->pool);
+    fws_deflate_pool_init(&work->deflate, config->compression_level);
+    init_lists(work);
+    init_lock(work);
+}
+
+void fws_work_destroy(fws_work *work)
+{
+    fws_timers_clear(&work->timers);
+    fws_pool_clear(&work->pool);
+    free(work->leaders_buffer);
+    fws_deflate_pool_clear(&work->deflate);
+    pthread_cond_destroy(&work->empty);
+    pthread_mutex_destroy(&work->lock);
+}
+
+void fws_work_after_fork(fws_work *work)
+{
+    fws_pool_init(&work->pool);
+    fws_deflate_pool_init(&work->deflate, work->config.compression_level);
+    init_lock(work);
+    init_lists(work);
+    work->stopping = work->sleeping = false;
+    atomic_store(&work->leading, 0);
+    atomic_store(&work->receiving, 0);
+    atomic_store(&work->batching, 0);
+    atomic_store(&work->running, NULL);
+}
+
+/* ---- the leader's sleep ---- */
+
+void fws_work_rouse(fws_work *work)
+{
+    if (!work->sleeping)
+        return;
+    work->sleeping = false;
+    fws_loop_wake(work->loop);
+}
+
+/* Unless it wakes before that by itself. */
+static void rouse_before(fws_work *work, fws_ns deadline)
+{
+    if (work->sleep_until == FWS_FOREVER || deadline < work->sleep_until)
+        fws_work_rouse(work);
+}
+
+/* ---- what websockets ask for ---- */
+
+void fws_work_arm(fws_work *work, fws_timer *timer, fws_ns deadline)
+{
+    pthread_mutex_lock(&work->lock);
+    fws_timers_arm(&work->timers, timer, deadline);
+    rouse_before(work, deadline);
+    pthread_mutex_unlock(&work->lock);
+}
+
+bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_events, void *owner)
+{
+    /* The loop exists as long as a websocket is attached: fws_engine_stop finishes them first. */
+    return fws_loop_watch(work->loop, fd, old_events, new_events, owner);
+}
+
+void fws_work_queue_flush(fws_work *work, fws_work_link *flush)
+{
+    pthread_mutex_lock(&work->lock);
+    flush->next = work->flush;
+    work->flush = flush;
+    fws_work_rouse(work);
+    pthread_mutex_unlock(&work->lock);
+}
+
+void fws_work_cork(fws_work *work, fws_work_link *flush)
+{
+    pthread_mutex_lock(&work->lock);
+    if (fws_cork_push(&work->cork, flush))
+        rouse_before(work, work->cork.look_at);
+    pthread_mutex_unlock(&work->lock);
+}
+
+void fws_work_uncork(fws_work *work)
+{
+    pthread_mutex_lock(&work->lock);
+    fws_cork_hurry(&work->cork);
+    fws_work_rouse(work);
+    pthread_mutex_unlock(&work->lock);
+}
+
+bool fws_work_queue_callbacks(fws_work *work, fws_work_link *callbacks)
+{
+    if (atomic_load_explicit(&work->receiving, memory_order_relaxed) == fws_work_this_thread()) {
+        fws_run_queue_push(&work->arrived, callbacks);
+        return true;
+    }
+    pthread_mutex_lock(&work->lock);
+    bool stopping = work->stopping;
+    if (!stopping) {
+        fws_run_queue_push(&work->due, callbacks);
+        fws_work_rouse(work);
+    }
+    pthread_mutex_unlock(&work->lock);
+    return !stopping;
+}
+
+#define RETIRED_MAX 64 /* that wait for the leader's next turn */
+
+void fws_work_retire(fws_work *work, fws_work_entry *entry)
+{
+    pthread_mutex_lock(&work->lock);
+    fws_timers_cancel(&work->timers, &entry->timer);
+    if (entry->previous)
+        entry->previous->next = entry->next;
+    else
+        work->all = entry->next;
+    if (entry->next)
+        entry->next->previous = entry->previous;
+    entry->retired.next = work->retired;
+    work->retired = &entry->retired;
+    work->retired_count++;
+    if (--work->count == 0)
+        pthread_cond_broadcast(&work->empty);
+    /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
+     * rest of a short connection. */
+    if (work->count == 0 || work->retired_count >= RETIRED_MAX)
+        fws_work_rouse(work);
+    pthread_mutex_unlock(&work->lock);
+}
+
+/* ---- what the engine asks for ---- */
+
+bool fws_work_enlist(fws_work *work, fws_work_entry *entry)
+{
+    if (!fws_timers_reserve(&work->timers, work->count + 1))
+        return false;
+    entry->previous = NULL;
+    entry->next = work->all;
+    if (work->all)
+        work->all->previous = entry;
+    work->all = entry;
+    work->count++;
+    return true;
+}
