@@ -17,13 +17,12 @@ from .context import leave_context, report
 from .errors import ConnectionClosed
 from .handlers import asynchronous
 from .handlers.threads import THREADS
+from .runtime import Runtime
+from .upgrade import Upgrade
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
-    from flask.ctx import RequestContext
-
-    from .runtime import Runtime
-    from .upgrade import Upgrade
+    from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
 __all__ = ("AsyncWebSocket", "Running", "is_async")
 

@@ -8,7 +8,7 @@ from flask import Flask, got_request_exception
 from flask.globals import request_ctx
 
 if TYPE_CHECKING:
-    from flask.ctx import RequestContext
+    from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
 __all__ = ("keep_context", "leave_context", "report")
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextvars
 import io
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
 from . import handlers, servers
 from ._core import list_contains
 from .handlers.asynchronous import event_loop
+from .interfaces import Handlers
+from .runtime import Runtime
 from .upgrade import APART, ASYNC, ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Answered, Refused, Upgrade
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 __all__ = ("Middleware",)
 
@@ -99,7 +98,7 @@ class Middleware:
             return refused.body
         return Swallowed(upgrade, upgrade.answer_server(start_response))
 
-    def upgrade(self, socket: servers.ServerSocket, here: handlers.Handlers) -> Upgrade:
+    def upgrade(self, socket: servers.ServerSocket, here: Handlers) -> Upgrade:
         runtime = self.runtime
         engine = runtime.engine
         if self._answered is None:
@@ -141,7 +140,7 @@ class Middleware:
         if runtime.shutting_down:
             return overloaded(start_response)
         runtime.started = True
-        here: handlers.Handlers = handlers.current()
+        here: Handlers = handlers.current()
         if where == ASYNC:
             if here.notifier is not None:
                 text = "Async views need threads, and this server runs on greenlets."

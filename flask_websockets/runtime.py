@@ -17,7 +17,8 @@ from flask import Flask
 from ._core import Engine
 from .addresses import Addresses
 from .config import Compression, Config
-from .handlers import Condition, current
+from .handlers import current
+from .interfaces import Condition
 from .websocket import WebSocket
 
 __all__ = ("Runtime",)

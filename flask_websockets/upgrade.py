@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import ServiceUnavailable
@@ -17,18 +17,16 @@ from . import servers
 from ._core import Engine
 from .config import Config, DeflateParameters
 from .errors import ConnectionClosed
-from .handlers import Condition, Handlers
 from .handshake import (
     accept_response,
     choose_compression,
     choose_subprotocol,
     requested_subprotocols,
 )
+from .interfaces import Condition, Handlers
 from .servers import ServerSocket
-
-if TYPE_CHECKING:
-    from .views import Events
-    from .websocket import WebSocket
+from .views import Events
+from .websocket import WebSocket
 
 __all__ = (
     "APART",

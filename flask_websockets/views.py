@@ -12,12 +12,11 @@ from flask import Flask, has_request_context
 
 from .context import leave_context, report
 from .errors import ConnectionClosed
+from .runtime import Runtime
+from .websocket import WebSocket
 
 if TYPE_CHECKING:
-    from flask.ctx import RequestContext
-
-    from .runtime import Runtime
-    from .websocket import WebSocket
+    from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
 __all__ = ("IN_CALLBACK", "Events", "WebSocketView", "check_view")
 

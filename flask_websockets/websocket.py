@@ -6,14 +6,12 @@ import enum
 import secrets
 import threading
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from flask.json.provider import JSONProvider
 
 from . import _core, msgpack
-
-if TYPE_CHECKING:
-    from flask.json.provider import JSONProvider
-
-    from .upgrade import Answered, Upgrade
+from .interfaces import Handshake
 
 __all__ = ("WebSocket", "WebSocketState")
 
@@ -45,8 +43,8 @@ class WebSocket(_core.WebSocket):
 
     __slots__ = ("_data", "_id", "_json", "_upgrade", "remote_addr", "subprotocol")
 
-    def __init__(self, upgrade: Upgrade, remote_addr: str | None, json: JSONProvider) -> None:
-        self._upgrade: Upgrade | Answered = upgrade
+    def __init__(self, upgrade: Handshake, remote_addr: str | None, json: JSONProvider) -> None:
+        self._upgrade = upgrade
         self._json = json
         # Made when they are asked for: an idle websocket takes little memory.
         self._id: str | None = None

@@ -4,55 +4,11 @@ gevent or eventlet, whichever the request came on."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
 
+from ..interfaces import Handlers
 from . import threads
 
-if TYPE_CHECKING:
-    from .._core import Notifier
-    from ..views import Events
-
-__all__ = ("Condition", "Handlers", "current")
-
-
-class Condition(Protocol):
-    """As much of :class:`threading.Condition` as is used here."""
-
-    def __enter__(self) -> Any: ...
-
-    def __exit__(self, *exc_info: Any) -> Any: ...
-
-    def wait(self, timeout: float | None = None) -> Any: ...
-
-    def notify_all(self) -> None: ...
-
-
-class Handlers(Protocol):
-    """Starts handlers, and knows how they wait."""
-
-    @property
-    def notifier(self) -> Notifier | None:
-        """What tells the event loop of greenlets that a websocket has changed; None: handlers are
-        threads."""
-
-    @property
-    def wait(self) -> Callable[[int, float | None], None] | None:
-        """``wait(token, seconds)``, as ``Engine.attach`` takes it."""
-
-    def start(self, run: Callable[[], None], name: str) -> None:
-        """Start a handler.
-
-        :param run: the handler, which raises nothing.
-        :param name: for debuggers and ``ps``.
-        :raises RuntimeError, MemoryError: when there is no thread to be had.
-        """
-
-    def begin(self, events: Events) -> None:
-        """Let the callbacks of a class view begin; its websocket is attached."""
-
-    def condition(self) -> Condition:
-        """For the few places where a handler and its server wait for each other."""
+__all__ = ("current",)
 
 
 def current() -> Handlers:

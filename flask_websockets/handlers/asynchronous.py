@@ -10,14 +10,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .._core import Notifier, name_thread
+from ..interfaces import Callbacks, TaskWebSocket
 from .threads import THREADS, Condition
-
-if TYPE_CHECKING:
-    from ..asynchronous import AsyncWebSocket
-    from ..views import Events
 
 __all__ = ("AsyncioLoop", "event_loop")
 
@@ -32,7 +29,7 @@ class Waiting:
 
     __slots__ = ("future", "ws")
 
-    def __init__(self, ws: AsyncWebSocket) -> None:
+    def __init__(self, ws: TaskWebSocket) -> None:
         self.ws = ws
         #: What a task waits for.
         self.future: asyncio.Future[None] | None = None
@@ -75,19 +72,19 @@ class AsyncioLoop:
     def condition(self) -> Condition:
         return Condition()
 
-    def attached(self, ws: AsyncWebSocket) -> None:
+    def attached(self, ws: TaskWebSocket) -> None:
         """Its handshake was accepted: from now on its task is cancelled when it closes."""
         self.call(self._know, ws)
 
     def start(self, run: Callable[[], None], name: str) -> None:
         raise NotImplementedError  # coroutines are started otherwise, see Running
 
-    def begin(self, events: Events) -> None:
+    def begin(self, events: Callbacks) -> None:
         raise NotImplementedError
 
     # ---- the event loop's thread ----
 
-    def _know(self, ws: AsyncWebSocket) -> Waiting:
+    def _know(self, ws: TaskWebSocket) -> Waiting:
         waiting = self._waiting.get(ws._token)
         if waiting is None:
             waiting = self._waiting[ws._token] = Waiting(ws)
@@ -109,7 +106,7 @@ class AsyncioLoop:
         elif waiting.ws.closed:
             waiting.ws._task.cancel()
 
-    async def changed(self, ws: AsyncWebSocket, timeout: float | None) -> None:
+    async def changed(self, ws: TaskWebSocket, timeout: float | None) -> None:
         """Wait until the notifier names the websocket, or the time (seconds) is over."""
         waiting = self._know(ws)
         if waiting.future is not None:
@@ -140,7 +137,7 @@ class AsyncioLoop:
         THREADS.start(run, name)
         return await asyncio.wrap_future(future)
 
-    def forget(self, ws: AsyncWebSocket) -> None:
+    def forget(self, ws: TaskWebSocket) -> None:
         """Its handler has ended."""
         self._waiting.pop(ws._token, None)
 

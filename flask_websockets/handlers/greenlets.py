@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .._core import Notifier
 from ..errors import ConnectionClosed
-
-if TYPE_CHECKING:
-    from ..views import Events
+from ..interfaces import Callbacks
 
 __all__ = ("Condition", "EventLoop", "has_loop")
 
@@ -46,7 +44,7 @@ class EventLoop:
         self._waiting: dict[int, Any] = {}
         self._others: dict[int, list[Any]] = {}
         #: Of class views, by the same.
-        self._events: dict[int, Events] = {}
+        self._events: dict[int, Callbacks] = {}
         #: Those whose callbacks run in a greenlet just now.
         self._running: set[int] = set()
 
@@ -102,7 +100,7 @@ class EventLoop:
 
     # ---- class views ----
 
-    def begin(self, events: Events) -> None:
+    def begin(self, events: Callbacks) -> None:
         """Run the callbacks of a class view as they come due, each time in a greenlet that ends when
         there is nothing more."""
         token = events.ws._token

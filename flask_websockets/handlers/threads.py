@@ -6,12 +6,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .._core import name_thread
-
-if TYPE_CHECKING:
-    from ..views import Events
+from ..interfaces import Callbacks
 
 __all__ = ("STACK_SIZE", "THREADS")
 
@@ -138,7 +135,7 @@ class Threads:
             self._idle.remove(worker)
             return True
 
-    def begin(self, events: Events) -> None:
+    def begin(self, events: Callbacks) -> None:
         """The engine's own threads run them."""
         events.ws._begin()
 
