@@ -24,7 +24,7 @@ from .websocket import WebSocket
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
-__all__ = ("AsyncWebSocket", "Running", "is_async")
+__all__ = ("AsyncHandler", "AsyncWebSocket", "Returned", "is_async")
 
 
 def is_async(handler: object) -> bool:
@@ -53,7 +53,7 @@ class AsyncWebSocket(WebSocket):
         :raises ConnectionClosed: when the connection is closing or closed.
         """
         while not self._offer(data):
-            await asynchronous.event_loop().changed(self, None)
+            await asynchronous.event_loop().wait_for_change(self, None)
 
     async def send_text(self, data: str) -> None:  # type: ignore[override]
         """Send a str as one text message; else as :meth:`send`."""
@@ -86,7 +86,7 @@ class AsyncWebSocket(WebSocket):
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return None
-            await asynchronous.event_loop().changed(self, left)
+            await asynchronous.event_loop().wait_for_change(self, left)
         return data
 
     async def receive_json(self, timeout: float | None = None) -> Any:
@@ -140,18 +140,18 @@ class AsyncWebSocket(WebSocket):
 
 
 class Returned:
-    """A handler has returned without accepting: what it returned."""
+    """What a handler has returned that has not accepted."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-class Running:
-    """One handler, from the request on.
+class AsyncHandler:
+    """One handler, from its start on until the request context is left.
 
     :param start: makes the coroutine.
     :param ws: its websocket.
-    :param context: what the request runs in, and what is left at the end.
+    :param context: the context that the request runs in, and the teardown functions.
     """
 
     def __init__(
@@ -171,69 +171,71 @@ class Running:
         self._context = context
         self.request_context: RequestContext | None = None
         self._loop = asynchronous.event_loop()
-        self._left = 2  # the handler, and the request in the server's thread
+        #: The handler, and the request in the server's thread: the later one to end ends all.
+        self._parts_running = 2
 
     # ---- the server's thread ----
 
     def start(self) -> Any:
-        """Start it, and wait until it accepts, or ends.
+        """Start the handler, and wait until it accepts, or ends.
 
-        :returns: a :class:`Returned`, a refusal, or None when it was accepted.
+        :returns: None when it has accepted; a :class:`Returned` when it has returned something instead;
+            a :class:`PlainAnswer` when it was refused for another reason.
         :raises BaseException: what it has raised instead.
         """
-        self._upgrade.attached = self._loop.attached
-        # A copy, since this thread is inside the context itself; its values are the same.
+        self._upgrade.on_attached = self._loop.watch
+        # A copy with the same values, because this thread is inside the context itself.
         self._loop.call(self._make_task, context=copy_context())
         return self._upgrade.wait()
 
-    def begin(self) -> None:
+    def request_ended(self) -> None:
         """The server's thread has left the context."""
-        self._loop.call(self._leave)
+        self._loop.call(self._part_ended)
 
     # ---- the event loop's thread ----
 
     def _make_task(self) -> None:
         self.ws._task = task = self._loop.loop.create_task(self._run())
-        task.add_done_callback(lambda _: self._leave())
+        task.add_done_callback(lambda _: self._part_ended())
 
     async def _run(self) -> None:
         ws, upgrade = self.ws, self._upgrade
         try:
             result = await self._start()
         except (ConnectionClosed, asyncio.CancelledError) as error:
-            if not upgrade.leave():
-                upgrade.answer(
+            if not upgrade.handler_ended():
+                upgrade.decide(
                     error if isinstance(error, ConnectionClosed) else RuntimeError("cancelled")
                 )
             else:
                 ws.close(1000)
         except BaseException as error:
-            if upgrade.leave():
+            if upgrade.handler_ended():
                 report(self._app, error)
                 ws.close(1011, "internal error")
             else:
-                upgrade.answer(error)  # still plain HTTP: Flask answers
+                upgrade.decide(error)  # not accepted, so Flask answers in plain HTTP
         else:
-            if upgrade.leave():
+            if upgrade.handler_ended():
                 ws.close(1000)
             elif result is None:
                 self._accept_and_close()
             else:
-                upgrade.answer(Returned(result))
+                upgrade.decide(Returned(result))
         finally:
-            self._loop.forget(ws)
+            self._loop.unwatch(ws)
 
     def _accept_and_close(self) -> None:
         try:
             self._upgrade.accept(self.ws, None, None)
             self.ws.close(1000)
         except Exception as error:
-            self._upgrade.answer(error)
+            self._upgrade.decide(error)
 
-    def _leave(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            # Teardown functions are ordinary ones, and may take their time.
+    def _part_ended(self) -> None:
+        self._parts_running -= 1
+        if self._parts_running == 0:
+            # Not in the event loop, because teardown functions may block.
             THREADS.start(self._end, "ws teardown")
 
     def _end(self) -> None:
@@ -242,4 +244,4 @@ class Running:
             if context is not None:
                 self._context.run(leave_context, self._app, context)
         finally:
-            self._runtime.discard(self.ws)
+            self._runtime.discard_websocket(self.ws)

@@ -1,4 +1,4 @@
-"""The request context of a handshake, which outlives the request, and what goes wrong in it."""
+"""The request context of a handshake, which outlives the request, and the report of its exceptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("keep_context", "leave_context", "report")
 def keep_context() -> RequestContext:
     """Enter the current request context once more, so that the end of the request does not leave it.
 
-    :returns: it; to be given to :func:`leave_context`.
+    :returns: the context, to be given to :func:`leave_context`.
     """
     context: RequestContext = request_ctx._get_current_object()  # type: ignore[attr-defined]
     context.push()
@@ -24,7 +24,8 @@ def keep_context() -> RequestContext:
 
 
 def leave_context(app: Flask, context: RequestContext) -> None:
-    """Leave it for good, which runs the teardown functions: where it is the current one."""
+    """Leave a context that :func:`keep_context` has kept, which runs the teardown functions. It must be
+    the current one."""
     try:
         context.pop(None)
     except Exception as error:
@@ -32,6 +33,7 @@ def leave_context(app: Flask, context: RequestContext) -> None:
 
 
 def report(app: Flask, error: BaseException) -> None:
-    """Tell of an exception of a handler, in its request context, as Flask tells of a view's own."""
+    """Log an exception of a handler, in its request context, and send the signal that Flask sends for
+    an exception of a view."""
     got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
     app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]

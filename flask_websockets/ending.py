@@ -1,8 +1,7 @@
-"""The end of a process whose server does not care for it: SIGTERM and SIGHUP, which would cut the
-websockets off, end it as Ctrl-C does.
+"""SIGTERM and SIGHUP, where the server leaves them unhandled: they would cut the websockets off, so
+they are made to end the process as Ctrl-C does.
 
-gunicorn, uWSGI and the reloader handle these signals themselves, and end in an orderly way; there is
-nothing to be done here.
+gunicorn, uWSGI and the reloader handle these signals themselves, and end in an orderly way.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ __all__ = ("handle_signals",)
 
 
 def handle_signals() -> None:
-    """Handle the signals that nobody handles; to be called when an application is made."""
+    """Handle those of the two signals that nothing handles; called when an application is made."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            with contextlib.suppress(ValueError):  # not the main thread: only there it can be done
+            with contextlib.suppress(ValueError):  # only the main thread can set a handler
                 signal.signal(number, end)
 
 
 def end(number: int, _: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     if any(runtime.started for runtime in list(runtimes)):
         raise SystemExit(0)
-    os.kill(os.getpid(), number)  # no server here
+    os.kill(os.getpid(), number)  # nothing is served here

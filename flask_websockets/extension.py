@@ -54,7 +54,7 @@ class WebSockets:
         Config.from_mapping(app.config)  # mistakes that are there already show at the start
         runtime = Runtime(app)
         app.extensions[EXTENSION_KEY] = runtime
-        app.register_error_handler(WebsocketMismatch, routing.answer_mismatch)
+        app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
         handle_signals()
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
         if self.bp is not None:

@@ -34,7 +34,7 @@ HINT = (
 )
 
 
-def answer(status: int, text: str, **headers: str) -> Response:
+def plain_text(status: int, text: str, **headers: str) -> Response:
     response = Response(text, status=status, mimetype="text/plain")
     for name, value in headers.items():
         response.headers[name.replace("_", "-")] = value
@@ -43,7 +43,7 @@ def answer(status: int, text: str, **headers: str) -> Response:
 
 def needs_upgrade(text: str) -> Response:
     """426, which must say what to upgrade to (:rfc:`9110#section-15.5.22`)."""
-    return answer(426, text, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13")
+    return plain_text(426, text, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13")
 
 
 def plain_request() -> Response:
@@ -60,17 +60,17 @@ def refusal(request: Request, config: Config) -> Response | None:
     # The environment, and not request.headers: that costs as much again as the rest of this.
     environ = request.environ
     if environ.get("REQUEST_METHOD") != "GET":
-        return answer(405, "A WebSocket handshake is a GET request.\n", Allow="GET")
+        return plain_text(405, "A WebSocket handshake is a GET request.\n", Allow="GET")
     if not list_contains(environ.get("HTTP_UPGRADE", ""), "websocket"):
         return plain_request()
     if protocol(environ) in ("HTTP/1.0", "HTTP/0.9"):
-        return answer(
+        return plain_text(
             400,
             "A WebSocket handshake needs HTTP/1.1; this came as HTTP/1.0. A proxy in between has "
             'to speak 1.1 to the server (nginx: "proxy_http_version 1.1").\n',
         )
     if not list_contains(environ.get("HTTP_CONNECTION", ""), "upgrade"):
-        return answer(
+        return plain_text(
             400,
             'The Connection header of a WebSocket handshake must hold "Upgrade". A proxy in '
             "between has to pass it on.\n",
@@ -79,18 +79,18 @@ def refusal(request: Request, config: Config) -> Response | None:
         return needs_upgrade("Only version 13 of the WebSocket protocol is spoken here.\n")
     key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()
     if not key:
-        return answer(400, "The Sec-WebSocket-Key header is missing.\n")
+        return plain_text(400, "The Sec-WebSocket-Key header is missing.\n")
     if not key_valid(key):
-        return answer(400, "The Sec-WebSocket-Key header is not the base64 form of 16 bytes.\n")
+        return plain_text(400, "The Sec-WebSocket-Key header is not the base64 form of 16 bytes.\n")
     if not all(is_token(name) for name in requested_subprotocols(request)):
-        return answer(400, "The Sec-WebSocket-Protocol header is not a list of tokens.\n")
+        return plain_text(400, "The Sec-WebSocket-Protocol header is not a list of tokens.\n")
     try:
         choose_compression(request, config)
     except ValueError:
-        return answer(400, "The Sec-WebSocket-Extensions header is not a list of extensions.\n")
+        return plain_text(400, "The Sec-WebSocket-Extensions header is not a list of extensions.\n")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and not is_allowed(origin, request.host, config):
-        return answer(
+        return plain_text(
             403,
             f"Pages of the origin {origin} may not connect here. The operator "
             "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from . import _core
 
-__all__ = ("Callbacks", "Condition", "Handlers", "Handshake", "TaskWebSocket")
+__all__ = ("Callbacks", "Condition", "Executor", "Handshake", "TaskWebSocket")
 
 
 class Condition(Protocol):
@@ -40,16 +40,16 @@ class Handshake(Protocol):
 
 
 class Callbacks(Protocol):
-    """The callbacks of a class view, as an event loop runs them that the engine does not know."""
+    """The callbacks of a class view, for event loops, which run them instead of the engine."""
 
     @property
     def ws(self) -> _core.WebSocket:
         """The websocket that they belong to."""
 
-    def message(self, data: str | bytes) -> None:
+    def run_on_message(self, data: str | bytes) -> None:
         """Run ``on_message``; raises nothing."""
 
-    def end(self, code: int, reason: bytes) -> None:
+    def run_on_close(self, code: int, reason: bytes) -> None:
         """Run ``on_close``, after which there is no more callback; raises nothing."""
 
 
@@ -66,13 +66,12 @@ class TaskWebSocket(Protocol):
     def closed(self) -> bool: ...
 
 
-class Handlers(Protocol):
-    """Starts handlers, and knows how they wait."""
+class Executor(Protocol):
+    """What handlers run on: it starts them, and defines how they wait."""
 
     @property
     def notifier(self) -> _core.Notifier | None:
-        """What tells the event loop of greenlets that a websocket has changed; None: handlers are
-        threads."""
+        """Names the websockets that have changed to the event loop; None when handlers are threads."""
 
     @property
     def wait(self) -> Callable[[int, float | None], None] | None:
@@ -86,8 +85,8 @@ class Handlers(Protocol):
         :raises RuntimeError, MemoryError: when there is no thread to be had.
         """
 
-    def begin(self, events: Callbacks) -> None:
-        """Let the callbacks of a class view begin; its websocket is attached."""
+    def run_callbacks(self, callbacks: Callbacks) -> None:
+        """Run the callbacks of a class view from now on; its websocket is attached."""
 
     def condition(self) -> Condition:
-        """For the few places where a handler and its server wait for each other."""
+        """A new condition, for a handler and its server's thread to wait for each other."""

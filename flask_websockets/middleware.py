@@ -1,7 +1,8 @@
 """Between the WSGI server and the Flask application: lets an upgrade request leave the server.
 
-The application runs for it in a thread, or greenlet, of its own. As soon as that has decided, the
-server gets its answer and its worker back; an accepted connection lives on without it.
+For a function view the application runs in a thread, or greenlet, of its own. Once the handshake is
+accepted or refused, the server gets its answer and its worker back; an accepted connection lives on
+without that worker.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from werkzeug.exceptions import HTTPException
 from . import handlers, servers
 from ._core import list_contains
 from .handlers.asynchronous import event_loop
-from .interfaces import Handlers
+from .interfaces import Executor
 from .runtime import Runtime
-from .upgrade import APART, ASYNC, ENVIRON_KEY, NO_SOCKET_KEY, VIEW_MARK, Answered, Refused, Upgrade
+from .upgrade import (
+    ENVIRON_KEY,
+    EVENT_LOOP,
+    NO_SOCKET_KEY,
+    OWN_THREAD,
+    VIEW_MARK,
+    FinishedHandshake,
+    PlainAnswer,
+    Upgrade,
+)
 
 __all__ = ("Middleware",)
 
-#: What the URL of a request is made of, and what makes it a websocket's.
-URL_KEYS = (
+#: The keys of the environment that the URL matching depends on.
+MATCHED_KEYS = (
     "wsgi.url_scheme",
     "HTTP_HOST",
     "SERVER_NAME",
@@ -34,9 +44,11 @@ URL_KEYS = (
     "HTTP_CONNECTION",
 )
 
-#: So many URLs are known by heart, and only such short ones (bytes): the clients choose them.
-KNOWN_MAX = 256
-KNOWN_PATH_MAX = 200
+#: How many results of the URL matching are kept. Clients choose the URLs, so both their number and
+#: their length are limited.
+CACHED_URLS_MAX = 256
+#: Characters.
+CACHED_PATH_MAX = 200
 
 WSGIApp = Callable[..., Iterable[bytes]]
 
@@ -51,74 +63,74 @@ class Middleware:
     def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
-        #: URLs that have led to a view of ours. One that no longer does is no harm: Flask looks again.
-        self._known: dict[tuple[Any, ...], str] = {}
-        self._answered: Answered | None = None
+        #: Where the views of URLs run that have been matched. An entry that is no longer true does no
+        #: harm, because Flask matches the URL again.
+        self._cached_places: dict[tuple[Any, ...], str] = {}
+        self._finished_handshake: FinishedHandshake | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        where = self.where(environ) if is_upgrade(environ) else None
-        if where is None:
+        place = self.view_place(environ) if is_upgrade(environ) else None
+        if place is None:
             return self.wsgi_app(environ, start_response)
         if has_body(environ):  # before anybody waits for it
-            return answer(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
+            return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
         try:
             socket = servers.find(environ)
         except servers.NoSocket as error:
             environ[NO_SOCKET_KEY] = str(error)  # for the view to say
             return self.wsgi_app(environ, start_response)
         socket.prepare(start_response)
-        # There is no body, and what servers have here reads on into the websocket's bytes, or keeps
-        # its buffer for as long as the request lives.
+        # There is no body. The server's own object would read the websocket's bytes, or keep its buffer
+        # for as long as the request lives.
         environ["wsgi.input"] = io.BytesIO()
-        if where != APART:
-            return self.run_here(environ, start_response, socket, where)
-        if not self.runtime.enter_handler():
-            return overloaded(start_response)
+        if place != OWN_THREAD:
+            return self.run_in_server_thread(environ, start_response, socket, place)
+        if not self.runtime.add_handler():
+            return too_many_handlers(start_response)
         started = False
         try:
-            here = handlers.current()
-            upgrade = self.upgrade(socket, here)
+            executor = handlers.current_executor()
+            upgrade = self.upgrade(socket, executor)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
-            here.start(Call(self, environ, upgrade).run, name)
+            executor.start(Call(self, environ, upgrade).run, name)
             started = True
-        except (RuntimeError, MemoryError):  # no thread to be had
-            return overloaded(start_response)
+        except (RuntimeError, MemoryError):  # no thread can be started
+            return too_many_handlers(start_response)
         finally:
             if not started:
-                self.runtime.leave_handler()
-        refused: Refused | None = upgrade.wait()
+                self.runtime.discard_handler()
+        refusal: PlainAnswer | None = upgrade.wait()
         if upgrade.timed_out:
             self.runtime.app.logger.warning(
                 "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
                 environ.get("PATH_INFO", ""),
             )
-        if refused is not None:
-            start_response(refused.status, refused.headers)
-            return refused.body
-        return Swallowed(upgrade, upgrade.answer_server(start_response))
+        if refusal is not None:
+            start_response(refusal.status, refusal.headers)
+            return refusal.body
+        return DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
 
-    def upgrade(self, socket: servers.ServerSocket, here: Handlers) -> Upgrade:
+    def upgrade(self, socket: servers.ServerSocket, executor: Executor) -> Upgrade:
         runtime = self.runtime
         engine = runtime.engine
-        if self._answered is None:
-            self._answered = Answered(engine)
-        return Upgrade(socket, engine, runtime.config, here, self._answered)
+        if self._finished_handshake is None:  # two threads may each make one: either will do
+            self._finished_handshake = FinishedHandshake(engine)
+        return Upgrade(socket, engine, runtime.config, executor, self._finished_handshake)
 
-    def where(self, environ: dict[str, Any]) -> str | None:
-        """Where the view of this URL runs, if it is one of this extension. Others keep the server's
-        thread and socket: pages that are asked for an upgrade, and the websockets of other
-        extensions."""
-        url = tuple(map(environ.get, URL_KEYS))
-        known = self._known.get(url)
-        if known is not None:
-            return known
-        where = self.match(environ)
-        if where is not None and len(environ.get("PATH_INFO", "")) <= KNOWN_PATH_MAX:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            self._known[url] = where
-        return where
+    def view_place(self, environ: dict[str, Any]) -> str | None:
+        """Where the view of this URL runs; None when it is not a view of this extension: an ordinary
+        page, or a websocket of another extension. Those keep the server's thread and socket."""
+        url = tuple(map(environ.get, MATCHED_KEYS))
+        cached = self._cached_places.get(url)
+        if cached is not None:
+            return cached
+        place = self.match(environ)
+        if place is not None and len(environ.get("PATH_INFO", "")) <= CACHED_PATH_MAX:
+            if len(self._cached_places) >= CACHED_URLS_MAX:
+                self._cached_places.clear()
+            self._cached_places[url] = place
+        return place
 
     def match(self, environ: dict[str, Any]) -> str | None:
         app = self.runtime.app
@@ -131,23 +143,23 @@ class Middleware:
             return None
         return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, None)
 
-    def run_here(
-        self, environ: dict[str, Any], start_response: Any, socket: servers.ServerSocket, where: str
+    def run_in_server_thread(
+        self, environ: dict[str, Any], start_response: Any, socket: servers.ServerSocket, place: str
     ) -> Iterable[bytes]:
         """A class view, or an async one: the request runs in the server's own thread, and in a context
         of its own, in which callbacks will run."""
         runtime = self.runtime
         if runtime.shutting_down:
-            return overloaded(start_response)
+            return too_many_handlers(start_response)
         runtime.started = True
-        here: Handlers = handlers.current()
-        if where == ASYNC:
-            if here.notifier is not None:
+        executor = handlers.current_executor()
+        if place == EVENT_LOOP:
+            if executor.notifier is not None:
                 text = "Async views need threads, and this server runs on greenlets."
                 runtime.app.logger.error(text)
-                return answer(start_response, "501 Not Implemented", text)
-            here = event_loop()
-        upgrade = self.upgrade(socket, here)
+                return respond(start_response, "501 Not Implemented", text)
+            executor = event_loop()
+        upgrade = self.upgrade(socket, executor)
         environ[ENVIRON_KEY] = upgrade
         upgrade.context = context = contextvars.copy_context()
         given: list[Any] = []
@@ -160,14 +172,14 @@ class Middleware:
         try:
             body = context.run(self.wsgi_app, environ, keep)
         except BaseException:
-            upgrade.begin()
+            upgrade.request_ended()
             raise
         if upgrade.accepted:
             if hasattr(body, "close"):
                 body.close()
-            swallowed = Swallowed(upgrade, upgrade.answer_server(start_response))
-            upgrade.begin()
-            return swallowed
+            discarded = DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
+            upgrade.request_ended()
+            return discarded
         write = start_response(*given)
         for data in written:
             write(data)
@@ -175,8 +187,8 @@ class Middleware:
 
 
 class Call:
-    """A call of the application in a thread, or greenlet, of its own. Of what it makes there should be
-    little, as it is there as long as the websocket."""
+    """A call of the application in a thread, or greenlet, of its own. It lives as long as the
+    websocket, so it should take little memory."""
 
     __slots__ = ("_answer", "_body", "_environ", "_middleware", "_upgrade")
 
@@ -193,16 +205,16 @@ class Call:
         try:
             body = self._collect(self._middleware.wsgi_app(self._environ, self._start_response))
         except BaseException as error:
-            # Before the decision it is the server's to report, as for any page; what happens after
-            # it, the view has logged.
-            upgrade.answer(error)
+            # Before the decision the server reports it, as for any page. After the decision this does
+            # nothing, and the view has logged it.
+            upgrade.decide(error)
         else:
             if self._answer is not None:
-                upgrade.answer(Refused(*self._answer, body))
+                upgrade.decide(PlainAnswer(*self._answer, body))
             elif not upgrade.accepted:
-                upgrade.answer(RuntimeError("the application has neither answered nor accepted"))
+                upgrade.decide(RuntimeError("the application has neither answered nor accepted"))
         finally:
-            self._middleware.runtime.leave_handler()
+            self._middleware.runtime.discard_handler()
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -221,8 +233,9 @@ class Call:
                 iterable.close()
 
 
-class Swallowed:
-    """The empty answer of an accepted handshake; the server calls close() once it is written."""
+class DiscardedAnswer:
+    """The answer that the server writes to an accepted handshake, and that reaches nobody. The server
+    calls close() once it is written."""
 
     def __init__(self, upgrade: Upgrade, body: tuple[bytes, ...]) -> None:
         self._upgrade = upgrade
@@ -232,29 +245,29 @@ class Swallowed:
         return iter(self._body)
 
     def close(self) -> None:
-        self._upgrade.finished()
+        self._upgrade.answer_written()
 
 
 def is_upgrade(environ: dict[str, Any]) -> bool:
-    """Is this a request whose connection a websocket view might want? Not all of the rules: what is
-    wrong with a handshake, the view says."""
+    """Does this request ask for a websocket? The other rules of a handshake are checked by the view,
+    which answers with what is wrong."""
     return environ.get("REQUEST_METHOD") == "GET" and list_contains(
         environ.get("HTTP_UPGRADE", ""), "websocket"
     )
 
 
 def has_body(environ: dict[str, Any]) -> bool:
-    """Is there anything between the head of the request and what follows it on the connection?"""
+    """Has the request a body, which would come before the bytes of the websocket?"""
     return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
-def overloaded(start_response: Any) -> list[bytes]:
+def too_many_handlers(start_response: Any) -> list[bytes]:
     text = "Too many WebSocket handlers are running; try again later."
-    return answer(start_response, "503 Service Unavailable", text, ("Retry-After", "5"))
+    return respond(start_response, "503 Service Unavailable", text, ("Retry-After", "5"))
 
 
-def answer(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
-    """Plain HTTP, without the application."""
+def respond(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
+    """Answer with plain HTTP, without the application."""
     body = text.encode() + b"\n"
     fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
     start_response(status, [*fields, *headers])

@@ -13,15 +13,24 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
-from .asynchronous import AsyncWebSocket, Returned, Running, is_async
+from .asynchronous import AsyncHandler, AsyncWebSocket, Returned, is_async
 from .context import keep_context, report
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
-from .upgrade import APART, ASYNC, ENVIRON_KEY, HERE, NO_SOCKET_KEY, VIEW_MARK, Refused, Upgrade
-from .views import IN_CALLBACK, Events, WebSocketView, check_view
+from .upgrade import (
+    ENVIRON_KEY,
+    EVENT_LOOP,
+    NO_SOCKET_KEY,
+    OWN_THREAD,
+    SERVER_THREAD,
+    VIEW_MARK,
+    PlainAnswer,
+    Upgrade,
+)
+from .views import IN_CALLBACK, ViewCallbacks, WebSocketView, check_view
 from .websocket import WebSocket
 
-__all__ = ("answer_mismatch", "check_handler", "check_rule_options", "make_view")
+__all__ = ("check_handler", "check_rule_options", "make_view", "respond_to_mismatch")
 
 Handler = Callable[..., Any]
 
@@ -50,90 +59,90 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         :class:`WebSocketView`.
     """
     kind: type[WebSocket] = WebSocket
-    run, where = run_function_view, APART
+    run, place = run_function_view, OWN_THREAD
     if inspect.isclass(handler):
-        run, where = run_class_view, HERE
+        run, place = run_class_view, SERVER_THREAD
     elif is_async(handler):
-        run, where, kind = run_async_view, ASYNC, AsyncWebSocket
+        run, place, kind = run_async_view, EVENT_LOOP, AsyncWebSocket
 
     @functools.wraps(handler, updated=())
     def view(*args: Any, **values: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+        handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
         runtime: Runtime = app.extensions[EXTENSION_KEY]
-        refused = handshake.refusal(asked, runtime.config)
-        if refused is not None:
-            return refused
-        upgrade: Upgrade | None = asked.environ.get(ENVIRON_KEY)
+        refusal = handshake.refusal(handshake_request, runtime.config)
+        if refusal is not None:
+            return refusal
+        upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
         if upgrade is None:
             return no_socket()
-        ws = kind(upgrade, asked.remote_addr, app.json)
-        exceeded = runtime.add(ws)
+        ws = kind(upgrade, handshake_request.remote_addr, app.json)
+        exceeded = runtime.add_websocket(ws)
         if exceeded is not None:
             return too_many(exceeded, ws.remote_addr)
-        kept = False
+        lives_on = False
         try:
-            result = run(handler, ws, upgrade, asked, app, args, values)
-            kept = result is KEPT
+            result = run(handler, ws, upgrade, handshake_request, app, args, values)
+            lives_on = result is LIVES_ON
         finally:
-            if not kept:
-                runtime.discard(ws)
-        return Ended() if kept else result
+            if not lives_on:
+                runtime.discard_websocket(ws)
+        return AlreadyAnswered() if lives_on else result
 
-    setattr(view, VIEW_MARK, where)
+    setattr(view, VIEW_MARK, place)
     return view
 
 
-#: In place of the view's answer: the websocket lives on without it.
-KEPT = object()
+#: What a view returns when its websocket outlives the request: the view's end is not the websocket's.
+LIVES_ON = object()
 
 
 def run_function_view(
     handler: Handler,
     ws: WebSocket,
     upgrade: Upgrade,
-    asked: Request,
+    handshake_request: Request,
     app: Flask,
     args: Any,
     values: Any,
 ) -> Any:
-    upgrade.enter(ws, asked)
+    upgrade.handler_started(ws, handshake_request)
     try:
         result = handler(ws, *args, **values)
     except ConnectionClosed:
-        upgrade.leave()
+        upgrade.handler_ended()
     except Exception as error:
-        if not upgrade.leave():
+        if not upgrade.handler_ended():
             raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
         report(app, error)
         ws.close(1011, "internal error")
     except BaseException:
-        if upgrade.leave():
+        if upgrade.handler_ended():
             ws.close(1011, "internal error")
         raise
     else:
-        if not upgrade.leave() and result is not None:
+        if not upgrade.handler_ended() and result is not None:
             return result
         ws.close(1000)
-    return Ended()
+    return AlreadyAnswered()
 
 
 def run_class_view(
     handler: Handler,
     ws: WebSocket,
     upgrade: Upgrade,
-    asked: Request,
+    handshake_request: Request,
     app: Flask,
     args: Any,
     values: Any,
 ) -> Any:
-    """The opening of a class view, until its websocket needs nobody any more."""
+    """The opening of a class view, in the server's thread."""
     assert upgrade.context is not None
     runtime: Runtime = app.extensions[EXTENSION_KEY]
     view: WebSocketView = handler()
-    events = Events(view, ws, app, runtime, upgrade.context)
+    callbacks = ViewCallbacks(view, ws, app, runtime, upgrade.context)
     IN_CALLBACK.set(True)
-    upgrade.enter(ws, asked, events)
+    upgrade.handler_started(ws, handshake_request, callbacks)
     try:
         result = view.on_open(ws, *args, **values)
         if not upgrade.accepted:
@@ -143,44 +152,44 @@ def run_class_view(
     except BaseException as error:
         if not upgrade.accepted:
             raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        events.failed(error)
-    if events.context is not None:
-        events.request_context = keep_context()
-    return KEPT
+        callbacks.failed(error)
+    if callbacks.context is not None:
+        callbacks.request_context = keep_context()
+    return LIVES_ON
 
 
 def run_async_view(
     handler: Handler,
     ws: WebSocket,
     upgrade: Upgrade,
-    asked: Request,
+    handshake_request: Request,
     app: Flask,
     args: Any,
     values: Any,
 ) -> Any:
-    """The opening of an async view, until its coroutine has decided."""
+    """The opening of an async view, until its coroutine has accepted or refused."""
     assert upgrade.context is not None
     assert isinstance(ws, AsyncWebSocket)
     runtime: Runtime = app.extensions[EXTENSION_KEY]
     start = functools.partial(handler, ws, *args, **values)
-    running = Running(start, ws, upgrade, app, runtime, upgrade.context)
-    upgrade.enter(ws, asked)
-    answer = running.start()
-    if isinstance(answer, Refused):
-        return Response(answer.body, answer.status, answer.headers)
-    if isinstance(answer, Returned):
-        return answer.value
-    upgrade.begins = running.begin
-    running.request_context = keep_context()
-    return KEPT
+    async_handler = AsyncHandler(start, ws, upgrade, app, runtime, upgrade.context)
+    upgrade.handler_started(ws, handshake_request)
+    outcome = async_handler.start()
+    if isinstance(outcome, PlainAnswer):
+        return Response(outcome.body, outcome.status, outcome.headers)
+    if isinstance(outcome, Returned):
+        return outcome.value
+    upgrade.on_request_end = async_handler.request_ended
+    async_handler.request_context = keep_context()
+    return LIVES_ON
 
 
-class Ended(Response):
-    """What the view returns in the end, for the after_request functions to see: the answer has been
-    sent long since."""
+class AlreadyAnswered(Response):
+    """What a view returns whose handshake was accepted. The after_request functions are given it;
+    nothing of it is sent, as the 101 has been."""
 
     def __init__(self) -> None:
-        self.__dict__.update(ENDED)
+        self.__dict__.update(ALREADY_ANSWERED)
         self.headers = Headers()
         self.response = []
         self._on_close = []
@@ -189,8 +198,8 @@ class Ended(Response):
         return ()
 
 
-#: What all of them have in common; to make a response costs more than it looks.
-ENDED = dict(Response(status=101).__dict__)
+#: What all of them have in common, made once, as making a response takes long.
+ALREADY_ANSWERED = dict(Response(status=101).__dict__)
 
 
 def no_socket() -> Response:
@@ -213,7 +222,7 @@ def too_many(key: str, address: str | None) -> Response:
     return response
 
 
-def answer_mismatch(error: WebsocketMismatch) -> Any:
+def respond_to_mismatch(error: WebsocketMismatch) -> Any:
     """Instead of Werkzeug's bare 400: what to do about a plain request of a WebSocket URL, or a
     handshake on an ordinary page."""
     runtime: Runtime = current_app.extensions[EXTENSION_KEY]

@@ -17,7 +17,7 @@ from flask import Flask
 from ._core import Engine
 from .addresses import Addresses
 from .config import Compression, Config
-from .handlers import current
+from .handlers import current_executor
 from .interfaces import Condition
 from .websocket import WebSocket
 
@@ -36,13 +36,13 @@ class Runtime:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.shutting_down = False
-        #: Has there been a handshake in this process?
+        #: True once there has been a handshake in this process.
         self.started = False
         self._lock = threading.Lock()
         self._config: Config | None = None
         self._engine: Engine | None = None
-        #: The websockets, each with what its address counts as.
-        self._open: dict[WebSocket, str] = {}
+        #: The websockets, each with the name that its address is counted under.
+        self._websockets: dict[WebSocket, str] = {}
         self._addresses = Addresses()
         self._handlers = 0
         self._all_ended: Condition | None = None
@@ -82,26 +82,26 @@ class Runtime:
 
     # ---- websockets ----
 
-    def add(self, ws: WebSocket) -> str | None:
+    def add_websocket(self, ws: WebSocket) -> str | None:
         """Count a websocket in.
 
         :returns: None, or the key whose limit it would exceed; then it is not counted.
         """
         config = self.config
         with self._lock:
-            if len(self._open) >= config.max_connections:
+            if len(self._websockets) >= config.max_connections:
                 return "WEBSOCKETS_MAX_CONNECTIONS"
             name = self._addresses.add(ws.remote_addr, config.max_connections_per_address)
             if name is None:
                 return "WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS"
-            self._open[ws] = name
+            self._websockets[ws] = name
             return None
 
-    def discard(self, ws: WebSocket) -> None:
-        """Count out a websocket that add() counted in."""
+    def discard_websocket(self, ws: WebSocket) -> None:
+        """Count out a websocket that add_websocket() has counted in."""
         with self._lock:
-            name = self._open.pop(ws, None)
-            if name is not None:  # else: this is a forked child, where nothing was counted
+            name = self._websockets.pop(ws, None)
+            if name is not None:  # it is None in a forked child, where nothing was counted
                 self._addresses.discard(name)
             ended = self._all_ended
         notify(ended)
@@ -109,12 +109,12 @@ class Runtime:
     def connections(self) -> frozenset[WebSocket]:
         """The open websockets of this process."""
         with self._lock:
-            candidates = list(self._open)
+            candidates = list(self._websockets)
         return frozenset(ws for ws in candidates if ws._state == 1)
 
     # ---- handlers ----
 
-    def enter_handler(self) -> bool:
+    def add_handler(self) -> bool:
         """Count a handler in; False beyond ``WEBSOCKETS_HANDLER_THREADS``."""
         limit = self.config.handler_threads
         with self._lock:
@@ -124,7 +124,8 @@ class Runtime:
             self.started = True
             return True
 
-    def leave_handler(self) -> None:
+    def discard_handler(self) -> None:
+        """Count out a handler that add_handler() has counted in."""
         with self._lock:
             self._handlers -= 1
             ended = self._all_ended
@@ -142,20 +143,20 @@ class Runtime:
         self.started = False
         deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, "server shutting down")
-        self._all_ended = ended = current().condition()
-        with ended:  # the handlers, and the class views, which have heard of it by then
-            while (self._handlers > 0 or self._open) and time.monotonic() < deadline:
+        self._all_ended = ended = current_executor().condition()
+        with ended:  # wait for the handlers, and for the class views, whose on_close is called
+            while (self._handlers > 0 or self._websockets) and time.monotonic() < deadline:
                 ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()
 
     def after_fork(self) -> None:
-        """In a forked child: nothing of the parent's is running here."""
+        """In a forked child: no websocket and no handler of the parent runs here."""
         self._lock = threading.Lock()
         self.started = False
         self._all_ended = None
         self._handlers = 0
-        self._open = {}
+        self._websockets = {}
         self._addresses = Addresses()
         if self._engine is not None:
             self._engine.after_fork()
@@ -167,28 +168,28 @@ def notify(condition: Condition | None) -> None:
             condition.notify_all()
 
 
-#: All that live, for the hooks below; an application that is gone needs none.
+#: All runtimes of this process, for the hooks below.
 runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 
 def register_atexit(runtime: Runtime) -> None:
-    """Have the runtime shut down when the interpreter ends, before it waits for the application's own
-    threads: they may be publishing for ever, and the peers are to hear of the end first."""
+    """Have the runtime shut down when the interpreter ends, before that waits for the application's own
+    threads, which may be publishing for ever."""
     reference = weakref.ref(runtime)
 
     def shut_down() -> None:
         alive = reference()
         if alive is not None:
-            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
                 alive.shut_down()
 
-    # What concurrent.futures uses. atexit itself runs after the threads are joined: that is for
-    # eventlet, whose patched threading ends without the former.
+    # concurrent.futures uses the former, which runs before the threads are joined. atexit runs after
+    # that; it is for eventlet, whose patched threading ends without the former.
     if hasattr(threading, "_register_atexit"):
         threading._register_atexit(shut_down)
     atexit.register(shut_down)
     uwsgi: Any = sys.modules.get("uwsgi")
-    if uwsgi is not None:  # with gevent it ends without the interpreter's end
+    if uwsgi is not None:  # under gevent its workers exit without the interpreter's end
         also = getattr(uwsgi, "atexit", None)
 
         def last() -> None:

@@ -23,20 +23,20 @@ from .handshake import (
     choose_subprotocol,
     requested_subprotocols,
 )
-from .interfaces import Condition, Handlers
+from .interfaces import Condition, Executor
 from .servers import ServerSocket
-from .views import Events
+from .views import ViewCallbacks
 from .websocket import WebSocket
 
 __all__ = (
-    "APART",
-    "ASYNC",
     "ENVIRON_KEY",
-    "HERE",
+    "EVENT_LOOP",
     "NO_SOCKET_KEY",
+    "OWN_THREAD",
+    "SERVER_THREAD",
     "VIEW_MARK",
-    "Answered",
-    "Refused",
+    "FinishedHandshake",
+    "PlainAnswer",
     "Upgrade",
 )
 
@@ -45,23 +45,24 @@ ENVIRON_KEY = "flask_websockets.upgrade"
 #: Where it carries the reason that there is none.
 NO_SOCKET_KEY = "flask_websockets.no_socket"
 
+#: Seconds: how often the server's thread looks by itself whether the accept delay of a handler is over.
+#: With a delay that is longer, a handler that starts need not wake that thread, which saves one switch
+#: of threads for each handshake.
+LOOK_INTERVAL = 0.05
 
-#: Seconds. A handler that begins need not wake the server's thread for the sake of a delay that is
-#: longer: one switch of threads less for each handshake.
-LOOK_AFTER = 0.05
-
-#: The attribute of a view function of this extension: where it runs.
+#: The attribute of a view function of this extension that says where its handler runs: one of the three
+#: values below.
 VIEW_MARK = "_flask_websockets_view"
-#: In a thread, or greenlet, of its own, for as long as the connection lives.
-APART = "apart"
-#: In the server's, for the handshake alone.
-HERE = "here"
-#: The same, and the coroutine in the event loop of all.
-ASYNC = "async"
+#: The handler has a thread, or greenlet, of its own for as long as the connection lives.
+OWN_THREAD = "own thread"
+#: The request runs in the server's thread or greenlet, which is free again after the handshake.
+SERVER_THREAD = "server thread"
+#: The same, and the coroutine runs in the asyncio event loop of the process.
+EVENT_LOOP = "event loop"
 
 
-class Settled:
-    """In place of the condition of an upgrade that was accepted: nothing changes any more."""
+class NoCondition:
+    """Replaces the condition of an upgrade that is decided: nobody waits for it any more."""
 
     def __enter__(self) -> None:
         pass
@@ -76,11 +77,11 @@ class Settled:
         pass
 
 
-SETTLED = Settled()
+NO_CONDITION = NoCondition()
 
 
-class Refused:
-    """The application answered with plain HTTP: what start_response was given, and the body."""
+class PlainAnswer:
+    """An answer in plain HTTP: what start_response is to be given, and the body."""
 
     def __init__(self, status: str, headers: list[tuple[str, str]], body: list[bytes]) -> None:
         self.status = status
@@ -88,11 +89,12 @@ class Refused:
         self.body = body
 
 
-#: Descriptors or memory: not the handler's fault, and it may pass.
+#: The errors of descriptors or memory that are used up. The handler did nothing wrong, and a later
+#: attempt may succeed.
 USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
-def overloaded() -> ServiceUnavailable:
+def used_up() -> ServiceUnavailable:
     return ServiceUnavailable(
         "The server has no descriptors or no memory left for another WebSocket; try again later.",
         retry_after=5,
@@ -103,16 +105,17 @@ def too_late() -> ServiceUnavailable:
     return ServiceUnavailable("The handshake took too long; try again later.", retry_after=5)
 
 
-def refused(error: ServiceUnavailable) -> Refused:
-    """The answer in its plain form. The connection ends with it: whoever is still at work on the
-    request may be reading from it."""
-    answer = error.get_response()
-    headers = [*answer.get_wsgi_headers({}), ("Connection", "close")]
-    return Refused(answer.status, headers, [answer.get_data()])
+def plain_answer(error: ServiceUnavailable) -> PlainAnswer:
+    """The response of an error, as the server's thread sends it without the application. It ends the
+    connection, because the handler is still running and may be reading the request from it."""
+    response = error.get_response()
+    headers = [*response.get_wsgi_headers({}), ("Connection", "close")]
+    return PlainAnswer(response.status, headers, [response.get_data()])
 
 
-class Answered:
-    """In place of the Upgrade of a websocket, once all is over: one for all of them."""
+class FinishedHandshake:
+    """Replaces the Upgrade of a websocket once its handshake is finished: one object for all of an
+    engine, because an Upgrade takes more memory than the rest of an idle websocket."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -124,15 +127,15 @@ class Answered:
 class Upgrade:
     """The decision about one handshake: accepted, answered with plain HTTP, or failed.
 
-    It is made once; the lock of ``_changed`` protects all fields. The handler's thread (or greenlet)
-    makes it, or, when the handler has been running for ``WEBSOCKETS_ACCEPT_DELAY``, the server's
-    accepts.
+    It is made once, under the lock of ``_changed``, which protects all fields: by the handler's thread
+    (or greenlet); or by the server's, which accepts when the handler has been running for
+    ``WEBSOCKETS_ACCEPT_DELAY``, and refuses after ``WEBSOCKETS_HANDSHAKE_TIMEOUT``.
 
     :param socket: the connection, still in the server's hands.
     :param engine: the engine that an accepted connection goes to.
     :param config: the checked configuration.
-    :param handlers: what the handler runs on.
-    :param answered: what stands in for this object in the end.
+    :param executor: what the handler runs on.
+    :param finished: replaces this object in the end.
     """
 
     def __init__(
@@ -140,47 +143,52 @@ class Upgrade:
         socket: ServerSocket,
         engine: Engine,
         config: Config,
-        handlers: Handlers,
-        answered: Answered,
+        executor: Executor,
+        finished: FinishedHandshake,
     ) -> None:
         self.engine = engine
-        self._answered = answered
+        self._finished = finished
         self._ws: WebSocket | None = None
-        self._handlers = handlers
+        self._executor = executor
         self._socket: ServerSocket | None = socket
         self._config = config
-        self._changed: Condition = handlers.condition()
+        self._changed: Condition = executor.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
-        self._events: Events | None = None
-        #: What is to be told of a websocket that was accepted, in whichever thread.
-        self.attached: Callable[[Any], None] | None = None
-        #: What is to be told of the end of the request.
-        self.begins: Callable[[], None] | None = None
-        #: Of class and async views: what their request runs in.
+        self._callbacks: ViewCallbacks | None = None
+        #: Called with the websocket when it is accepted, in the thread that accepts.
+        self.on_attached: Callable[[Any], None] | None = None
+        #: Called by request_ended().
+        self.on_request_end: Callable[[], None] | None = None
+        #: The context that the request of a class or async view runs in.
         self.context: Context | None = None
-        #: It was, and the connection is the engine's. Stays so.
+        #: True once the connection belongs to the engine; it never becomes False again.
         self.accepted = False
-        #: It was not decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``, and answered with 503.
+        #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
         self.timed_out = False
         self._outcome: Any = None
 
     # ---- the handler's thread ----
 
-    def enter(self, ws: WebSocket, request: Request, events: Events | None = None) -> None:
-        """The handler begins: from now on the delay counts.
+    def handler_started(
+        self, ws: WebSocket, request: Request, callbacks: ViewCallbacks | None = None
+    ) -> None:
+        """The accept delay counts from now on.
 
-        :param events: of a class view.
+        :param callbacks: of a class view.
         """
         with self._changed:
             self._request = request
-            self._events = events
+            self._callbacks = callbacks
             self._deciding = (ws, time.monotonic() + self._config.accept_delay)
-            if self._config.accept_delay < LOOK_AFTER:  # else wait() looks in time by itself
+            if self._config.accept_delay < LOOK_INTERVAL:  # else wait() looks in time by itself
                 self._changed.notify_all()
 
-    def leave(self) -> bool:
-        """The handler has ended: nobody else accepts from here on. True if it was accepted."""
+    def handler_ended(self) -> bool:
+        """From now on the server's thread does not accept either.
+
+        :returns: whether the handshake was accepted.
+        """
         with self._changed:
             self._deciding = None
             return self.accepted
@@ -211,21 +219,21 @@ class Upgrade:
             except (OSError, MemoryError) as error:
                 if isinstance(error, OSError) and error.errno not in USED_UP:
                     raise
-                raise overloaded() from error
+                raise used_up() from error
             ws.subprotocol = subprotocol
             self.accepted = True
             self._deciding = None
             self._request = None
             self._ws = ws
-            if self.attached is not None:
-                self.attached(ws)
+            if self.on_attached is not None:
+                self.on_attached(ws)
             self._changed.notify_all()
             return True
 
     def _attach(
         self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None
     ) -> None:
-        fd, received = socket.take()
+        fd, received = socket.take_over()
         try:
             self.engine.attach(
                 ws,
@@ -233,20 +241,23 @@ class Upgrade:
                 reply,
                 received,
                 compression=compression,
-                notifier=self._handlers.notifier,
-                wait=self._handlers.wait,
-                events=self._events,
+                notifier=self._executor.notifier,
+                wait=self._executor.wait,
+                events=self._callbacks,
             )
         except BaseException:
             socket.give_back(fd)
             raise
-        socket.keep()
+        socket.handed_over()
         assert self._request is not None
-        for key in servers.SOCKET_KEYS:  # what is gone, and would keep the server's buffers
+        for key in servers.SOCKET_KEYS:  # the socket is not the server's any more; its buffers can go
             self._request.environ.pop(key, None)
 
-    def answer(self, outcome: Any) -> None:
-        """The application has answered with plain HTTP, or has failed before it accepted."""
+    def decide(self, outcome: Any) -> None:
+        """The handshake is not accepted, unless that has happened already.
+
+        :param outcome: what :meth:`wait` returns; or the exception that it raises.
+        """
         with self._changed:
             if not self.accepted:
                 self._outcome = outcome
@@ -255,7 +266,7 @@ class Upgrade:
     # ---- the server's thread ----
 
     def wait(self) -> Any:
-        """Wait for the decision: what answer() was given, or None when the handshake was accepted.
+        """Wait for the decision: what :meth:`decide` was given; None when the handshake was accepted.
 
         :raises BaseException: what the application raised instead of answering.
         """
@@ -266,10 +277,10 @@ class Upgrade:
                 now = time.monotonic()
                 if now >= end:
                     self.timed_out = True
-                    self._outcome = refused(too_late())
+                    self._outcome = plain_answer(too_late())
                     break
-                # A handler that has not begun yet cannot be late before another delay is over.
-                delay = max(self._config.accept_delay, LOOK_AFTER)
+                # The delay of a handler that has not started yet cannot be over before that time.
+                delay = max(self._config.accept_delay, LOOK_INTERVAL)
                 ws, deadline = self._deciding or (None, now + delay)
                 if ws is None or now < deadline:
                     self._changed.wait(min(end, deadline) - now)
@@ -277,7 +288,7 @@ class Upgrade:
                 try:
                     self.accept(ws, None, None)
                 except ServiceUnavailable as error:
-                    self._outcome = refused(error)
+                    self._outcome = plain_answer(error)
                 except Exception as error:
                     self._outcome = error
             if self.accepted:
@@ -286,27 +297,30 @@ class Upgrade:
                 raise self._outcome
             return self._outcome
 
-    def begin(self) -> None:
-        """The handshake of a class view is over: its callbacks may begin."""
-        events, self._events, self.context = self._events, None, None
-        begins, self.begins = self.begins, None
-        if events is not None and self.accepted:
-            self._handlers.begin(events)
-        if begins is not None:
-            begins()
+    def request_ended(self) -> None:
+        """The request of a class or async view has ended in the server's thread: callbacks may run."""
+        callbacks, self._callbacks, self.context = self._callbacks, None, None
+        on_request_end, self.on_request_end = self.on_request_end, None
+        if callbacks is not None and self.accepted:
+            self._executor.run_callbacks(callbacks)
+        if on_request_end is not None:
+            on_request_end()
 
-    def answer_server(self, start_response: Any) -> tuple[bytes, ...]:
-        """It was accepted: the server needs to know of an answer, which nobody reads. Its body is
-        returned."""
+    def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
+        """Give the server the answer that it expects. What it writes of it is discarded, as the client
+        has been answered.
+
+        :returns: the body of that answer.
+        """
         assert self._socket is not None  # until the server has written it
-        return self._socket.answer(start_response)
+        return self._socket.discard_answer(start_response)
 
-    def finished(self) -> None:
-        """The server has written the answer that nobody reads: its socket is of no more use."""
+    def answer_written(self) -> None:
+        """The server has written the discarded answer, and does not need its socket any more."""
         socket, self._socket = self._socket, None
         if socket is not None:
-            socket.finished()
-        self._changed = SETTLED  # a condition takes more memory than the rest of this object
+            socket.answer_written()
+        self._changed = NO_CONDITION  # a condition takes more memory than the rest of this object
         ws, self._ws = self._ws, None
         if ws is not None:
-            ws._upgrade = self._answered  # and this object, in thousands, more than that
+            ws._upgrade = self._finished

@@ -18,7 +18,7 @@ from .websocket import WebSocket
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
-__all__ = ("IN_CALLBACK", "Events", "WebSocketView", "check_view")
+__all__ = ("IN_CALLBACK", "ViewCallbacks", "WebSocketView", "check_view")
 
 
 class WebSocketView:
@@ -97,14 +97,14 @@ def check_view(view: type[Any]) -> None:
         raise TypeError(f"{name}() is made without arguments, and {error}") from None
 
 
-#: Set in callbacks, and in what they call.
+#: True in callbacks of class views, and in what they call.
 IN_CALLBACK: ContextVar[bool] = ContextVar("flask_websockets.in_callback", default=False)
 
 
-class Events:
+class ViewCallbacks:
     """What the engine calls for one websocket with a class view: see ``Engine.attach``.
 
-    :ivar context: what the callbacks run in; None: each makes an application context.
+    :ivar context: the context that the callbacks run in; None when each makes an application context.
     """
 
     __slots__ = ("app", "context", "on_message", "request_context", "runtime", "view", "ws")
@@ -116,14 +116,14 @@ class Events:
         self.ws = ws
         self.app = app
         self.runtime = runtime
-        #: To be left at the end.
+        #: What leave_context() is given after the last callback.
         self.request_context: RequestContext | None = None
         if view.context == "request":
             self.context: Context | None = context
             self.on_message: Callable[[WebSocket, str | bytes], None] = view.on_message
         else:
             self.context = None
-            self.on_message = self  # and no bound method, which takes memory
+            self.on_message = self  # not a bound method, which would take memory
 
     def __call__(self, ws: WebSocket, data: str | bytes) -> None:
         with self.own_context():
@@ -131,7 +131,7 @@ class Events:
 
     @contextlib.contextmanager
     def own_context(self) -> Iterator[None]:
-        """For one callback."""
+        """The application context of one callback."""
         token = IN_CALLBACK.set(True)
         try:
             with self.app.app_context():
@@ -139,8 +139,8 @@ class Events:
         finally:
             IN_CALLBACK.reset(token)
 
-    def message(self, data: str | bytes) -> None:
-        """For event loops: on_message, where it belongs, with what follows when it raises."""
+    def run_on_message(self, data: str | bytes) -> None:
+        """Call on_message in its context, and failed() when it raises; for event loops."""
         run = self.context.run if self.context is not None else call
         run(self._message_or_failure, data)
 
@@ -150,14 +150,13 @@ class Events:
         except BaseException as error:
             self.failed(error)
 
-    def end(self, code: int, reason: bytes) -> None:
-        """The same for the last one."""
+    def run_on_close(self, code: int, reason: bytes) -> None:
+        """Call closed() in its context; for event loops."""
         run = self.context.run if self.context is not None else call
         run(self.closed, code, reason)
 
     def failed(self, error: BaseException) -> None:
-        """A callback has raised. That a peer is gone, which the callback wanted to send something, is
-        no failure."""
+        """A callback has raised. ConnectionClosed is no failure: the peer may be gone at any moment."""
         if isinstance(error, ConnectionClosed):
             return
         self.log(error)
@@ -171,7 +170,7 @@ class Events:
             self.app.logger.error("Exception in the WebSocket view %s", name, exc_info=error)
 
     def closed(self, code: int, reason: bytes) -> None:
-        """There are no more callbacks after this one."""
+        """Call on_close, after which there is no more callback."""
         try:
             if self.context is None:
                 with self.own_context():
@@ -179,7 +178,7 @@ class Events:
             else:
                 self._closed(code, reason)
         finally:
-            self.runtime.discard(self.ws)
+            self.runtime.discard_websocket(self.ws)
 
     def _closed(self, code: int, reason: bytes) -> None:
         try:

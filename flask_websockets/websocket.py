@@ -25,7 +25,7 @@ class WebSocketState(enum.IntEnum):
     OPEN = 1
     CLOSING = 2
     CLOSED = 3
-    #: The names of flask-websockets 0.1.
+    #: The names that these states had in flask-websockets 0.1.
     CONNECTED = 1
     DISCONNECTED = 3
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import sys
 
-from ..interfaces import Handlers
+from ..interfaces import Executor
 from . import threads
 
-__all__ = ("current",)
+__all__ = ("current_executor",)
 
 
-def current() -> Handlers:
-    """What the handler of a request runs on that the calling thread or greenlet has got."""
-    # Only who has imported one of them can be running on it.
+def current_executor() -> Executor:
+    """What the handler of a request runs on: greenlets when the calling thread or greenlet, which has
+    the request, belongs to gevent or eventlet; else threads."""
+    # The caller can belong to one of the two only if that has been imported.
     if "gevent" in sys.modules:
         from . import gevent
 

@@ -20,23 +20,24 @@ __all__ = ("AsyncioLoop", "event_loop")
 
 T = TypeVar("T")
 
-#: Seconds.
-END_TIMEOUT = 1.0
+#: How long the interpreter's end waits for the event loop's thread, seconds.
+STOP_TIMEOUT = 1.0
 
 
-class Waiting:
-    """One websocket, and who waits for it. Everything here is the event loop's thread's."""
+class Watched:
+    """A websocket that the event loop watches, and the task that waits for it. Used in the event loop's
+    thread alone."""
 
     __slots__ = ("future", "ws")
 
     def __init__(self, ws: TaskWebSocket) -> None:
         self.ws = ws
-        #: What a task waits for.
+        #: The task waits for this until the websocket has changed; None when no task waits.
         self.future: asyncio.Future[None] | None = None
 
 
 class AsyncioLoop:
-    """The event loop; created in the thread that it will not run in."""
+    """The event loop of a process, with its thread, which is started by the constructor."""
 
     wait = None
 
@@ -46,7 +47,7 @@ class AsyncioLoop:
         self.loop = new_loop()
         self.loop.add_reader(self.notifier.fileno(), self._wake)
         #: By the token of the websocket.
-        self._waiting: dict[int, Waiting] = {}
+        self._watched: dict[int, Watched] = {}
         self.thread = threading.Thread(target=self._run, name="ws asyncio", daemon=True)
         self.thread.start()
 
@@ -57,73 +58,74 @@ class AsyncioLoop:
 
     # ---- any thread ----
 
-    def end(self) -> None:
-        """The interpreter ends: let the thread end before it, unless a coroutine holds it up."""
+    def stop(self) -> None:
+        """End the thread, because the interpreter ends. A coroutine that does not return to the event
+        loop within ``STOP_TIMEOUT`` is left running."""
         if self.pid == os.getpid():
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join(END_TIMEOUT)
+            self.thread.join(STOP_TIMEOUT)
 
     def call(
         self, function: Callable[..., Any], *arguments: Any, context: Context | None = None
     ) -> None:
-        """Call it in the event loop's thread, soon."""
+        """Call a function in the event loop's thread, as soon as that is free."""
         self.loop.call_soon_threadsafe(function, *arguments, context=context)
 
     def condition(self) -> Condition:
         return Condition()
 
-    def attached(self, ws: TaskWebSocket) -> None:
-        """Its handshake was accepted: from now on its task is cancelled when it closes."""
-        self.call(self._know, ws)
+    def watch(self, ws: TaskWebSocket) -> None:
+        """Cancel the task of a websocket when that closes; to be called when it is accepted."""
+        self.call(self._watch, ws)
 
     def start(self, run: Callable[[], None], name: str) -> None:
-        raise NotImplementedError  # coroutines are started otherwise, see Running
+        raise NotImplementedError  # AsyncHandler starts coroutines
 
-    def begin(self, events: Callbacks) -> None:
-        raise NotImplementedError
+    def run_callbacks(self, callbacks: Callbacks) -> None:
+        raise NotImplementedError  # class views run elsewhere
 
     # ---- the event loop's thread ----
 
-    def _know(self, ws: TaskWebSocket) -> Waiting:
-        waiting = self._waiting.get(ws._token)
-        if waiting is None:
-            waiting = self._waiting[ws._token] = Waiting(ws)
+    def _watch(self, ws: TaskWebSocket) -> Watched:
+        watched = self._watched.get(ws._token)
+        if watched is None:
+            watched = self._watched[ws._token] = Watched(ws)
             if ws._task.done():
-                self.forget(ws)
-            elif ws.closed:  # so soon that nobody knew whom to tell
-                self._changed(waiting)
-        return waiting
+                self.unwatch(ws)
+            elif ws.closed:  # the notifier named it before it was watched, and will not again
+                self._on_change(watched)
+        return watched
 
     def _wake(self) -> None:
         for token in self.notifier.take():
-            waiting = self._waiting.get(token)
-            if waiting is not None:
-                self._changed(waiting)
+            watched = self._watched.get(token)
+            if watched is not None:
+                self._on_change(watched)
 
-    def _changed(self, waiting: Waiting) -> None:
-        if waiting.future is not None:
-            end(waiting.future)
-        elif waiting.ws.closed:
-            waiting.ws._task.cancel()
+    def _on_change(self, watched: Watched) -> None:
+        if watched.future is not None:
+            resolve(watched.future)
+        elif watched.ws.closed:
+            watched.ws._task.cancel()
 
-    async def changed(self, ws: TaskWebSocket, timeout: float | None) -> None:
+    async def wait_for_change(self, ws: TaskWebSocket, timeout: float | None) -> None:
         """Wait until the notifier names the websocket, or the time (seconds) is over."""
-        waiting = self._know(ws)
-        if waiting.future is not None:
+        watched = self._watch(ws)
+        if watched.future is not None:
             raise RuntimeError("another task waits for this websocket")
-        waiting.future = self.loop.create_future()
-        # Not wait_for(): that would be a task more for each message.
-        timer = None if timeout is None else self.loop.call_later(timeout, end, waiting.future)
+        watched.future = self.loop.create_future()
+        # Not asyncio.wait_for(), which makes a task for each message.
+        timer = None if timeout is None else self.loop.call_later(timeout, resolve, watched.future)
         try:
-            await waiting.future
+            await watched.future
         finally:
-            waiting.future = None
+            watched.future = None
             if timer is not None:
                 timer.cancel()
 
     async def on_a_thread(self, function: Callable[[], T], name: str) -> T:
-        """What a function returns that waits; a thread of its own does, so that those of asyncio,
-        which are few, stay free."""
+        """Call a function that waits in a thread of its own, and return what it returns. The threads of
+        asyncio, which are few, stay free."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -137,12 +139,12 @@ class AsyncioLoop:
         THREADS.start(run, name)
         return await asyncio.wrap_future(future)
 
-    def forget(self, ws: TaskWebSocket) -> None:
-        """Its handler has ended."""
-        self._waiting.pop(ws._token, None)
+    def unwatch(self, ws: TaskWebSocket) -> None:
+        """The handler of a websocket has ended."""
+        self._watched.pop(ws._token, None)
 
 
-def end(future: asyncio.Future[None]) -> None:
+def resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
 
@@ -161,7 +163,7 @@ _loop: AsyncioLoop | None = None
 
 
 def event_loop() -> AsyncioLoop:
-    """That of this process; its thread starts with the first."""
+    """The event loop of this process, made and started by the first call."""
     global _loop
     with _lock:
         if _loop is None:
@@ -172,15 +174,15 @@ def event_loop() -> AsyncioLoop:
 def _after_fork() -> None:
     global _lock, _loop
     _lock = threading.Lock()
-    _loop = None  # and nothing of it is closed: its descriptors are shared with the parent
+    _loop = None  # not closed: the parent shares its descriptors, and watches them
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
-# Registered when this is imported, so that it comes after the handlers' end, which every app
-# registers later.
+# Registered when this is imported, and so called after the shut-down of every application, which is
+# registered later.
 @atexit.register
 def _end() -> None:
     if _loop is not None:
-        _loop.end()
+        _loop.stop()

@@ -16,11 +16,12 @@ __all__ = ("event_loop", "is_current")
 
 
 def is_current() -> bool:
-    """Does the caller run in a greenlet, or would a thread of its own be one?"""
+    """Does the caller run in a greenlet of eventlet, or are new threads greenlets?"""
     if eventlet.patcher.is_monkey_patched("thread"):
         return True
     hub = getattr(eventlet.hubs._threadlocal, "hub", None)
-    # The main greenlet of a thread that has served websockets, or what a hub runs: that is its parent.
+    # True for the main greenlet of a thread that has served websockets, and for the greenlets that a
+    # hub runs: the hub is their parent.
     return hub is not None and (has_loop(hub) or eventlet.getcurrent().parent is hub.greenlet)
 
 
@@ -54,10 +55,10 @@ class EventletLoop(EventLoop):
 
 
 def ignore(*_: Any) -> None:
-    """What the hub calls when a descriptor is closed under a greenlet that waits for it: this one is
-    not, before its notifier is gone."""
+    """Does nothing. The hub would call it if the notifier's descriptor were closed while it is watched,
+    which does not happen."""
 
 
 def event_loop() -> EventletLoop:
-    """That of this thread."""
+    """The one of this thread."""
     return EventletLoop.of(eventlet.hubs.get_hub())

@@ -17,10 +17,11 @@ __all__ = ("event_loop", "is_current")
 
 
 def is_current() -> bool:
-    """Does the caller run in a greenlet, or would a thread of its own be one?"""
+    """Does the caller run in a greenlet of gevent, or are new threads greenlets?"""
     if gevent.monkey.is_module_patched("threading"):
         return True
-    # The main greenlet of a thread that has served websockets, or what a hub runs: that is its parent.
+    # True for the main greenlet of a thread that has served websockets, and for the greenlets that a
+    # hub runs: the hub is their parent.
     hub = get_hub_if_exists()
     return has_loop(hub) or isinstance(gevent.getcurrent().parent, gevent.hub.Hub)
 
@@ -31,7 +32,7 @@ class GeventLoop(EventLoop):
     def __init__(self, hub: Any) -> None:
         super().__init__(hub)
         self._watcher = hub.loop.io(self.notifier.fileno(), 1)
-        self._watcher.ref = False  # alone it does not keep the loop running
+        self._watcher.ref = False  # the loop ends even while this is watched
         self._watcher.start(self.wake)
 
     current = staticmethod(gevent.getcurrent)
@@ -62,5 +63,5 @@ class GeventLoop(EventLoop):
 
 
 def event_loop() -> GeventLoop:
-    """That of this thread."""
+    """The one of this thread."""
     return GeventLoop.of(gevent.get_hub())

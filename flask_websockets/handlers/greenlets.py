@@ -1,5 +1,5 @@
 """What the event loops of gevent and eventlet have in common: greenlets that wait for websockets, and
-the one descriptor that tells which of them to go on with.
+one descriptor per thread that becomes readable when any of these websockets has changed.
 
 Everything here runs in one thread, and only one greenlet runs at a time, so there is nothing to lock.
 """
@@ -16,14 +16,14 @@ from ..interfaces import Callbacks
 
 __all__ = ("Condition", "EventLoop", "has_loop")
 
-#: Each thread has a hub, and its EventLoop is kept there.
+#: Each thread has a hub; this attribute of the hub is its EventLoop.
 ATTRIBUTE = "_flask_websockets_loop"
 
 Loop = TypeVar("Loop", bound="EventLoop")
 
 
 def has_loop(hub: object) -> bool:
-    """Has this hub, if it is one, run handlers?"""
+    """Has this hub run handlers? False for None."""
     return hasattr(hub, ATTRIBUTE)
 
 
@@ -40,17 +40,18 @@ class EventLoop:
         self.pid = os.getpid()
         self.hub = hub
         self.notifier = Notifier()
-        #: By the token of the websocket that they wait for: a greenlet, and the others, if several do.
+        #: The greenlet that waits for a websocket, by the token of that.
         self._waiting: dict[int, Any] = {}
+        #: Further greenlets that wait for the same one.
         self._others: dict[int, list[Any]] = {}
-        #: Of class views, by the same.
-        self._events: dict[int, Callbacks] = {}
-        #: Those whose callbacks run in a greenlet just now.
+        #: The callbacks of class views, by token.
+        self._callbacks: dict[int, Callbacks] = {}
+        #: The tokens whose callbacks run in a greenlet now.
         self._running: set[int] = set()
 
     @classmethod
     def of(cls: type[Loop], hub: Any) -> Loop:
-        """That of a hub."""
+        """The one of a hub, made at the first call."""
         loop: Loop | None = getattr(hub, ATTRIBUTE, None)
         if loop is not None and loop.pid != os.getpid():
             loop.abandon()
@@ -70,7 +71,7 @@ class EventLoop:
         try:
             self.switch_away(greenlet, seconds)
         finally:
-            # After a time-out, or an exception that was thrown in. wake() has taken it else.
+            # It is still there after a time-out, or an exception that was thrown in.
             if self._waiting.get(token) is greenlet:
                 del self._waiting[token]
 
@@ -86,12 +87,12 @@ class EventLoop:
                     del self._others[token]
 
     def wake(self, *_: Any) -> None:
-        """In the hub: go on with the greenlets whose websockets have changed."""
-        waiting, others, events = self._waiting, self._others, self._events
+        """Switch to the greenlets whose websockets have changed. Runs in the hub."""
+        waiting, others, callbacks = self._waiting, self._others, self._callbacks
         for token in self.notifier.take():
-            if token in events and token not in self._running:
+            if token in callbacks and token not in self._running:
                 self._start(token)
-            # Both before either goes on, and perhaps waits again.
+            # Both are removed before either runs, which may wait again.
             beside = others.pop(token, ()) if others else ()
             if (greenlet := waiting.pop(token, None)) is not None:
                 greenlet.switch()
@@ -100,11 +101,11 @@ class EventLoop:
 
     # ---- class views ----
 
-    def begin(self, events: Callbacks) -> None:
-        """Run the callbacks of a class view as they come due, each time in a greenlet that ends when
-        there is nothing more."""
-        token = events.ws._token
-        self._events[token] = events
+    def run_callbacks(self, callbacks: Callbacks) -> None:
+        """Run the callbacks of a class view as messages come, each time in a greenlet that ends when
+        there is no more message."""
+        token = callbacks.ws._token
+        self._callbacks[token] = callbacks
         self._start(token)
 
     def _start(self, token: int) -> None:
@@ -112,20 +113,20 @@ class EventLoop:
         self.start(lambda: self._run(token), "ws callbacks")
 
     def _run(self, token: int) -> None:
-        events = self._events[token]
+        callbacks = self._callbacks[token]
         try:
-            # When that returns None, the notifier names the token again once there is something.
-            while (data := events.ws._next()) is not None:
-                events.message(data)
+            # When _next() returns None, the notifier names the token again at the next change.
+            while (data := callbacks.ws._next()) is not None:
+                callbacks.run_on_message(data)
         except ConnectionClosed as error:
-            del self._events[token]
+            del self._callbacks[token]
             self._running.discard(token)
-            events.end(error.code, error.reason.encode())
+            callbacks.run_on_close(error.code, error.reason.encode())
         else:
             self._running.discard(token)
 
     def start(self, run: Callable[[], None], name: str) -> None:
-        """In a greenlet."""
+        """Start a handler in a greenlet."""
         raise NotImplementedError
 
     def current(self) -> Any:
@@ -138,7 +139,7 @@ class EventLoop:
         raise NotImplementedError
 
     def abandon(self) -> None:
-        """In a forked child: the parent's notifier is the parent's. Stop to watch it."""
+        """In a forked child: stop watching the notifier, which is the parent's."""
         raise NotImplementedError
 
 
@@ -147,7 +148,7 @@ class Condition:
     is in the ``with`` block.
 
     :param event: makes an event that greenlets wait for.
-    :param happen: makes it happen.
+    :param happen: sets such an event.
     """
 
     def __init__(self, event: Callable[[], Any], happen: Callable[[Any], Any]) -> None:

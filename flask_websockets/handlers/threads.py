@@ -12,20 +12,21 @@ from ..interfaces import Callbacks
 
 __all__ = ("STACK_SIZE", "THREADS")
 
-#: Of a handler's thread, bytes of address space: memory is used only as far as the stack has grown.
-#: With less, Python's own recursion limit comes too late: in 3.13 a message of 100,000 opening brackets
-#: ends the process in ``json.loads`` at 1 MiB.
+#: The stack of a handler's thread, bytes of address space; memory is used only as far as the stack has
+#: grown. With less, the stack ends before Python's own recursion limit: with 1 MiB, ``json.loads`` of a
+#: message of 100,000 opening brackets ends the process in Python 3.13.
 STACK_SIZE = 4 * 1024 * 1024
 
-#: A thread whose handler has ended waits for another one, so long (seconds), and so many at once.
+#: How long a thread whose handler has ended waits for another one, seconds.
 IDLE_TIME = 5.0
+#: How many threads wait so at once; more end at once.
 IDLE_MAX = 32
 
 Run = Callable[[], None]
 
 
 class Worker(threading.Thread):
-    """A thread that runs one handler, and others after it if there are any soon.
+    """A thread that runs one handler, and then others that start within ``IDLE_TIME``.
 
     It is a daemon, so that the interpreter's end does not wait for handlers beyond
     ``WEBSOCKETS_CLOSE_TIMEOUT``.
@@ -39,23 +40,23 @@ class Worker(threading.Thread):
         self._given.acquire()
 
     def give(self, run: Run, name: str) -> None:
-        """To an idle one: the next handler."""
+        """Run another handler; to be called on an idle worker."""
         self._next = (run, name)
         self._given.release()
 
     def run(self) -> None:
-        be_patient()
+        do_not_preempt()
         while self._next is not None:
             (run, name), self._next = self._next, None
             self.name = name
             name_thread(name)
             run()
-            del run  # and what it holds
+            del run  # the handler's objects are freed now, and not when the next handler comes
             if not self._owner.is_wanted(self):
                 return
             name_thread("ws idle")
             if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.is_leaving(self):
-                self._given.acquire()  # it was given something at the last moment
+                self._given.acquire()  # start() has just taken it from the idle ones, and gives
 
 
 class Condition:
@@ -64,7 +65,7 @@ class Condition:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._changed = threading.Lock()  # free when there is something that wait() has not seen
+        self._changed = threading.Lock()  # unlocked by a notification that wait() has not seen
         self._changed.acquire()
 
     def __enter__(self) -> None:
@@ -96,7 +97,7 @@ class Threads:
         os.register_at_fork(after_in_child=self.after_fork)
 
     def after_fork(self) -> None:
-        """No thread of the parent is here."""
+        """In a forked child: the threads of the parent do not exist here."""
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
 
@@ -107,8 +108,8 @@ class Threads:
             worker.give(run, name)
             return
         worker = Worker(self, run, name)
-        # The size is the process's. A thread that somebody else starts at this moment gets it too,
-        # which is no harm; one that the application has set stands.
+        # The size is a setting of the process. A thread that other code starts meanwhile gets it too,
+        # which does no harm. A size that the application has set is kept.
         with self._lock:
             before = threading.stack_size()
             if before == 0:
@@ -119,7 +120,7 @@ class Threads:
                 threading.stack_size(before)
 
     def is_wanted(self, worker: Worker) -> bool:
-        """Called by a worker that has nothing to do: may it wait for something?"""
+        """Called by a worker whose handler has ended: may it wait for another one?"""
         with self._lock:
             if len(self._idle) >= IDLE_MAX:
                 return False
@@ -127,31 +128,30 @@ class Threads:
             return True
 
     def is_leaving(self, worker: Worker) -> bool:
-        """Called by a worker that has waited long enough: false when it has just been given
-        something."""
+        """Called by a worker that has waited for ``IDLE_TIME``: False when start() has chosen it."""
         with self._lock:
             if worker not in self._idle:
                 return False
             self._idle.remove(worker)
             return True
 
-    def begin(self, events: Callbacks) -> None:
+    def run_callbacks(self, callbacks: Callbacks) -> None:
         """The engine's own threads run them."""
-        events.ws._begin()
+        callbacks.ws._begin()
 
     def condition(self) -> Condition:
         return Condition()
 
 
-def be_patient() -> None:
-    """Let this thread wait for its turn instead of interrupting another.
+def do_not_preempt() -> None:
+    """Let this thread wait for a processor instead of taking it from another thread.
 
     A thread that a message wakes would preempt the one that runs, only to find that that one holds
     the GIL: two switches for nothing. With SCHED_BATCH a waking thread does not preempt.
     """
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):  # where a sandbox forbids it
-            # The flag: what the handler starts is scheduled as usual.
+            # With the flag, what the handler starts is scheduled as usual.
             policy = os.SCHED_BATCH | os.SCHED_RESET_ON_FORK
             os.sched_setscheduler(0, policy, os.sched_param(0))
 

@@ -32,12 +32,12 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
 
 
 def unread(unreader: Any) -> Callable[[], bytes]:
-    def take() -> bytes:
+    def read_buffered() -> bytes:
         data: bytes = unreader.buf.getvalue()
         unreader.buf = io.BytesIO()
         return data
 
-    return take
+    return read_buffered
 
 
 class GunicornSocket(ServerSocket):
@@ -52,18 +52,18 @@ class GunicornSocket(ServerSocket):
             self._response = response
             self._silent = True
 
-    def answer(self, start_response: Any) -> tuple[bytes, ...]:
+    def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
         response = self._response
         if response is None:
-            return super().answer(start_response)
-        # What start_response does, as far as it matters to an answer that is not written: there is
-        # one for each handshake.
+            return super().discard_answer(start_response)
+        # This is what start_response does, without the checks of an answer that is written. They would
+        # cost time at each handshake.
         response.status = "101 Switching Protocols"
         response.status_code = 101
         response.headers_sent = True
         response.force_close()  # no waiting for another request
         return ()
 
-    def finished(self) -> None:
+    def answer_written(self) -> None:
         self._response = None
-        super().finished()
+        super().answer_written()

@@ -53,7 +53,7 @@ def find_reader(file: object) -> Reader | None:
     return Reader(file) if hasattr(getattr(file, "raw", None), "_sock") else None
 
 
-#: See dead_end(). Children that are forked share it, which is no harm: nothing about it changes.
+#: See dead_end(). Forked children share it, which does no harm, because its state never changes.
 dead_ends: list[socket.socket] = []
 
 
@@ -63,7 +63,7 @@ def dead_end() -> int:
 
     :raises OSError: when descriptors are used up.
     """
-    if not dead_ends:  # twice at once is no harm either
+    if not dead_ends:  # two threads may each make one: the second is not used
         dead_ends.append(socket.socket())  # connected to nobody
     return dead_ends[0].fileno()
 
@@ -80,19 +80,19 @@ class ServerSocket:
         self._server = server
         self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
-        #: Will the server write nothing, once the connection is taken?
+        #: True when the server will write nothing once the connection is taken over.
         self._silent = False
-        #: Kept open for as long as the server may write, see finished().
+        #: Kept open for as long as the server may write; closed by answer_written().
         self._far_end: int | None = None
 
-    def take(self) -> tuple[int, bytes]:
+    def take_over(self) -> tuple[int, bytes]:
         """Take the connection over.
 
         :returns: a descriptor that the caller owns, and the bytes that the server had read already.
         :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
             server then still has its socket.
         """
-        assert self._read_ahead is not None  # taken once, and before the server has answered
+        assert self._read_ahead is not None  # take_over() is called once, and before answer_written()
         if tls.is_tls(self._server):
             self._taken = tls.Taken(self._server)
             try:
@@ -115,13 +115,13 @@ class ServerSocket:
         return ours, received
 
     def prepare(self, start_response: Any) -> None:
-        """Find out whether the server can be spared the work of an answer that nobody reads.
+        """Find out whether the server can be made to write nothing, as its answer is discarded.
 
         :param start_response: what the server has given; it has not been called.
         """
 
-    def answer(self, start_response: Any) -> tuple[bytes, ...]:
-        """Tell the server of the answer that nobody reads.
+    def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
+        """Give the server the answer that it expects, and that is discarded.
 
         :param start_response: what prepare() was given.
         :returns: the body.
@@ -129,15 +129,15 @@ class ServerSocket:
         start_response("101 Switching Protocols", [])
         return (b"",)  # uWSGI writes the head with the first of the body, or after close()
 
-    def keep(self) -> None:
-        """The engine has it."""
+    def handed_over(self) -> None:
+        """The engine owns the connection from now on."""
         if self._taken is not None:
             self._taken.start()
 
     def give_back(self, fd: int) -> None:
-        """Instead of keep(): the engine could not have it, and the server answers after all.
+        """Instead of handed_over(): the engine has refused the connection, and the server answers.
 
-        :param fd: what take() returned; it is closed.
+        :param fd: what take_over() returned; it is closed.
         """
         if self._taken is not None:
             self._taken.give_back()
@@ -145,10 +145,10 @@ class ServerSocket:
             server = self._server if isinstance(self._server, int) else self._server.fileno()
             os.dup2(fd, server, inheritable=False)
         os.close(fd)
-        self.finished()
+        self.answer_written()
 
-    def finished(self) -> None:
-        """The server has written its answer: there is nothing more to be swallowed, or to be read."""
+    def answer_written(self) -> None:
+        """The server has written its answer, or will not: it neither writes nor reads any more."""
         self._server = self._read_ahead = None
         if self._far_end is not None:
             os.close(self._far_end)
