@@ -162,75 +162,99 @@ class Middleware:
         upgrade = self.upgrade(socket, executor)
         environ[ENVIRON_KEY] = upgrade
         upgrade.context = context = contextvars.copy_context()
-        given: list[Any] = []
-        written: list[bytes] = []
-
-        def keep(*answer: Any) -> Callable[[bytes], object]:
-            given[:] = answer
-            return written.append
-
+        answer = CollectedAnswer()
         try:
-            body = context.run(self.wsgi_app, environ, keep)
+            body = context.run(self.wsgi_app, environ, answer.start_response)
         except BaseException:
             upgrade.request_ended()
             raise
         if upgrade.accepted:
-            if hasattr(body, "close"):
-                body.close()
+            close(body)
             discarded = DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
             upgrade.request_ended()
             return discarded
-        write = start_response(*given)
-        for data in written:
+        return answer.replay(start_response, body)
+
+
+class CollectedAnswer:
+    """What the application gives to ``start_response``, which is sent if the handshake is refused."""
+
+    __slots__ = ("_start", "_written")
+
+    def __init__(self) -> None:
+        self._start: tuple[str, list[tuple[str, str]]] | None = None
+        self._written: list[bytes] | None = None
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        """As the application calls it; :pep:`3333`."""
+        self._start = (status, headers)
+        if self._written is None:
+            self._written = []
+        return self._written.append
+
+    @property
+    def is_started(self) -> bool:
+        """Has the application called ``start_response``?"""
+        return self._start is not None
+
+    def collect(self, body: Iterable[bytes]) -> list[bytes]:
+        """The whole body: what was written, and what the application has returned, which is closed."""
+        try:
+            last = list(body)  # an application may call start_response as late as in here
+            return [*(self._written or ()), *last]
+        finally:
+            close(body)
+
+    def plain_answer(self, body: list[bytes]) -> PlainAnswer:
+        """The answer, to be sent by another thread; ``body`` is what :meth:`collect` has returned."""
+        if self._start is None:
+            raise RuntimeError("the application has neither answered nor accepted")
+        return PlainAnswer(*self._start, body)
+
+    def replay(self, start_response: Any, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Give the answer to the server.
+
+        :param start_response: the server's.
+        :param body: what the application has returned.
+        :returns: the body for the server.
+        """
+        if self._start is None:
+            answer = self.plain_answer(self.collect(body))
+            start_response(answer.status, answer.headers)
+            return answer.body
+        write = start_response(*self._start)
+        for data in self._written or ():
             write(data)
         return body
 
 
-class Call:
+class Call(CollectedAnswer):
     """A call of the application in a thread, or greenlet, of its own. It lives as long as the
     websocket, so it should take little memory."""
 
-    __slots__ = ("_answer", "_body", "_environ", "_middleware", "_upgrade")
+    __slots__ = ("_environ", "_middleware", "_upgrade")
 
     def __init__(self, middleware: Middleware, environ: dict[str, Any], upgrade: Upgrade) -> None:
+        super().__init__()
         self._middleware = middleware
         self._environ = environ
         self._upgrade = upgrade
-        self._answer: tuple[str, list[tuple[str, str]]] | None = None
-        self._body: list[bytes] | None = None
 
     def run(self) -> None:
         """The handler: from before_request to teardown."""
         upgrade = self._upgrade
         try:
-            body = self._collect(self._middleware.wsgi_app(self._environ, self._start_response))
+            body = self.collect(self._middleware.wsgi_app(self._environ, self.start_response))
+            if self.is_started or not upgrade.accepted:
+                upgrade.decide(self.plain_answer(body))
         except BaseException as error:
             # Before the decision the server reports it, as for any page. After the decision this does
             # nothing, and the view has logged it.
             upgrade.decide(error)
-        else:
-            if self._answer is not None:
-                upgrade.decide(PlainAnswer(*self._answer, body))
-            elif not upgrade.accepted:
-                upgrade.decide(RuntimeError("the application has neither answered nor accepted"))
         finally:
             self._middleware.runtime.discard_handler()
-
-    def _start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], object]:
-        self._answer = (status, headers)
-        if self._body is None:
-            self._body = []
-        return self._body.append
-
-    def _collect(self, iterable: Iterable[bytes]) -> list[bytes]:
-        try:
-            last = list(iterable)
-            return [*(self._body or ()), *last]
-        finally:
-            if hasattr(iterable, "close"):
-                iterable.close()
 
 
 class DiscardedAnswer:
@@ -246,6 +270,12 @@ class DiscardedAnswer:
 
     def close(self) -> None:
         self._upgrade.answer_written()
+
+
+def close(body: Iterable[bytes]) -> None:
+    """Close what an application has returned, :pep:`3333`."""
+    if hasattr(body, "close"):
+        body.close()
 
 
 def is_upgrade(environ: dict[str, Any]) -> bool:
