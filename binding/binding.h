@@ -15,16 +15,22 @@
 
 #include "../core/fws.h"
 
+/* The names, interned, of the methods that users of the module override; see hooks.c. */
+typedef struct {
+    PyObject *answer_handshake;
+    PyObject *closed_error;
+    PyObject *load_json;
+    PyObject *callback_failed;
+    PyObject *callbacks_ended;
+} fws_hooks;
+
 typedef struct {
     PyTypeObject *engine_type;
     PyTypeObject *websocket_type;
     PyTypeObject *iterator_type;
     PyTypeObject *protocol_type;
     PyTypeObject *notifier_type;
-    PyObject *connection_closed; /* flask_websockets.errors.ConnectionClosed */
-    PyObject *open_name;         /* "_open", "_load_json": interned */
-    PyObject *load_json_name;
-    PyObject *failed_name; /* "failed" */
+    fws_hooks hooks;
     PyInterpreterState *interpreter;
     fws_gate gate; /* see waiting.c */
 } fws_module_state;
@@ -39,7 +45,8 @@ typedef struct {
     PyObject *engine; /* keeps the engine that `core` belongs to */
     PyObject *wait;   /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
     unsigned long thread; /* whose event loop `wait` is of */
-    PyObject *events;     /* of a class view, until it has heard of the end; else NULL */
+    PyObject *callbacks;  /* of a class view, what the hooks are given, until
+                             _callbacks_ended(); else NULL */
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -67,12 +74,36 @@ bool fws_websocket_object_open(fws_websocket_object *self);
 /* Sets the exception that a status stands for. */
 void fws_websocket_object_raise(fws_websocket_object *self, fws_status status);
 
+/* hooks.c: the methods of a websocket that a class of Python overrides. All with the GIL. */
+
+bool fws_hooks_init(fws_hooks *hooks); /* false with an exception set */
+void fws_hooks_clear(fws_hooks *hooks);
+
+/* False with an exception set. */
+bool fws_hook_answer_handshake(fws_websocket_object *self);
+/* Sets the exception that stands for a closed connection. */
+void fws_hook_raise_closed(fws_websocket_object *self, int code, PyObject *reason);
+PyObject *fws_hook_load_json(fws_websocket_object *self, PyObject *data);
+/* These two report what is raised in them to sys.unraisablehook(). */
+void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error);
+void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *reason);
+
+/* For the table of methods. */
+extern const char fws_hook_answer_handshake_doc[], fws_hook_closed_error_doc[],
+    fws_hook_load_json_doc[], fws_hook_callback_failed_doc[], fws_hook_callbacks_ended_doc[];
+PyObject *fws_hook_default_answer_handshake(PyObject *self, PyObject *none);
+PyObject *fws_hook_default_closed_error(PyObject *self, PyObject *args);
+PyObject *fws_hook_default_load_json(PyObject *self, PyObject *data);
+PyObject *fws_hook_default_callback_failed(PyObject *self, PyObject *args);
+PyObject *fws_hook_default_callbacks_ended(PyObject *self, PyObject *args);
+
 /* callbacks.c: class views. */
 
 fws_callbacks fws_callbacks_of(fws_module_state *state);
 /* Before attaching; false with an exception set. The core will own a reference of the websocket's.
  */
-bool fws_websocket_object_use_events(fws_websocket_object *self, PyObject *events);
+bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on_message,
+                                        PyObject *context, PyObject *callbacks);
 /* There are no more callbacks: gives back what they needed, and the core's reference. */
 void fws_websocket_object_detach(fws_websocket_object *self);
 

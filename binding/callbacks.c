@@ -38,10 +38,7 @@ static void report_failure(fws_websocket_object *self)
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
-    PyObject *result = PyObject_CallMethodOneArg(self->events, self->state->failed_name, error);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self->events);
-    Py_XDECREF(result);
+    fws_hook_callback_failed(self, error);
     Py_XDECREF(type);
     Py_XDECREF(error);
     Py_XDECREF(traceback);
@@ -82,12 +79,10 @@ static void give_close(fws_websocket_object *self)
 {
     fws_websocket_status status;
     fws_websocket_get_status(self->core, &status);
-    PyObject *result =
-        PyObject_CallMethod(self->events, "closed", "iy#", (int)status.close_code,
-                            status.close_reason, (Py_ssize_t)status.close_reason_size);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self->events);
-    Py_XDECREF(result);
+    PyObject *reason =
+        PyBytes_FromStringAndSize(status.close_reason, (Py_ssize_t)status.close_reason_size);
+    fws_hook_callbacks_ended(self, status.close_code, reason);
+    Py_XDECREF(reason);
 }
 
 /* With hundreds of websockets none of this is in the cache when its turn comes. */
@@ -134,37 +129,32 @@ fws_callbacks fws_callbacks_of(fws_module_state *state)
 
 /* ---- attaching ---- */
 
-bool fws_websocket_object_use_events(fws_websocket_object *self, PyObject *events)
+bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on_message,
+                                        PyObject *context, PyObject *callbacks)
 {
-    PyObject *context = PyObject_GetAttrString(events, "context");
-    self->on_message = PyObject_GetAttrString(events, "on_message");
-    if (context != NULL && context != Py_None && !PyContext_CheckExact(context)) {
-        PyErr_SetString(PyExc_TypeError, "events.context must be a contextvars.Context or None");
-        Py_CLEAR(context);
-    }
-    if (context == NULL || self->on_message == NULL) {
-        Py_XDECREF(context);
-        Py_CLEAR(self->on_message);
+    if (context != Py_None && !PyContext_CheckExact(context)) {
+        PyErr_SetString(PyExc_TypeError, "context must be a contextvars.Context or None");
         return false;
     }
-    if (context == Py_None)
-        Py_CLEAR(context);
-    if (PyMethod_Check(self->on_message)) { /* taken apart once, and not for each message */
-        PyObject *method = self->on_message;
-        self->receiver = Py_NewRef(PyMethod_GET_SELF(method));
-        self->on_message = Py_NewRef(PyMethod_GET_FUNCTION(method));
-        Py_DECREF(method);
+    if (!PyCallable_Check(on_message)) {
+        PyErr_SetString(PyExc_TypeError, "on_message must be callable");
+        return false;
     }
-    self->context = context;
-    self->events = Py_NewRef(events);
+    if (PyMethod_Check(on_message)) { /* taken apart once, and not for each message */
+        self->receiver = Py_NewRef(PyMethod_GET_SELF(on_message));
+        on_message = PyMethod_GET_FUNCTION(on_message);
+    }
+    self->on_message = Py_NewRef(on_message);
+    self->context = context == Py_None ? NULL : Py_NewRef(context);
+    self->callbacks = Py_NewRef(callbacks);
     return true;
 }
 
 void fws_websocket_object_detach(fws_websocket_object *self)
 {
-    if (self->events == NULL)
+    if (self->callbacks == NULL)
         return;
-    Py_CLEAR(self->events);
+    Py_CLEAR(self->callbacks);
     Py_CLEAR(self->on_message);
     Py_CLEAR(self->receiver);
     Py_CLEAR(self->context);

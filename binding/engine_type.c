@@ -110,7 +110,7 @@ static fws_websocket_object *read_websocket(engine_object *self, PyObject *value
 PyDoc_STRVAR(
     attach_doc,
     "attach($self, websocket, fd, reply, received, /, compression=None, client=False,\n"
-    "       notifier=None, wait=None, events=None)\n--\n\n"
+    "       notifier=None, wait=None, on_message=None, context=None, callbacks=None)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
     "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
     "send first (the 101 answer). received: bytes already read past the request.\n"
@@ -119,25 +119,26 @@ PyDoc_STRVAR(
     "switches away until the notifier gives the token, or the time (float or None) is over;\n"
     "it may also return early. Without wait() whoever has to wait sleeps in its thread, and\n"
     "the event loop goes by what websocket._next() and _offer() say.\n"
-    "events: of an event-driven websocket. events.on_message(websocket, data) is called for\n"
-    "each message, events.failed(error) when that raises, events.closed(code, reason: bytes)\n"
-    "once at the end, one after the other, in threads of the engine's and in events.context\n"
-    "(a contextvars.Context or None); the first after websocket._begin(). With a notifier\n"
-    "nobody calls them: its event loop does, with what websocket._next() gives.\n"
+    "on_message: makes the websocket event-driven. on_message(websocket, data) is called for\n"
+    "each message, websocket._callback_failed(callbacks, error) when that raises, and\n"
+    "websocket._callbacks_ended(callbacks, code, reason) once at the end: one after the other, in\n"
+    "threads of the engine's and in the context (a contextvars.Context or None); the first after\n"
+    "websocket._start_callbacks(). With a notifier the engine calls none of them: its event\n"
+    "loop does, with what websocket._next() gives.\n"
     "OSError: the descriptor stays the caller's, and nothing was sent.");
 
 static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"",       "",         "",     "",       "compression",
-                               "client", "notifier", "wait", "events", NULL};
+    static char *keywords[] = {"",         "",     "",           "",        "compression", "client",
+                               "notifier", "wait", "on_message", "context", "callbacks",   NULL};
     engine_object *self = (engine_object *)object;
     PyObject *value, *compression = Py_None, *notifier = Py_None, *wait = Py_None;
-    PyObject *events = Py_None;
+    PyObject *on_message = Py_None, *context = Py_None, *callbacks = Py_None;
     int fd, client = 0;
     Py_buffer reply, received;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOOO:attach", keywords, &value, &fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOOOOO:attach", keywords, &value, &fd,
                                      &reply, &received, &compression, &client, &notifier, &wait,
-                                     &events))
+                                     &on_message, &context, &callbacks))
         return NULL;
     fws_deflate_parameters parameters;
     fws_attachment attachment = {.role = client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER,
@@ -164,10 +165,10 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
         PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
         websocket = NULL;
     }
-    if (websocket && events != Py_None && attachment.notifier) {
+    if (websocket && on_message != Py_None && attachment.notifier) {
         websocket->on_message = Py_NewRef(Py_None);
-    } else if (websocket && events != Py_None) {
-        if (!fws_websocket_object_use_events(websocket, events))
+    } else if (websocket && on_message != Py_None) {
+        if (!fws_websocket_object_set_callbacks(websocket, on_message, context, callbacks))
             websocket = NULL;
         else
             attachment.owner = Py_NewRef(websocket);

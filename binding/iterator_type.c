@@ -67,8 +67,7 @@ static PyObject *iterator_next(PyObject *object)
     PyObject *data = fws_message_object(&message);
     if (data == NULL || self->kind != FWS_ITERATE_JSON)
         return data;
-    PyObject *value = PyObject_CallMethodOneArg((PyObject *)self->websocket,
-                                                self->websocket->state->load_json_name, data);
+    PyObject *value = fws_hook_load_json(self->websocket, data);
     Py_DECREF(data);
     return value;
 }

@@ -107,18 +107,8 @@ static int module_exec(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
     fws_gate_init(&state->gate);
-    PyObject *errors = PyImport_ImportModule("flask_websockets.errors");
-    if (errors == NULL)
-        return -1;
-    state->connection_closed = PyObject_GetAttrString(errors, "ConnectionClosed");
-    Py_DECREF(errors);
-    if (state->connection_closed == NULL)
-        return -1;
-    state->open_name = PyUnicode_InternFromString("_open");
-    state->load_json_name = PyUnicode_InternFromString("_load_json");
-    state->failed_name = PyUnicode_InternFromString("failed");
     state->interpreter = PyInterpreterState_Get();
-    if (state->open_name == NULL || state->load_json_name == NULL || state->failed_name == NULL)
+    if (!fws_hooks_init(&state->hooks))
         return -1;
     state->engine_type = add_type(module, &fws_engine_spec);
     state->websocket_type = add_type(module, &fws_websocket_spec);
@@ -141,7 +131,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->iterator_type);
     Py_VISIT(state->protocol_type);
     Py_VISIT(state->notifier_type);
-    Py_VISIT(state->connection_closed);
     return 0;
 }
 
@@ -153,10 +142,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->iterator_type);
     Py_CLEAR(state->protocol_type);
     Py_CLEAR(state->notifier_type);
-    Py_CLEAR(state->connection_closed);
-    Py_CLEAR(state->open_name);
-    Py_CLEAR(state->load_json_name);
-    Py_CLEAR(state->failed_name);
+    fws_hooks_clear(&state->hooks);
     return 0;
 }
 

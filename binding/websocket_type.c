@@ -34,7 +34,7 @@ static void websocket_dealloc(PyObject *object)
     }
     Py_XDECREF(self->engine);
     Py_XDECREF(self->wait);
-    Py_XDECREF(self->events);
+    Py_XDECREF(self->callbacks);
     Py_XDECREF(self->on_message);
     Py_XDECREF(self->receiver);
     Py_XDECREF(self->context);
@@ -54,12 +54,8 @@ static void raise_closed(fws_websocket_object *self)
         return;
     /* 0: it is just coming to light that the peer is gone. */
     int code = status.close_code != 0 ? status.close_code : FWS_CLOSE_ABNORMAL;
-    PyObject *error = PyObject_CallFunction(self->state->connection_closed, "iO", code, reason);
+    fws_hook_raise_closed(self, code, reason);
     Py_DECREF(reason);
-    if (error == NULL)
-        return;
-    PyErr_SetObject(self->state->connection_closed, error);
-    Py_DECREF(error);
 }
 
 void fws_websocket_object_raise(fws_websocket_object *self, fws_status status)
@@ -86,10 +82,8 @@ bool fws_websocket_object_open(fws_websocket_object *self)
 {
     if (self->core)
         return true;
-    PyObject *result = PyObject_CallMethodNoArgs((PyObject *)self, self->state->open_name);
-    if (result == NULL)
+    if (!fws_hook_answer_handshake(self))
         return false;
-    Py_DECREF(result);
     if (self->core == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the websocket is not connected");
         return false;
@@ -333,10 +327,10 @@ static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwar
 
 /* ---- the type ---- */
 
-PyDoc_STRVAR(begin_doc, "_begin($self, /)\n--\n\n"
-                        "Let the callbacks of an event-driven websocket begin.");
+PyDoc_STRVAR(start_callbacks_doc, "_start_callbacks($self, /)\n--\n\n"
+                                  "Let on_message() be called from now on; see Engine.attach().");
 
-static PyObject *websocket_begin(PyObject *object, PyObject *Py_UNUSED(none))
+static PyObject *websocket_start_callbacks(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
     if (self->core)
@@ -398,7 +392,15 @@ static PyObject *websocket_offer(PyObject *object, PyObject *data)
 static PyMethodDef websocket_methods[] = {
     {"_offer", websocket_offer, METH_O, offer_doc},
     {"_next", websocket_next, METH_NOARGS, next_doc},
-    {"_begin", websocket_begin, METH_NOARGS, begin_doc},
+    {"_start_callbacks", websocket_start_callbacks, METH_NOARGS, start_callbacks_doc},
+    {"_answer_handshake", fws_hook_default_answer_handshake, METH_NOARGS,
+     fws_hook_answer_handshake_doc},
+    {"_closed_error", fws_hook_default_closed_error, METH_VARARGS, fws_hook_closed_error_doc},
+    {"_load_json", fws_hook_default_load_json, METH_O, fws_hook_load_json_doc},
+    {"_callback_failed", fws_hook_default_callback_failed, METH_VARARGS,
+     fws_hook_callback_failed_doc},
+    {"_callbacks_ended", fws_hook_default_callbacks_ended, METH_VARARGS,
+     fws_hook_callbacks_ended_doc},
     {"send", websocket_send, METH_O, send_doc},
     {"send_text", websocket_send_text, METH_O, send_text_doc},
     {"send_bytes", websocket_send_bytes, METH_O, send_bytes_doc},

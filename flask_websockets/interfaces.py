@@ -40,17 +40,24 @@ class Handshake(Protocol):
 
 
 class Callbacks(Protocol):
-    """The callbacks of a class view, for event loops, which run them instead of the engine."""
+    """The callbacks of a class view, for the websocket, which the engine calls; and for event loops,
+    which run them instead of the engine."""
 
     @property
     def ws(self) -> _core.WebSocket:
         """The websocket that they belong to."""
 
+    def failed(self, error: BaseException) -> None:
+        """``on_message`` has raised this."""
+
+    def closed(self, code: int, reason: bytes) -> None:
+        """Call ``on_close``, after which there is no more callback."""
+
     def run_on_message(self, data: str | bytes) -> None:
-        """Run ``on_message``; raises nothing."""
+        """Call ``on_message`` in its context, and :meth:`failed` when it raises."""
 
     def run_on_close(self, code: int, reason: bytes) -> None:
-        """Run ``on_close``, after which there is no more callback; raises nothing."""
+        """Call :meth:`closed` in the same context."""
 
 
 class TaskWebSocket(Protocol):

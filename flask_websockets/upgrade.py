@@ -233,6 +233,7 @@ class Upgrade:
     def _attach(
         self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None
     ) -> None:
+        callbacks = self._callbacks
         fd, received = socket.take_over()
         try:
             self.engine.attach(
@@ -243,7 +244,9 @@ class Upgrade:
                 compression=compression,
                 notifier=self._executor.notifier,
                 wait=self._executor.wait,
-                events=self._callbacks,
+                on_message=None if callbacks is None else callbacks.on_message,
+                context=None if callbacks is None else callbacks.context,
+                callbacks=callbacks,
             )
         except BaseException:
             socket.give_back(fd)

@@ -11,7 +11,8 @@ from typing import Any
 from flask.json.provider import JSONProvider
 
 from . import _core, msgpack
-from .interfaces import Handshake
+from .errors import ConnectionClosed
+from .interfaces import Callbacks, Handshake
 
 __all__ = ("WebSocket", "WebSocketState")
 
@@ -92,9 +93,25 @@ class WebSocket(_core.WebSocket):
         if not self._upgrade.accept(self, subprotocol, headers):
             raise RuntimeError("the handshake is answered already")
 
-    def _open(self) -> None:
+    def _answer_handshake(self) -> None:
         """Called by the core when a method needs the connection and the handshake is not answered."""
         self._upgrade.accept(self, None, None)
+
+    # ---- what else the core calls ----
+
+    def _closed_error(self, code: int, reason: str, /) -> ConnectionClosed:
+        return ConnectionClosed(code, reason)
+
+    def _load_json(self, data: str | bytes, /) -> Any:
+        return self._json.loads(data)
+
+    def _callback_failed(self, callbacks: Callbacks, error: BaseException, /) -> None:
+        callbacks.failed(error)
+
+    def _callbacks_ended(self, callbacks: Callbacks, code: int, reason: bytes, /) -> None:
+        callbacks.closed(code, reason)
+
+    # ---- where it stands ----
 
     @property
     def state(self) -> WebSocketState:
@@ -125,9 +142,6 @@ class WebSocket(_core.WebSocket):
         """
         data = self.receive(timeout)
         return None if data is None else self._load_json(data)
-
-    def _load_json(self, data: str | bytes) -> Any:
-        return self._json.loads(data)
 
     def send_msgpack(self, data: Any) -> None:
         """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``.

@@ -137,7 +137,7 @@ class Threads:
 
     def run_callbacks(self, callbacks: Callbacks) -> None:
         """The engine's own threads run them."""
-        callbacks.ws._begin()
+        callbacks.ws._start_callbacks()
 
     def condition(self) -> Condition:
         return Condition()

@@ -18,6 +18,13 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 OFFERED = (False, False, 15, 15)
 
 
+class ClientWebSocket(WebSocket):
+    """What the core expects of its users, as far as a client needs it."""
+
+    def _closed_error(self, code: int, reason: str, /) -> ConnectionClosed:
+        return ConnectionClosed(code, reason)
+
+
 def make_engine() -> Engine:
     return Engine(
         ping_interval=0,
@@ -66,7 +73,7 @@ def connect(engine: Engine, port: int, path: str) -> WebSocket:
     if " 101 " not in status + " " or headers.get("sec-websocket-accept") != digest:
         raise ConnectionError(f"the server refused the handshake: {status}")
     compression = confirm(headers.get("sec-websocket-extensions", ""), OFFERED)
-    ws = WebSocket()
+    ws = ClientWebSocket()
     engine.attach(ws, connection.detach(), b"", received, compression=compression, client=True)
     return ws
 

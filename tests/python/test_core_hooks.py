@@ -1,0 +1,210 @@
+"""What the extension module expects of its users: methods of its type WebSocket that they override. It
+knows nothing else of the package around it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from conftest import WITHOUT_LEAK_CHECK, wait_for
+
+from flask_websockets import _core
+
+ENGINE = {
+    "ping_interval": 0,
+    "ping_timeout": 0,
+    "close_timeout": 1,
+    "send_timeout": 1,
+    "max_message_size": 1000,
+    "max_fragments": 0,
+    "max_message_rate": 0,
+    "receive_queue": 16,
+    "send_buffer": 1000,
+    "slow_consumer": "close",
+    "compression_level": 3,
+    "compression_threshold": 0,
+    "callback_threads": 1,
+}
+MESSAGE = b"\x81\x81\0\0\0\0x"
+
+
+@pytest.fixture
+def attach():
+    """Attaches websockets; returns the sockets of their peers."""
+    engine = _core.Engine(**ENGINE)
+    peers = []
+
+    def attach(websocket, received=b"", **options):
+        ours, peer = socket.socketpair()
+        peers.append(peer)
+        engine.attach(websocket, ours.detach(), b"", received, **options)
+        return peer
+
+    yield attach
+    engine.stop()
+    for peer in peers:
+        peer.close()
+
+
+def test_a_websocket_without_a_class_of_its_own_has_plain_errors(attach):
+    websocket = _core.WebSocket()
+    with pytest.raises(RuntimeError, match="not connected"):
+        websocket.send("too early")
+    attach(websocket, MESSAGE)
+    with pytest.raises(NotImplementedError):
+        next(websocket.iter_json())
+    websocket.close()
+    with pytest.raises(RuntimeError, match="closed with 1000"):
+        websocket.send("too late")
+
+
+def test_the_error_of_a_closed_connection_is_the_class_s_own(attach):
+    class Gone(Exception):
+        pass
+
+    class Own(_core.WebSocket):
+        def _closed_error(self, code, reason):
+            return Gone(code, reason)
+
+    websocket = Own()
+    attach(websocket)
+    websocket.close(4000, "enough")
+    with pytest.raises(Gone) as error:
+        websocket.send("too late")
+    assert error.value.args == (4000, "enough")
+
+
+def test_an_error_that_is_none_is_a_type_error(attach):
+    class Wrong(_core.WebSocket):
+        def _closed_error(self, code, reason):
+            return "closed"
+
+    websocket = Wrong()
+    attach(websocket)
+    websocket.close()
+    with pytest.raises(TypeError, match="must return an exception, not str"):
+        websocket.send("too late")
+
+
+def test_the_hooks_of_callbacks_are_given_what_attach_was_given(attach):
+    heard = []
+
+    class Own(_core.WebSocket):
+        def _callback_failed(self, callbacks, error):
+            heard.append((callbacks, error))
+
+        def _callbacks_ended(self, callbacks, code, reason):
+            heard.append((callbacks, code, reason))
+
+    def fail(websocket, data):
+        raise ValueError(data)
+
+    websocket, mine = Own(), object()
+    attach(websocket, MESSAGE, on_message=fail, callbacks=mine)
+    websocket._start_callbacks()
+    wait_for(lambda: len(heard) == 1)
+    assert heard[0][0] is mine and repr(heard[0][1]) == "ValueError('x')"
+    websocket.close(4000, "enough")
+    wait_for(lambda: len(heard) == 2)
+    assert heard[1] == (mine, 4000, b"enough")
+
+
+def test_what_a_hook_raises_goes_to_the_unraisable_hook(attach, monkeypatch):
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: heard.append(what.exc_value))
+
+    class Own(_core.WebSocket):
+        def _callbacks_ended(self, callbacks, code, reason):
+            raise LookupError(code)
+
+    def fail(websocket, data):
+        raise ValueError(data)
+
+    websocket = Own()
+    attach(websocket, MESSAGE, on_message=fail)
+    websocket._start_callbacks()
+    wait_for(lambda: len(heard) == 1)  # _callback_failed() is not overridden
+    websocket.close(4000)
+    wait_for(lambda: len(heard) == 2)
+    assert [repr(error) for error in heard] == ["ValueError('x')", "LookupError(4000)"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"on_message": 1}, "on_message must be callable"),
+        ({"on_message": print, "context": 1}, "context must be a contextvars.Context or None"),
+    ],
+)
+def test_callbacks_of_a_wrong_type_leave_the_websocket_and_the_descriptor_as_they_were(options, error):
+    engine = _core.Engine(**ENGINE)
+    websocket = _core.WebSocket()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        with pytest.raises(TypeError, match=error):
+            engine.attach(websocket, ours.fileno(), b"", b"", **options)
+        ours.sendall(b"still ours")
+        assert peer.recv(100) == b"still ours"
+    with pytest.raises(RuntimeError, match="not connected"):
+        websocket.send("x")
+
+
+def run(program: str) -> str:
+    """Run a program in a process of its own; what it has printed."""
+    program = f"import sys\nsys.path[:0] = {sys.path}\nCORE = {_core.__file__!r}\n" + program
+    environment = {**os.environ, **WITHOUT_LEAK_CHECK}  # what the interpreter leaves is not looked at
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+ALONE = """
+import importlib.machinery, importlib.util
+loader = importlib.machinery.ExtensionFileLoader("flask_websockets._core", CORE)
+spec = importlib.util.spec_from_loader("flask_websockets._core", loader)
+loader.exec_module(importlib.util.module_from_spec(spec))
+print([name for name in sys.modules if name.startswith("flask")])
+"""
+
+IN_EACH = """
+import socket
+from flask_websockets import ConnectionClosed, _core
+from test_core_hooks import ENGINE
+
+class Own(_core.WebSocket):
+    def _closed_error(self, code, reason):
+        return ConnectionClosed(code, reason)
+
+engine, websocket = _core.Engine(**ENGINE), Own()
+ours, peer = socket.socketpair()
+engine.attach(websocket, ours.detach(), b"", b"")
+peer.close()
+try:
+    websocket.receive()
+except ConnectionClosed as error:
+    print(error.code, flush=True)
+engine.stop()
+"""
+
+SEVERAL = f"""
+import _xxsubinterpreters as interpreters
+program = f"import sys; sys.path[:0] = {{sys.path}}" + {IN_EACH!r}
+for _ in range(3):
+    interpreter = interpreters.create()
+    interpreters.run_string(interpreter, program)
+    interpreters.destroy(interpreter)
+"""
+
+
+def test_the_module_imports_nothing_of_the_package():
+    assert run(ALONE) == "[]\n"
+
+
+def test_each_interpreter_of_a_process_has_its_own():
+    pytest.importorskip("_xxsubinterpreters", reason="other versions of Python name it otherwise")
+    assert run(SEVERAL) == "1006\n" * 3
