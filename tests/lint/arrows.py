@@ -41,8 +41,8 @@ ROOMS = {
         "tests of the C part",
     ),
     "binding": Room(("binding/*",), ("fws.h",), "CPython; all of the GIL lives here"),
-    "bench": Room(("bench/*",), ("fws.h", "protocol"), "load generator, measurements"),
-    "fuzz": Room(("fuzz/*",), ("fws.h", "protocol"), "libFuzzer's targets"),
+    "bench": Room(("bench/*",), ("fws.h",), "load generator, measurements"),
+    "fuzz": Room(("fuzz/*",), ("fws.h",), "libFuzzer's targets"),
     "fws.h": Room(
         ("core/fws.h", "core/fws.c"),
         ("engine", "publish", "websocket", "work", "table", "publication", *BELOW),
@@ -66,7 +66,12 @@ ROOMS = {
         circle=True,
     ),
     "work": Room(
-        ("core/websocket/work.*", "core/websocket/config.h"),
+        (
+            "core/websocket/work*",
+            "core/websocket/config.h",
+            "core/websocket/cork.*",
+            "core/websocket/run_queue.*",
+        ),
         BELOW,
         "what a websocket asks for",
     ),
