@@ -36,6 +36,7 @@ FLOOR = "bare epoll (C)"
 THREADS_FLOOR = "bare threads (C)"
 UWS = "uWebSockets (C++)"
 SOCKETIO = "Flask-SocketIO"
+BROADCAST = "websockets, broadcast()"
 
 #: What the load generator has to be told to speak with them.
 SPEAKS = {SOCKETIO: ("socketio",)}
@@ -53,6 +54,7 @@ class Servers:
     async_views: dict[str, Command]
     frameworks: dict[str, Command]
     fanout: dict[str, Command]
+    channels: dict[str, Command]
     tls: dict[str, Command]
 
 
@@ -99,6 +101,10 @@ def servers() -> Servers:
             **uws_fanout,
             OURS: ours_class,
             "websockets, uvloop": script(peer_python, "websockets_fanout.py"),
+        },
+        channels={
+            OURS: script(sys.executable, "ours_channels.py"),
+            BROADCAST: script(peer_python, "websockets_channels.py"),
         },
         tls={name: with_tls(command) for name, command in tls.items()} if speaks_tls() else {},
         plain={

@@ -1,7 +1,8 @@
 """Measure echo against peers, side by side in the same minutes, and print ratios.
 
     python bench/run.py [--rounds N] [--seconds S] [--workloads plain,class,...]
-                        [--connections 1,50,500] [--held N] [--crowd N] [--json FILE]
+                        [--connections 1,50,500] [--held N] [--crowd N] [--subscribers N]
+                        [--channels 1,1000,...] [--json FILE]
 
 plain: 32 bytes, blocking views. class: the same, class views; pipelined: with 16 messages in flight;
 large: 64 KiB; mixed: 16 bytes to 64 KiB. fanout: published to all connections. async: 32 bytes, async
@@ -9,7 +10,7 @@ views. frameworks: class views beside other frameworks of Python. compressed: 1 
 permessage-deflate, as a browser offers it. tls: 32 bytes, class views, over TLS that the server ends.
 micro: unmasking and UTF-8 validation beside memcpy. gunicorn: connections held and taken up, and echo
 in greenlets, on its workers. crowd: thousands of connections of which few are active, memory, callbacks
-that sleep, a second core.
+that sleep, a second core. channels: what publishing costs its caller, and what subscriptions cost.
 
 Every round runs each server once with each number of connections, one after the other, so that a slow
 minute of the machine meets all of them. Servers run on one core and the load generator on another. What
@@ -28,6 +29,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+import channels
 import crowd
 import deployed
 import peers
@@ -36,7 +38,7 @@ from measuring import Command, Failed, Run, cores, is_limited, measure, median, 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 ECHO = ("plain", "class", "pipelined", "large", "mixed", "fanout", "async", "frameworks")
-WORKLOADS = (*ECHO, "compressed", "tls", "micro", "gunicorn", "crowd")
+WORKLOADS = (*ECHO, "compressed", "tls", "micro", "gunicorn", "crowd", "channels")
 
 
 @dataclass
@@ -193,6 +195,8 @@ def main() -> int:
     parser.add_argument("--connections", default="1,50,500")
     parser.add_argument("--held", type=int, default=5000, help="connections on one gunicorn worker")
     parser.add_argument("--crowd", type=int, default=15000, help="connections to one process")
+    parser.add_argument("--subscribers", type=int, default=10000, help="of one channel")
+    parser.add_argument("--channels", default="1,1000,20000,100000", help="of one websocket")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
@@ -211,6 +215,11 @@ def main() -> int:
         document["gunicorn"] = deployed.run(options.rounds, options.seconds, options.held)
     if "crowd" in names:
         document["crowd"] = crowd.run(options.rounds, options.seconds, options.crowd)
+    if "channels" in names:
+        counts = [int(count) for count in options.channels.split(",")]
+        document["channels"] = channels.run(
+            options.rounds, options.seconds, options.subscribers, counts
+        )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1))

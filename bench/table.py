@@ -11,6 +11,7 @@ import pathlib
 import sys
 from typing import Any
 
+import channels
 import peers
 from measuring import Run, is_limited, median, ratio
 
@@ -52,10 +53,33 @@ def table(workload: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def channels_tables(document: dict[str, Any]) -> str:
+    """Those of the workload "channels"."""
+    lines = [
+        "| publish() | p50 | p99 | max | the last subscriber has it, p50 |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row, samples in document["publishing"].items():
+        times = samples["us"]
+        figures = (channels.part(times, 50), channels.part(times, 99), max(times))
+        last = f"{channels.part(samples['last_ms'], 50):.0f} ms" if "last_ms" in samples else ""
+        lines.append(f"| {row} | " + " | ".join(f"{us:,.1f} µs" for us in figures) + f" | {last} |")
+    rows = document["subscribing"]
+    counts = [int(row.split()[-1]) for row in rows if row.startswith("subscribe ")]
+    lines += ["", "| channels | " + " | ".join(channels.STEPS) + " |", "| ---: |" + " ---: |" * 5]
+    for count in counts:
+        cells = (channels.cell(rows[f"{step} {count}"]) for step in channels.STEPS)
+        lines.append(f"| {count:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     document = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    for name in sys.argv[2:] or [name for name in document if "runs" in document[name]]:
-        print(f"{name}\n\n{table(document[name])}\n")
+    for name in sys.argv[2:] or [
+        name for name in document if "runs" in document[name] or name == "channels"
+    ]:
+        made = channels_tables(document[name]) if name == "channels" else table(document[name])
+        print(f"{name}\n\n{made}\n")
     return 0
 
 

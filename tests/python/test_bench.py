@@ -22,8 +22,10 @@ pytestmark = [
 def test_one_short_round_measures_every_server(tmp_path):
     result = tmp_path / "result.json"
     command = [sys.executable, str(ROOT / "bench/run.py"), "--rounds", "1", "--seconds", "0.2"]
+    fewer = ["--connections", "1,20", "--held", "50", "--crowd", "300"]
+    fewer += ["--subscribers", "50", "--channels", "1,20000"]
     done = subprocess.run(
-        [*command, "--connections", "1,20", "--held", "50", "--crowd", "300", "--json", str(result)],
+        [*command, *fewer, "--json", str(result)],
         capture_output=True,
         text=True,
     )
@@ -55,7 +57,17 @@ def test_one_short_round_measures_every_server(tmp_path):
     for (row,) in measured["crowd"].values():
         assert all(value > 0 for name, value in row.items() if name != "memory")
     assert measured["crowd"]["sleepers"][0]["slept"] > 0
+    published, subscribed = measured["channels"]["publishing"], measured["channels"]["subscribing"]
+    assert len(published) == 6 and len(subscribed) == 11
+    for samples in [*published.values(), *subscribed.values()]:
+        assert all(value > 0 for values in samples.values() for value in values)
+    assert all(len(samples["last_ms"]) >= 5 for row, samples in published.items() if row != "to nobody")
     assert "ours is" in done.stdout
+    printed = subprocess.run(
+        [sys.executable, str(ROOT / "bench/table.py"), str(result)], capture_output=True, text=True
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert "| from a view's thread |" in printed.stdout and "| 20,000 |" in printed.stdout
 
 
 def test_a_server_that_does_not_compress_is_a_failure_and_no_figure(monkeypatch):
