@@ -155,7 +155,6 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         websocket->notifier = fws_notifier_keep(attachment->notifier);
         atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
     }
-    websocket->short_waits = FWS_SHORT_WAITS; /* most peers say something at once */
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
     websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until whoever attaches it has done */

@@ -24,9 +24,10 @@ static void abandon(fws_websocket *websocket)
     websocket->close_reason = NULL;
     websocket->close_reason_size = 0;
     websocket->sleepers = websocket->pollers = 0;
-    websocket->receiving = false;
+    fws_blocking_receive_init(&websocket->blocking_receive);
     websocket->watched = 0;
-    websocket->adopted = websocket->flush_queued = websocket->corked = websocket->awaited = false;
+    websocket->adopted = websocket->flush_queued = websocket->awaited = false;
+    fws_corking_end(websocket);
     websocket->evented = false; /* and whoever was to be called is left behind as well */
     websocket->notifier = NULL; /* and its descriptors are the parent's */
     websocket->undecoded = NULL;

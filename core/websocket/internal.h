@@ -5,6 +5,8 @@
 #ifndef FWS_WEBSOCKET_INTERNAL_H
 #define FWS_WEBSOCKET_INTERNAL_H
 
+#include "blocking_receive.h"
+#include "corking.h"
 #include "outbox.h"
 #include "websocket.h"
 #include "work.h"
@@ -15,12 +17,6 @@
 #include <stddef.h>
 
 #define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
-
-/* At first, and after so many waits of less than FWS_SHORT_WAIT_MS in a row, the handler waits in
- * recv, which is a system call less for each message, but from which nobody can wake it: for so
- * long at most. */
-#define FWS_SHORT_WAITS 8
-#define FWS_SHORT_WAIT_MS 20
 
 /* Where the callbacks of an event-driven websocket are. */
 typedef enum {
@@ -51,22 +47,18 @@ struct fws_websocket {
     uint8_t fast;            /* fast callbacks since then */
     bool adopted;            /* the loop thread reads */
     uint8_t watched;         /* what the loop watches */
-    bool flush_queued; /* in the flush list of `work`, or `flush_after_callbacks`, or `corked` */
+    bool flush_queued; /* in the flush list of `work`, or `flush_after_callbacks`, or corked */
     bool flush_after_callbacks; /* to be flushed at the end of its turn */
-    bool corked;                /* `flush_queued`, but unless its handler comes first */
-    uint8_t quick_returns; /* how often its handler came back in time, up to FWS_QUICK_RETURNS */
-    uint8_t short_waits;   /* waits in a row that were short, up to FWS_SHORT_WAITS */
-    bool waits_in_receive; /* it may: see fws_transport_let_wait */
-    bool more_expected;    /* the last recv filled its buffer */
-    bool hung_up;          /* the peer has ended its side: there is an end to be read */
-    bool heard;            /* bytes have come since the engine's own ping */
-    bool unread;           /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;          /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;       /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;     /* our side of the stream is shut */
-    bool nothing_more;     /* the peer's close frame has come, and nothing can follow it */
-    bool receiving;        /* in recv: nobody else may read before what it brings is decoded */
-    bool broken;           /* found while `receiving`, which knows more, but not yet */
+    fws_corking corking;
+    fws_blocking_receive blocking_receive;
+    bool more_expected; /* the last recv filled its buffer */
+    bool hung_up;       /* the peer has ended its side: there is an end to be read */
+    bool heard;         /* bytes have come since the engine's own ping */
+    bool unread;        /* of an event-driven one: reading stopped before there was no more */
+    bool awaited;       /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;    /* in the notifier's list; like next_changed: the notifier's lock */
+    bool ended_output;  /* our side of the stream is shut */
+    bool nothing_more;  /* the peer's close frame has come, and nothing can follow it */
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
@@ -234,9 +226,6 @@ void fws_websocket_flush(fws_websocket *websocket);
 
 /* The same, and the loop watches for room if something is left. */
 void fws_websocket_write(fws_websocket *websocket);
-
-/* Writes what a handler has sent and left to be written when it comes back; see cork.h. */
-void fws_websocket_uncork(fws_websocket *websocket);
 
 /* ---- deadlines.c ---- */
 

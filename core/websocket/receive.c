@@ -218,7 +218,7 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return FWS_PUMP_ENDED;
-    if (websocket->receiving)
+    if (fws_blocking_receive_is_active(&websocket->blocking_receive))
         return FWS_PUMP_EMPTY;
     if (websocket->state == FWS_STATE_OPEN && fws_websocket_inbox_is_full(websocket, limit))
         return FWS_PUMP_FULL;

@@ -60,24 +60,14 @@ void fws_websocket_count(fws_websocket *websocket)
     websocket->counted = now;
 }
 
-/* A handler inside recv is woken by the same end of the connection, and by what came before it. */
-static bool leave_to_receiver(fws_websocket *websocket)
-{
-    if (websocket->receiving)
-        websocket->broken = true;
-    return websocket->receiving;
-}
-
 static void end_broken(fws_websocket *websocket)
 {
-    if (leave_to_receiver(websocket))
+    if (fws_blocking_receive_leave_failure(&websocket->blocking_receive))
         return;
-    if (!websocket->corked) { /* this may be within decoding */
+    if (fws_corking_end(websocket))
+        fws_websocket_read_and_finish(websocket);
+    else /* this may be within decoding */
         fws_websocket_finish(websocket);
-        return;
-    }
-    websocket->corked = false;
-    fws_websocket_read_and_finish(websocket);
 }
 
 void fws_websocket_flush(fws_websocket *websocket)
@@ -124,21 +114,14 @@ void fws_websocket_write(fws_websocket *websocket)
         fws_websocket_update_watch(websocket);
 }
 
-void fws_websocket_uncork(fws_websocket *websocket)
-{
-    if (websocket->corked && websocket->outbox.count > 0)
-        fws_websocket_write(websocket);
-}
-
 void fws_websocket_on_flush(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
     websocket->flush_queued = websocket->flush_after_callbacks = false;
-    if (websocket->corked && websocket->outbox.count > 0)
-        websocket->quick_returns = 0; /* its handler has stayed away */
+    fws_corking_note_look(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_write(websocket);
-    websocket->corked = false;
+    fws_corking_end(websocket);
     fws_websocket_unlock(websocket);
 }
 
@@ -166,7 +149,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     }
     fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
-        if (!leave_to_receiver(websocket))
+        if (!fws_blocking_receive_leave_failure(&websocket->blocking_receive))
             fws_websocket_read_and_finish(websocket);
         return FWS_CLOSED;
     }
@@ -239,11 +222,8 @@ static size_t write_header(fws_websocket *websocket, const outgoing *message,
 /* Has it written by the loop thread, soon. */
 static void flush_later(fws_websocket *websocket)
 {
-    if (websocket->corked) {
-        websocket->corked = false; /* but it stays in the list */
-        fws_work_uncork(websocket->work);
+    if (fws_corking_hurry(websocket))
         return;
-    }
     /* Watched for writing: the loop comes by itself, once the peer reads on. */
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
@@ -253,22 +233,6 @@ static void flush_later(fws_websocket *websocket)
         return;
     }
     fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
-}
-
-/* Will the handler be back soon, and write? See cork.h. */
-static bool may_cork(const fws_websocket *websocket, size_t size)
-{
-    return websocket->quick_returns == FWS_QUICK_RETURNS && websocket->pollers == 0 &&
-           !websocket->adopted && !fws_websocket_is_read_by_loop(websocket) &&
-           websocket->outbox.bytes + size <= FWS_CORK_MAX;
-}
-
-static void cork(fws_websocket *websocket)
-{
-    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
-        return;
-    websocket->flush_queued = websocket->corked = true;
-    fws_work_cork(websocket->work, &fws_websocket_keep(websocket)->flush);
 }
 
 static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
@@ -283,14 +247,14 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
         flush_later(websocket);
         return FWS_OK;
     }
-    if (may_cork(websocket, header_size + message->length)) {
+    if (fws_corking_is_worth(websocket, header_size + message->length)) {
         if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
                                message->length))
             return FWS_NO_MEMORY;
-        cork(websocket);
+        fws_corking_begin(websocket);
         return FWS_OK;
     }
-    fws_websocket_uncork(websocket);
+    fws_corking_write(websocket);
     if (websocket->state == FWS_STATE_CLOSED)
         return FWS_CLOSED;
     if (websocket->outbox.count == 0) {

@@ -2,12 +2,8 @@
  * on the way. */
 #include "internal.h"
 
-#include "../io/transport.h"
-
 #include <errno.h>
 #include <poll.h>
-
-#define SHORT_READ_SIZE 2048 /* on the handler's stack; the rest is read into a larger buffer */
 
 static void resume_reading(fws_websocket *websocket)
 {
@@ -80,64 +76,6 @@ static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
     return error == ETIMEDOUT ? FWS_TIMEOUT : FWS_OK;
 }
 
-/* Does the handler wait so shortly that it does not matter that nobody can wake it? */
-static bool may_wait_in_receive(fws_websocket *websocket, fws_ns deadline)
-{
-    if (websocket->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
-        return false;
-    if (!websocket->waits_in_receive)
-        websocket->waits_in_receive = fws_transport_let_wait(websocket->fd, FWS_SHORT_WAIT_MS);
-    return websocket->waits_in_receive;
-}
-
-/* What others have found out, or left to be done, while it was in recv. */
-static void end_receiving(fws_websocket *websocket)
-{
-    if (websocket->state == FWS_STATE_CLOSED)
-        return;
-    if (websocket->broken)
-        fws_websocket_read_and_finish(websocket);
-    else if (websocket->state != FWS_STATE_OPEN)
-        fws_websocket_update_watch(websocket);
-}
-
-/* Waits in recv, without the lock. */
-static fws_status receive_once(fws_websocket *websocket, uint32_t limit)
-{
-    uint8_t buffer[SHORT_READ_SIZE];
-    size_t received;
-    int fd = websocket->fd;
-    websocket->pollers++;
-    websocket->receiving = true;
-    fws_websocket_unlock(websocket);
-    fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
-    int error = errno;
-    fws_websocket_lock(websocket);
-    websocket->pollers--;
-    websocket->receiving = false;
-    fws_websocket_release_fd(websocket);
-    if (status == FWS_TRANSPORT_AGAIN) {
-        websocket->short_waits = 0;
-    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
-        websocket->more_expected = received == sizeof buffer;
-        fws_websocket_decode_received(websocket, buffer, received, limit, false);
-    } else if (websocket->state != FWS_STATE_CLOSED) {
-        fws_websocket_finish(websocket);
-    }
-    end_receiving(websocket);
-    /* Others may wait for what was just read, or for the role of the reader. */
-    fws_websocket_notify(websocket);
-    return status == FWS_TRANSPORT_AGAIN && error == EINTR ? FWS_INTERRUPTED : FWS_OK;
-}
-
-static void note_wait(fws_websocket *websocket, fws_ns begun)
-{
-    if (fws_clock_now() - begun >= FWS_SHORT_WAIT_MS * FWS_NS_PER_MS)
-        websocket->short_waits = 0;
-    else if (websocket->short_waits < FWS_SHORT_WAITS)
-        websocket->short_waits++;
-}
-
 /* Polls the socket and the wake-up, without the lock. */
 static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
@@ -158,7 +96,7 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
         return error == EINTR ? FWS_INTERRUPTED : FWS_NO_MEMORY;
     if (count == 0)
         return FWS_TIMEOUT;
-    note_wait(websocket, begun);
+    fws_blocking_receive_note_wait(&websocket->blocking_receive, begun);
     if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
         fws_websocket_pump(websocket, limit);
     /* Others may wait for what was just read, or for the role of the reader. */
@@ -179,8 +117,9 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
         fws_websocket_pump(websocket, limit);
         return FWS_OK;
     }
-    return may_wait_in_receive(websocket, deadline) ? receive_once(websocket, limit)
-                                                    : poll_once(websocket, deadline, limit);
+    if (!fws_blocking_receive_is_worth(websocket, deadline))
+        return poll_once(websocket, deadline, limit);
+    return fws_blocking_receive_once(websocket, limit) ? FWS_OK : FWS_INTERRUPTED;
 }
 
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
@@ -188,9 +127,7 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 {
     fws_status status = FWS_OK;
     fws_websocket_lock(websocket);
-    fws_websocket_uncork(websocket);
-    if (websocket->quick_returns < FWS_QUICK_RETURNS)
-        websocket->quick_returns++;
+    fws_corking_note_return(websocket);
     for (;;) {
         if (fws_inbox_pop(&websocket->inbox, message)) {
             status = FWS_OK;

@@ -28,6 +28,7 @@ fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_r
     websocket->wakeup = FWS_WAKEUP_CLOSED;
     fws_websocket_init_lock(websocket);
     fws_connection_init(&websocket->protocol, role, &work->config.limits, fws_os_entropy);
+    fws_blocking_receive_init(&websocket->blocking_receive);
     fws_inbox_init(&websocket->inbox);
     fws_outbox_init(&websocket->outbox);
     fws_timer_init(&websocket->entry.timer);
@@ -105,7 +106,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     fws_table_forget(websocket->table, websocket);
     websocket->adopt_at = 0;
     websocket->ping_at = websocket->pong_by = 0;
-    if (websocket->pollers > 0 && !websocket->receiving)
+    if (websocket->pollers > 0 && !fws_blocking_receive_is_active(&websocket->blocking_receive))
         fws_wakeup_ring(&websocket->wakeup);
     websocket->awaited = websocket->notifier != NULL; /* of the end the event loop always hears */
     fws_websocket_notify(websocket);
@@ -187,9 +188,10 @@ void fws_websocket_update_watch(fws_websocket *websocket)
 {
     uint8_t wanted = 0;
     if (websocket->state != FWS_STATE_CLOSED) {
-        if (websocket->adopted && !websocket->receiving)
+        if (websocket->adopted && !fws_blocking_receive_is_active(&websocket->blocking_receive))
             wanted |= websocket->evented ? FWS_READABLE | FWS_EDGE : FWS_READABLE;
-        if (websocket->outbox.count > 0 && !websocket->flush_queued && !websocket->broken)
+        if (websocket->outbox.count > 0 && !websocket->flush_queued &&
+            !fws_blocking_receive_has_failed(&websocket->blocking_receive))
             wanted |= FWS_WRITABLE;
     }
     if (wanted == websocket->watched)

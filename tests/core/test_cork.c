@@ -80,7 +80,7 @@ static void test_not_before_it_has_come_back_often(void **state)
     come_back(FWS_QUICK_RETURNS - 1);
     send_text(p.server, "one");
     expect_bytes(&p, "\x81\x03one", 5);
-    assert_false(FIELD(corked));
+    assert_false(FIELD(corking.corked));
 }
 
 static void test_a_handler_that_stays_away(void **state)
@@ -90,7 +90,7 @@ static void test_a_handler_that_stays_away(void **state)
     come_back(FWS_QUICK_RETURNS);
     send_text(p.server, "one");
     expect_bytes(&p, "\x81\x03one", 5);
-    WAIT_FOR(FIELD(quick_returns) == 0);
+    WAIT_FOR(FIELD(corking.quick_returns) == 0);
     WAIT_FOR(!FIELD(flush_queued));
     send_text(p.server, "two"); /* at once */
     assert_false(FIELD(flush_queued));
@@ -191,7 +191,7 @@ static void test_stopping_with_something_left(void **state)
     (void)state;
     come_back(FWS_QUICK_RETURNS);
     send_text(p.server, "one");
-    assert_true(FIELD(corked));
+    assert_true(FIELD(corking.corked));
     fws_engine_stop(engine);
     assert_int_equal(state_of(p.server), FWS_STATE_CLOSED);
 }

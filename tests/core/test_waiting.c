@@ -48,7 +48,7 @@ static fws_status join_handler(void)
 static bool is_receiving(void)
 {
     fws_websocket_lock(p.server);
-    bool receiving = p.server->receiving;
+    bool receiving = p.server->blocking_receive.active;
     fws_websocket_unlock(p.server);
     return receiving;
 }
@@ -56,7 +56,7 @@ static bool is_receiving(void)
 static bool is_polling(void)
 {
     fws_websocket_lock(p.server);
-    bool polling = p.server->pollers > 0 && !p.server->receiving;
+    bool polling = p.server->pollers > 0 && !p.server->blocking_receive.active;
     fws_websocket_unlock(p.server);
     return polling;
 }
@@ -78,10 +78,10 @@ static int start(void **state)
     open_bare_pair(&p, engine);
     /* As gevent and others leave it. */
     fcntl(p.server->fd, F_SETFL, fcntl(p.server->fd, F_GETFL) | O_NONBLOCK);
-    assert_false(p.server->waits_in_receive);
+    assert_false(p.server->blocking_receive.prepared);
     for (int i = 0; i < FWS_SHORT_WAITS + 1; i++)
         exchange("hello");
-    assert_true(p.server->waits_in_receive);
+    assert_true(p.server->blocking_receive.prepared);
     return 0;
 }
 
@@ -229,7 +229,7 @@ static void test_the_close_code_of_a_peer_that_is_gone(void **state)
     usleep(10 * 1000);
     assert_true(fws_websocket_push(p.server, "\x82\x00", 2));
     fws_websocket_write(p.server);
-    assert_true(p.server->broken);
+    assert_true(p.server->blocking_receive.failed);
     fws_websocket_unlock(p.server);
     assert_int_equal(join_handler(), FWS_CLOSED);
     assert_int_equal(close_code_of(p.server), 4001);

@@ -1,0 +1,65 @@
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#include <errno.h>
+
+#define BUFFER_SIZE 2048 /* on the handler's stack; the rest is read into a larger buffer */
+
+void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun)
+{
+    if (fws_clock_now() - begun >= FWS_SHORT_WAIT_MS * FWS_NS_PER_MS)
+        receive->short_waits = 0;
+    else if (receive->short_waits < FWS_SHORT_WAITS)
+        receive->short_waits++;
+}
+
+bool fws_blocking_receive_is_worth(fws_websocket *websocket, fws_ns deadline)
+{
+    fws_blocking_receive *receive = &websocket->blocking_receive;
+    if (receive->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
+        return false;
+    if (!receive->prepared)
+        receive->prepared = fws_transport_let_wait(websocket->fd, FWS_SHORT_WAIT_MS);
+    return receive->prepared;
+}
+
+/* What others have found out, or left to be done, while it was in recv. */
+static void catch_up(fws_websocket *websocket)
+{
+    if (websocket->state == FWS_STATE_CLOSED)
+        return;
+    if (websocket->blocking_receive.failed)
+        fws_websocket_read_and_finish(websocket);
+    else if (websocket->state != FWS_STATE_OPEN)
+        fws_websocket_update_watch(websocket);
+}
+
+bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
+{
+    fws_blocking_receive *receive = &websocket->blocking_receive;
+    uint8_t buffer[BUFFER_SIZE];
+    size_t received;
+    int fd = websocket->fd;
+    websocket->pollers++;
+    receive->active = true;
+    fws_websocket_unlock(websocket);
+    fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
+    int error = errno;
+    fws_websocket_lock(websocket);
+    websocket->pollers--;
+    receive->active = false;
+    fws_websocket_release_fd(websocket);
+    if (status == FWS_TRANSPORT_AGAIN) {
+        receive->short_waits = 0;
+    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
+        websocket->more_expected = received == sizeof buffer;
+        fws_websocket_decode_received(websocket, buffer, received, limit, false);
+    } else if (websocket->state != FWS_STATE_CLOSED) {
+        fws_websocket_finish(websocket);
+    }
+    catch_up(websocket);
+    /* Others may wait for what was just read, or for the role of the reader. */
+    fws_websocket_notify(websocket);
+    return status != FWS_TRANSPORT_AGAIN || error != EINTR;
+}
