@@ -23,6 +23,7 @@ typedef struct {
     bool compressed; /* a message, by itself: see fws_compression_forget */
     bool continues;  /* a frame that the buffer before it begins: it may not be dropped alone */
     bool pong;       /* a later one makes it superfluous: RFC 6455 section 5.5.3 */
+    uint32_t after;  /* of one that is in one outbox only: see outbox.h */
     const uint8_t *bytes; /* `data`, or what is borrowed */
     bool *gone;           /* of a borrowed buffer: set when the last reference is dropped */
     uint8_t data[];

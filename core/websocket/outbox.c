@@ -1,86 +1,79 @@
 #include "outbox.h"
 
-#include <stdlib.h>
-
-#define SECOND_CAPACITY 4u
 #define ROOM 960 /* bytes of a buffer for appended frames */
 #define ROOM_MAX 4096u
-#define KEPT_CAPACITY 16u /* a larger ring is given back as soon as it is empty */
 
 void fws_outbox_init(fws_outbox *outbox)
 {
     *outbox = (fws_outbox){0};
 }
 
-static fws_buffer **slot(const fws_outbox *outbox, uint32_t index)
+static void drop(fws_outbox *outbox, fws_buffer *buffer)
 {
-    return &outbox->ring[(outbox->first + index) & (outbox->capacity - 1)];
+    outbox->count--;
+    outbox->pongs -= buffer->pong;
+    fws_buffer_drop(buffer);
 }
 
-static void free_ring(fws_outbox *outbox)
+static void drop_unsent(fws_outbox *outbox, fws_buffer *buffer)
 {
-    if (outbox->ring != &outbox->only)
-        free(outbox->ring);
+    outbox->bytes -= buffer->size;
+    if (buffer->published)
+        outbox->published_bytes -= buffer->size;
+    drop(outbox, buffer);
 }
 
 void fws_outbox_clear(fws_outbox *outbox)
 {
-    for (uint32_t i = 0; i < outbox->count; i++)
-        fws_buffer_drop(*slot(outbox, i));
-    free_ring(outbox);
+    if (outbox->begun != NULL)
+        drop(outbox, outbox->begun);
+    while (outbox->own.count > 0)
+        drop(outbox, fws_ring_pop(&outbox->own));
+    while (outbox->published.count > 0)
+        drop(outbox, fws_ring_pop(&outbox->published));
+    fws_ring_free(&outbox->own);
+    fws_ring_free(&outbox->published);
     fws_outbox_init(outbox);
-}
-
-static bool grow(fws_outbox *outbox)
-{
-    if (outbox->capacity == 0) {
-        outbox->ring = &outbox->only;
-        outbox->capacity = 1;
-        outbox->first = 0;
-        return true;
-    }
-    uint32_t capacity = outbox->capacity == 1 ? SECOND_CAPACITY : outbox->capacity * 2;
-    fws_buffer **ring = malloc(capacity * sizeof *ring);
-    if (ring == NULL)
-        return false;
-    for (uint32_t i = 0; i < outbox->count; i++)
-        ring[i] = *slot(outbox, i);
-    free_ring(outbox);
-    outbox->ring = ring;
-    outbox->capacity = capacity;
-    outbox->first = 0;
-    return true;
 }
 
 bool fws_outbox_reserve(fws_outbox *outbox, uint32_t count)
 {
-    while (outbox->capacity - outbox->count < count)
-        if (!grow(outbox))
-            return false;
-    return true;
+    return fws_ring_reserve(&outbox->own, count);
 }
 
 bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
 {
-    if (outbox->count == outbox->capacity && !grow(outbox))
-        return false;
-    *slot(outbox, outbox->count) = buffer;
+    if (buffer->published) {
+        if (!fws_ring_push(&outbox->published, buffer))
+            return false;
+        outbox->published_bytes += buffer->size;
+    } else {
+        uint32_t place = fws_ring_tail(&outbox->own);
+        buffer->after = fws_ring_tail(&outbox->published);
+        if (!fws_ring_push(&outbox->own, buffer))
+            return false;
+        if (buffer->pong) {
+            outbox->pongs++;
+            outbox->newest_pong = place;
+        }
+    }
     outbox->count++;
     outbox->bytes += buffer->size;
-    outbox->pongs += buffer->pong;
     return true;
 }
 
-/* The last buffer, if it is nobody else's and has so much room. */
+/* The last buffer, if it is nobody else's, has not begun to be sent, and has so much room. */
 static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
 {
-    if (outbox->count == 0)
+    if (outbox->own.count == 0)
         return NULL;
-    fws_buffer *last = *slot(outbox, outbox->count - 1);
-    bool ours = atomic_load_explicit(&last->references, memory_order_acquire) == 1 &&
-                !last->published && !last->pong && !last->continues;
-    return ours && last->capacity >= last->size && last->capacity - last->size >= size ? last
-                                                                                       : NULL;
+    fws_buffer *last = *fws_ring_at(&outbox->own, fws_ring_tail(&outbox->own) - 1);
+    bool is_last = last->after == fws_ring_tail(&outbox->published);
+    bool ours = atomic_load_explicit(&last->references, memory_order_acquire) == 1 && !last->pong &&
+                !last->continues;
+    return is_last && ours && last->capacity >= last->size && last->capacity - last->size >= size
+               ? last
+               : NULL;
 }
 
 bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
@@ -109,74 +102,100 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
     return true;
 }
 
+/* Is what is at this place of `published` before what is at that of `own`? */
+static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint32_t own)
+{
+    if (!fws_ring_has(&outbox->published, published))
+        return false;
+    return !fws_ring_has(&outbox->own, own) ||
+           (int32_t)((*fws_ring_at(&outbox->own, own))->after - published) > 0;
+}
+
+static struct iovec piece(const fws_buffer *buffer, size_t skip)
+{
+    return (struct iovec){.iov_base = (void *)(uintptr_t)(buffer->bytes + skip),
+                          .iov_len = buffer->size - skip};
+}
+
 int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum)
 {
+    uint32_t published = outbox->published.head, own = outbox->own.head;
     int used = 0;
-    for (uint32_t i = 0; i < outbox->count && used < maximum; i++) {
-        fws_buffer *buffer = *slot(outbox, i);
-        size_t skip = i == 0 ? outbox->sent : 0;
-        vector[used].iov_base = (void *)(uintptr_t)(buffer->bytes + skip);
-        vector[used].iov_len = buffer->size - skip;
-        used++;
+    if (outbox->begun != NULL)
+        vector[used++] = piece(outbox->begun, outbox->sent);
+    while (used < maximum) {
+        if (is_published_next(outbox, published, own))
+            vector[used++] = piece(*fws_ring_at(&outbox->published, published++), 0);
+        else if (fws_ring_has(&outbox->own, own))
+            vector[used++] = piece(*fws_ring_at(&outbox->own, own++), 0);
+        else
+            break;
     }
     return used;
+}
+
+/* Takes the first buffer out of its ring; there is one. */
+static fws_buffer *pop(fws_outbox *outbox)
+{
+    if (!is_published_next(outbox, outbox->published.head, outbox->own.head))
+        return fws_ring_pop(&outbox->own);
+    fws_buffer *buffer = fws_ring_pop(&outbox->published);
+    outbox->published_bytes -= buffer->size;
+    return buffer;
 }
 
 void fws_outbox_consume(fws_outbox *outbox, size_t size)
 {
     outbox->bytes -= size;
     outbox->sent += size;
-    while (outbox->count > 0 && outbox->sent >= (*slot(outbox, 0))->size) {
-        fws_buffer *buffer = *slot(outbox, 0);
-        outbox->sent -= buffer->size;
-        outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
-        outbox->count--;
-        outbox->pongs -= buffer->pong;
-        fws_buffer_drop(buffer);
+    while (outbox->count > 0) {
+        if (outbox->begun == NULL) {
+            if (outbox->sent == 0)
+                break;
+            outbox->begun = pop(outbox);
+        }
+        if (outbox->sent < outbox->begun->size)
+            break;
+        outbox->sent -= outbox->begun->size;
+        drop(outbox, outbox->begun);
+        outbox->begun = NULL;
     }
-    if (outbox->count == 0 && outbox->capacity > KEPT_CAPACITY)
-        fws_outbox_clear(outbox);
-}
-
-static void remove_at(fws_outbox *outbox, uint32_t index)
-{
-    fws_buffer *buffer = *slot(outbox, index);
-    for (uint32_t i = index; i + 1 < outbox->count; i++)
-        *slot(outbox, i) = *slot(outbox, i + 1);
-    outbox->count--;
-    outbox->bytes -= buffer->size;
-    outbox->pongs -= buffer->pong;
-    fws_buffer_drop(buffer);
+    if (outbox->count > 0)
+        return;
+    fws_ring_shrink(&outbox->own);
+    fws_ring_shrink(&outbox->published);
 }
 
 bool fws_outbox_drop_oldest(fws_outbox *outbox)
 {
-    for (uint32_t i = outbox->sent > 0 ? 1 : 0; i < outbox->count; i++) {
-        if ((*slot(outbox, i))->published) {
-            remove_at(outbox, i);
-            return true;
-        }
-    }
-    return false;
+    if (outbox->published.count == 0)
+        return false;
+    drop_unsent(outbox, fws_ring_pop(&outbox->published));
+    return true;
 }
 
-bool fws_outbox_drop_newest_pong(fws_outbox *outbox)
+bool fws_outbox_replace_pong(fws_outbox *outbox, fws_buffer *pong)
 {
-    uint32_t begun = outbox->sent > 0 ? 1 : 0;
-    for (uint32_t i = outbox->count; i-- > begun;) {
-        if ((*slot(outbox, i))->pong) {
-            remove_at(outbox, i);
-            return true;
-        }
-    }
-    return false;
+    if (outbox->pongs == 0 || !fws_ring_has(&outbox->own, outbox->newest_pong))
+        return false;
+    fws_buffer **slot = fws_ring_at(&outbox->own, outbox->newest_pong);
+    if (!(*slot)->pong)
+        return false;
+    pong->after = (*slot)->after;
+    outbox->bytes += pong->size;
+    outbox->bytes -= (*slot)->size;
+    fws_buffer_drop(*slot);
+    *slot = pong;
+    return true;
 }
 
 void fws_outbox_drop_unsent(fws_outbox *outbox)
 {
-    uint32_t kept = outbox->sent > 0 ? 1 : 0;
-    while (kept < outbox->count && (*slot(outbox, kept))->continues)
+    uint32_t kept = outbox->own.head;
+    while (fws_ring_has(&outbox->own, kept) && (*fws_ring_at(&outbox->own, kept))->continues)
         kept++; /* its frame has begun to be sent */
-    while (outbox->count > kept)
-        remove_at(outbox, outbox->count - 1);
+    while (fws_ring_has(&outbox->own, kept))
+        drop_unsent(outbox, fws_ring_pop_last(&outbox->own));
+    while (outbox->published.count > 0)
+        drop_unsent(outbox, fws_ring_pop_last(&outbox->published));
 }

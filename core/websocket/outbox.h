@@ -1,31 +1,43 @@
-/* What one connection still has to send: a queue of shared buffers, the first perhaps sent in part.
+/* What one connection still has to send: shared buffers, which leave in the order in which they
+ * were queued, the first perhaps sent in part.
+ *
+ * What is published lies in a ring of its own, so that the oldest of it is dropped in O(1),
+ * whatever is queued before it. Each of the other buffers, which are in no second outbox, knows how
+ * many published ones go before it (fws_buffer.after). The one that has begun to be sent is in
+ * neither ring: it must be finished, or the peer could not read what follows.
+ *
+ * Every function is O(1) for each buffer that it adds, writes or removes.
  *
  * Threads: no lock of its own; the websocket that owns it protects it with its own lock.
- * Memory: one buffer needs none of its own. An outbox does not move while it is not empty.
+ * Memory: one buffer of each kind needs none of its own. An outbox does not move while it is not
+ * empty.
  */
 #ifndef FWS_WEBSOCKET_OUTBOX_H
 #define FWS_WEBSOCKET_OUTBOX_H
 
 #include "../memory/buffer.h"
+#include "../memory/ring.h"
 
 #include <sys/uio.h>
 
 typedef struct {
-    fws_buffer **ring; /* `only`, or malloc'd */
-    fws_buffer *only;
-    uint32_t capacity; /* a power of two, or 0 */
-    uint32_t first;
-    uint32_t count;
-    uint32_t pongs; /* of the buffers, how many are pongs */
-    uint32_t batch; /* bytes appended since it was empty */
-    size_t sent;    /* bytes of the first buffer that are gone */
-    size_t bytes;   /* still to send, over all buffers */
+    size_t bytes;           /* still to send, over all buffers */
+    uint32_t count;         /* of all buffers */
+    uint32_t batch;         /* bytes appended since it was empty */
+    fws_ring own;           /* what is not published */
+    fws_buffer *begun;      /* a part of it is sent; NULL: of none */
+    size_t sent;            /* so many bytes of it */
+    size_t published_bytes; /* of `published`: what is published and has not begun to be sent */
+    fws_ring published;
+    uint32_t pongs;       /* of the buffers, how many are pongs */
+    uint32_t newest_pong; /* the place in `own` of the newest, unless that has begun or is gone */
 } fws_outbox;
 
 void fws_outbox_init(fws_outbox *outbox);
 void fws_outbox_clear(fws_outbox *outbox);
 
-/* Makes room, so that `count` pushes cannot fail; false when there is no memory. */
+/* Makes room, so that `count` pushes of what is not published cannot fail; false when there is no
+ * memory. */
 bool fws_outbox_reserve(fws_outbox *outbox, uint32_t count);
 
 /* Takes over one reference of the buffer; false, and the reference stays the caller's, when there
@@ -46,8 +58,9 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size);
 /* Drops the oldest published buffer of which nothing is sent yet; false when there is none. */
 bool fws_outbox_drop_oldest(fws_outbox *outbox);
 
-/* Drops the newest pong of which nothing is sent yet; false when there is none. */
-bool fws_outbox_drop_newest_pong(fws_outbox *outbox);
+/* Puts a pong in the place of the newest one, if nothing of that is sent yet, and takes over its
+ * reference; else false. */
+bool fws_outbox_replace_pong(fws_outbox *outbox, fws_buffer *pong);
 
 /* Drops all that has not begun to be sent: a close frame is to overtake it. A frame that has begun
  * must be finished, or the peer could not read what follows. */

@@ -66,11 +66,12 @@ static bool accept_message(fws_websocket *websocket, const fws_event *event, siz
 /* Queues the pong; decode() sends it, with others that the same bytes ask for. */
 static void queue_pong(fws_websocket *websocket, const fws_event *event)
 {
-    if (websocket->outbox.pongs >= PONGS_KEPT)
-        fws_outbox_drop_newest_pong(&websocket->outbox);
     fws_buffer *pong = fws_buffer_join(event->reply, event->reply_size, NULL, 0);
     if (pong != NULL)
         pong->pong = true;
+    if (pong != NULL && websocket->outbox.pongs >= PONGS_KEPT &&
+        fws_outbox_replace_pong(&websocket->outbox, pong))
+        return;
     if (!fws_websocket_queue(websocket, pong))
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
 }

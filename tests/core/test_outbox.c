@@ -1,11 +1,19 @@
 #include "testing.h"
 
+#include "io/clock.h"
 #include "websocket/outbox.h"
 
 static fws_buffer *text(const char *value, bool published)
 {
     fws_buffer *buffer = fws_buffer_join(value, strlen(value), NULL, 0);
     buffer->published = published;
+    return buffer;
+}
+
+static fws_buffer *pong(const char *value)
+{
+    fws_buffer *buffer = text(value, false);
+    buffer->pong = true;
     return buffer;
 }
 
@@ -76,18 +84,23 @@ static void test_the_newest_pong_is_replaced_but_never_one_begun(void **state)
     fws_outbox_init(&outbox);
     const char *const values[] = {"p1", "m", "p2", "n"};
     for (int i = 0; i < 4; i++) {
-        fws_buffer *buffer = text(values[i], false);
-        buffer->pong = values[i][0] == 'p';
-        fws_outbox_push(&outbox, buffer);
+        fws_outbox_push(&outbox, values[i][0] == 'p' ? pong(values[i]) : text(values[i], false));
     }
     assert_int_equal(outbox.pongs, 2);
-    assert_true(fws_outbox_drop_newest_pong(&outbox));
-    assert_string_equal(contents(&outbox), "p1mn");
-    fws_outbox_consume(&outbox, 1);
-    assert_false(fws_outbox_drop_newest_pong(&outbox));
-    assert_int_equal(outbox.pongs, 1);
-    fws_outbox_consume(&outbox, 1);
+    assert_true(fws_outbox_replace_pong(&outbox, pong("p3")));
+    assert_string_equal(contents(&outbox), "p1mp3n");
+    fws_outbox_consume(&outbox, 4); /* the newest has begun */
+    fws_buffer *late = pong("p4");
+    assert_false(fws_outbox_replace_pong(&outbox, late));
+    fws_outbox_push(&outbox, late);
+    assert_string_equal(contents(&outbox), "3np4");
+    assert_int_equal(outbox.pongs, 2);
+    fws_outbox_consume(&outbox, 4);
     assert_int_equal(outbox.pongs, 0);
+    fws_outbox_push(&outbox, text("o", false)); /* at the place of a pong that is gone */
+    late = pong("p5");
+    assert_false(fws_outbox_replace_pong(&outbox, late));
+    fws_buffer_drop(late);
     fws_outbox_clear(&outbox);
 }
 
@@ -123,9 +136,99 @@ static void test_an_empty_outbox_holds_no_large_ring(void **state)
     fws_outbox_init(&outbox);
     for (int i = 0; i < 1000; i++)
         fws_outbox_push(&outbox, text("x", true));
-    assert_in_range(outbox.capacity, 1000, 2000);
+    assert_in_range(outbox.published.capacity, 1000, 2000);
     fws_outbox_consume(&outbox, 1000);
-    assert_int_equal(outbox.capacity, 0);
+    assert_int_equal(outbox.published.capacity, 0);
+}
+
+/* The outbox as it would be without a second ring: what is queued, in one list. */
+typedef struct {
+    struct {
+        char value[8];
+        bool published;
+    } all[4000];
+    size_t first, count, sent; /* of the first one */
+} model;
+
+static void compare(const fws_outbox *outbox, const model *m)
+{
+    char wanted[1000] = "";
+    size_t bytes = 0, published = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        size_t skip = i == 0 ? m->sent : 0, size = strlen(m->all[m->first + i].value);
+        strcat(wanted, m->all[m->first + i].value + skip);
+        bytes += size - skip;
+        if (m->all[m->first + i].published && skip == 0)
+            published += size;
+    }
+    assert_string_equal(contents(outbox), wanted);
+    assert_int_equal(outbox->bytes, bytes);
+    assert_int_equal(outbox->published_bytes, published);
+    assert_int_equal(outbox->count, m->count);
+}
+
+static bool remove_oldest(model *m)
+{
+    for (size_t i = m->first + (m->sent > 0); i < m->first + m->count; i++) {
+        if (!m->all[i].published)
+            continue;
+        memmove(&m->all[i], &m->all[i + 1], (m->first + m->count - i - 1) * sizeof m->all[0]);
+        m->count--;
+        return true;
+    }
+    return false;
+}
+
+static void test_order_holds_whatever_is_pushed_written_and_dropped(void **state)
+{
+    (void)state;
+    static model m;
+    for (unsigned seed = 1; seed < 200; seed++) {
+        fws_outbox outbox;
+        srand(seed);
+        fws_outbox_init(&outbox);
+        outbox.published.head = UINT32_MAX - seed; /* places are counted modulo 2^32 */
+        memset(&m, 0, sizeof m);
+        for (int i = 0; i < 500; i++) {
+            int what = rand() % 4;
+            if (what < 2 && m.count < 50) {
+                size_t last = m.first + m.count++;
+                sprintf(m.all[last].value, "<%d>", i);
+                m.all[last].published = what == 0;
+                fws_outbox_push(&outbox, text(m.all[last].value, what == 0));
+            } else if (what == 2) {
+                assert_int_equal(fws_outbox_drop_oldest(&outbox), remove_oldest(&m));
+            } else if (what == 3 && outbox.bytes > 0) {
+                size_t gone = 1 + (size_t)rand() % outbox.bytes;
+                fws_outbox_consume(&outbox, gone);
+                for (m.sent += gone; m.count > 0 && m.sent >= strlen(m.all[m.first].value);
+                     m.count--)
+                    m.sent -= strlen(m.all[m.first++].value);
+            }
+            compare(&outbox, &m);
+        }
+        fws_outbox_clear(&outbox);
+    }
+}
+
+static void test_the_oldest_costs_the_same_however_much_is_queued(void **state)
+{
+    (void)state;
+    enum { MANY = 200000 };
+    fws_outbox outbox;
+    fws_outbox_init(&outbox);
+    fws_outbox_push(&outbox, text("own", false));
+    for (int i = 0; i < MANY; i++)
+        fws_outbox_push(&outbox, text("x", true));
+    fws_ns begun = fws_clock_now();
+    for (int i = 0; i < MANY; i++) {
+        assert_true(fws_outbox_drop_oldest(&outbox));
+        fws_outbox_push(&outbox, text("y", true));
+    }
+    fws_outbox_drop_unsent(&outbox);
+    assert_true(fws_clock_now() - begun < FWS_NS_PER_S); /* moved up one by one: minutes */
+    assert_int_equal(outbox.count, 0);
+    fws_outbox_clear(&outbox);
 }
 
 static void test_a_shared_buffer_lives_until_the_last_outbox_is_done(void **state)
@@ -151,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_the_newest_pong_is_replaced_but_never_one_begun),
         cmocka_unit_test(test_borrowed_bytes_are_given_back_and_never_cut_off_from_their_header),
         cmocka_unit_test(test_an_empty_outbox_holds_no_large_ring),
+        cmocka_unit_test(test_order_holds_whatever_is_pushed_written_and_dropped),
+        cmocka_unit_test(test_the_oldest_costs_the_same_however_much_is_queued),
         cmocka_unit_test(test_a_shared_buffer_lives_until_the_last_outbox_is_done),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);

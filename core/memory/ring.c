@@ -1,0 +1,44 @@
+#include "ring.h"
+
+#include <stdlib.h>
+
+#define SECOND_CAPACITY 4u
+#define KEPT_CAPACITY 16u /* a larger one is given back as soon as it is empty */
+
+static bool grow(fws_ring *ring)
+{
+    uint32_t capacity = ring->capacity == 0   ? 1
+                        : ring->capacity == 1 ? SECOND_CAPACITY
+                                              : ring->capacity * 2;
+    fws_buffer **slots = &ring->only;
+    if (capacity > 1 && (slots = malloc(capacity * sizeof *slots)) == NULL)
+        return false;
+    for (uint32_t place = ring->head; place != fws_ring_tail(ring); place++)
+        slots[place & (capacity - 1)] = *fws_ring_at(ring, place);
+    fws_ring_free(ring);
+    ring->slots = slots;
+    ring->capacity = capacity;
+    return true;
+}
+
+bool fws_ring_reserve(fws_ring *ring, uint32_t count)
+{
+    while (ring->capacity - ring->count < count)
+        if (!grow(ring))
+            return false;
+    return true;
+}
+
+void fws_ring_shrink(fws_ring *ring)
+{
+    if (ring->capacity > KEPT_CAPACITY)
+        fws_ring_free(ring);
+}
+
+void fws_ring_free(fws_ring *ring)
+{
+    if (ring->slots != &ring->only)
+        free(ring->slots);
+    ring->slots = NULL;
+    ring->capacity = 0;
+}

@@ -1,0 +1,73 @@
+/* A queue of buffers: what is pushed at its end is popped at its front, or given up at its end.
+ *
+ * Places are counted from the first push on, modulo 2^32, so that a buffer keeps its place while
+ * others leave.
+ *
+ * Threads: no lock of its own; see who owns it. Memory: one buffer needs none of its own. A ring
+ * does not move while it is not empty.
+ */
+#ifndef FWS_MEMORY_RING_H
+#define FWS_MEMORY_RING_H
+
+#include "buffer.h"
+
+typedef struct {
+    fws_buffer **slots; /* `only`, or malloc'd */
+    fws_buffer *only;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint32_t head;     /* the place of the first */
+    uint32_t count;
+} fws_ring;
+
+/* The place of what is pushed next. */
+static inline uint32_t fws_ring_tail(const fws_ring *ring)
+{
+    return ring->head + ring->count;
+}
+
+/* Is there a buffer at this place? */
+static inline bool fws_ring_has(const fws_ring *ring, uint32_t place)
+{
+    return place - ring->head < ring->count;
+}
+
+/* The slot of a place where there is one. */
+static inline fws_buffer **fws_ring_at(const fws_ring *ring, uint32_t place)
+{
+    return &ring->slots[place & (ring->capacity - 1)];
+}
+
+/* Makes room, so that `count` pushes cannot fail; false when there is no memory. */
+bool fws_ring_reserve(fws_ring *ring, uint32_t count);
+
+/* Takes over a reference; false, and it stays the caller's, when there is no memory. */
+static inline bool fws_ring_push(fws_ring *ring, fws_buffer *buffer)
+{
+    if (ring->count == ring->capacity && !fws_ring_reserve(ring, 1))
+        return false;
+    *fws_ring_at(ring, fws_ring_tail(ring)) = buffer;
+    ring->count++;
+    return true;
+}
+
+/* The first one, with its reference; there is one. */
+static inline fws_buffer *fws_ring_pop(fws_ring *ring)
+{
+    fws_buffer *first = *fws_ring_at(ring, ring->head);
+    ring->head++;
+    ring->count--;
+    return first;
+}
+
+/* The last one, with its reference; there is one. */
+static inline fws_buffer *fws_ring_pop_last(fws_ring *ring)
+{
+    ring->count--;
+    return *fws_ring_at(ring, fws_ring_tail(ring));
+}
+
+/* Of an empty one: gives back memory for more than a few buffers, or all of it. */
+void fws_ring_shrink(fws_ring *ring);
+void fws_ring_free(fws_ring *ring);
+
+#endif
