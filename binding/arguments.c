@@ -61,6 +61,53 @@ void fws_argument_release(fws_payload *payload)
     payload->has_view = false;
 }
 
+static bool read_close_code(PyObject *value, uint16_t *code)
+{
+    int overflow;
+    if (!PyIndex_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "code must be int, not %.100s", Py_TYPE(value)->tp_name);
+        return false;
+    }
+    PyObject *number = PyNumber_Index(value);
+    if (number == NULL)
+        return false;
+    long given = PyLong_AsLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (given < 0 || given > UINT16_MAX || !fws_close_code_is_legal((uint16_t)given)) {
+        PyErr_Format(PyExc_ValueError,
+                     "close code %R may not be sent: take 1000 to 1003, 1007 to 1014 or 3000 to "
+                     "4999 (RFC 6455 section 7.4)",
+                     value);
+        return false;
+    }
+    *code = (uint16_t)given;
+    return true;
+}
+
+bool fws_argument_close(PyObject *code, PyObject *reason, fws_close_argument *close)
+{
+    *close = (fws_close_argument){.code = FWS_CLOSE_NORMAL};
+    if (code != NULL && !read_close_code(code, &close->code))
+        return false;
+    if (reason == NULL || reason == Py_None)
+        return true;
+    if (!PyUnicode_Check(reason)) {
+        PyErr_Format(PyExc_TypeError, "reason must be str, not %.100s", Py_TYPE(reason)->tp_name);
+        return false;
+    }
+    Py_ssize_t size;
+    close->reason = PyUnicode_AsUTF8AndSize(reason, &size); /* lone surrogates: an error */
+    if (close->reason == NULL)
+        return false;
+    if (size > FWS_CLOSE_REASON_MAX) {
+        PyErr_Format(PyExc_ValueError, "reason has at most %d bytes in UTF-8, not %zd",
+                     FWS_CLOSE_REASON_MAX, size);
+        return false;
+    }
+    close->size = (size_t)size;
+    return true;
+}
+
 static bool read_name(PyObject *value, fws_channel_name *name)
 {
     if (!PyUnicode_Check(value)) {

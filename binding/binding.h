@@ -162,6 +162,17 @@ typedef struct {
 bool fws_argument_payload(PyObject *value, const char *function, fws_payload *payload);
 void fws_argument_release(fws_payload *payload);
 
+/* Why a connection is closed. `reason` points into the str that it was read from. */
+typedef struct {
+    uint16_t code;
+    const char *reason;
+    size_t size;
+} fws_close_argument;
+
+/* The two arguments of every close method; `reason` may be NULL or None. False with TypeError or
+ * ValueError: for a code that may not be sent, or a reason that fits no close frame. */
+bool fws_argument_close(PyObject *code, PyObject *reason, fws_close_argument *close);
+
 /* Channel names: a str is one name. The names point into `owner`, which the caller drops. */
 typedef struct {
     PyObject *owner;

@@ -373,23 +373,21 @@ static PyObject *engine_publish(PyObject *object, PyObject *args)
 
 /* ---- all of them ---- */
 
-PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason, /)\n--\n\n"
-                            "Start the closing handshake of every websocket; returns of how many.");
+PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason='', /)\n--\n\n"
+                            "Start the closing handshake of every websocket; returns of how many.\n"
+                            "The arguments are those of WebSocket.close().");
 
 static PyObject *engine_close_all(PyObject *object, PyObject *args)
 {
     engine_object *self = (engine_object *)object;
-    int code;
-    const char *reason;
-    if (!PyArg_ParseTuple(args, "is:close_all", &code, &reason))
-        return NULL;
-    if (code < 0 || code > UINT16_MAX || !fws_close_code_is_legal((uint16_t)code)) {
-        PyErr_Format(PyExc_ValueError, "close code %d may not be sent (RFC 6455 section 7.4)",
-                     code);
-        return NULL;
-    }
+    PyObject *code, *reason = NULL;
+    fws_close_argument argument;
     size_t closed;
-    Py_BEGIN_ALLOW_THREADS closed = fws_engine_close_all(self->core, (uint16_t)code, reason);
+    if (!PyArg_ParseTuple(args, "O|O:close_all", &code, &reason) ||
+        !fws_argument_close(code, reason, &argument))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS closed =
+        fws_engine_close_all(self->core, argument.code, argument.reason, argument.size);
     Py_END_ALLOW_THREADS return PyLong_FromSize_t(closed);
 }
 

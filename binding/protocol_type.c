@@ -175,18 +175,14 @@ PyDoc_STRVAR(close_doc, "close($self, code, reason='', /)\n--\n\n"
 static PyObject *protocol_close(PyObject *object, PyObject *args)
 {
     protocol_object *self = (protocol_object *)object;
-    unsigned short code;
-    const char *reason = "";
-    Py_ssize_t size = 0;
+    PyObject *code, *reason = NULL;
+    fws_close_argument argument;
     uint8_t out[FWS_FRAME_CONTROL_SIZE_MAX];
-    if (!PyArg_ParseTuple(args, "H|s#:close", &code, &reason, &size))
+    if (!PyArg_ParseTuple(args, "O|O:close", &code, &reason) ||
+        !fws_argument_close(code, reason, &argument))
         return NULL;
-    if (!fws_close_code_is_legal(code)) {
-        PyErr_Format(PyExc_ValueError, "close code %d may not be sent (RFC 6455 section 7.4)",
-                     (int)code);
-        return NULL;
-    }
-    size_t used = fws_connection_close(&self->core, out, code, reason, (size_t)size);
+    size_t used =
+        fws_connection_close(&self->core, out, argument.code, argument.reason, argument.size);
     return PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)used);
 }
 

@@ -245,37 +245,12 @@ static PyObject *websocket_close(PyObject *object, PyObject *args, PyObject *kwa
 {
     static char *keywords[] = {"code", "reason", NULL};
     fws_websocket_object *self = (fws_websocket_object *)object;
-    int code = FWS_CLOSE_NORMAL;
-    PyObject *reason = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iO:close", keywords, &code, &reason))
+    PyObject *code = NULL, *reason = NULL;
+    fws_close_argument argument;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:close", keywords, &code, &reason) ||
+        !fws_argument_close(code, reason, &argument) || !fws_websocket_object_open(self))
         return NULL;
-    if (code < 0 || code > UINT16_MAX || !fws_close_code_is_legal((uint16_t)code)) {
-        PyErr_Format(PyExc_ValueError,
-                     "close code %d may not be sent: take 1000 to 1003, 1007 to 1014 or 3000 to "
-                     "4999 (RFC 6455 section 7.4)",
-                     code);
-        return NULL;
-    }
-    const char *text = NULL;
-    Py_ssize_t size = 0;
-    if (reason != NULL && reason != Py_None) {
-        if (!PyUnicode_Check(reason)) {
-            PyErr_Format(PyExc_TypeError, "reason must be str, not %.100s",
-                         Py_TYPE(reason)->tp_name);
-            return NULL;
-        }
-        text = PyUnicode_AsUTF8AndSize(reason, &size);
-        if (text == NULL)
-            return NULL;
-        if (size > FWS_CLOSE_REASON_MAX) {
-            PyErr_Format(PyExc_ValueError, "reason has at most %d bytes in UTF-8, not %zd",
-                         FWS_CLOSE_REASON_MAX, size);
-            return NULL;
-        }
-    }
-    if (!fws_websocket_object_open(self))
-        return NULL;
-    fws_websocket_close(self->core, (uint16_t)code, text, (size_t)size);
+    fws_websocket_close(self->core, argument.code, argument.reason, argument.size);
     Py_RETURN_NONE;
 }
 

@@ -178,13 +178,14 @@ class WebSockets:
         """
         return self._runtime().engine.counters()
 
-    def close_all(self, code: int = 1001, reason: str = "") -> int:
+    def close_all(self, code: int = 1001, reason: str | None = "") -> int:
         """Start the closing handshake of every websocket of this process.
 
         :param code: the close code, as for :meth:`WebSocket.close`.
         :param reason: the close reason, at most 123 bytes in UTF-8.
         :returns: of how many.
-        :raises ValueError: for a code that may not be sent.
+        :raises ValueError: for a code that may not be sent, or a longer reason; nothing is closed then.
+        :raises TypeError: for a reason that is no ``str``; likewise.
         """
         return self._runtime().engine.close_all(code, reason)
 

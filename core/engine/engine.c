@@ -191,12 +191,12 @@ static fws_websocket **snapshot(fws_engine *engine, size_t *count)
     return list;
 }
 
-size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason)
+size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason, size_t size)
 {
     size_t count, closed = 0;
     fws_websocket **list = snapshot(engine, &count);
     for (size_t i = 0; i < count; i++) {
-        if (fws_websocket_close(list[i], code, reason, strlen(reason)) == FWS_OK)
+        if (fws_websocket_close(list[i], code, reason, size) == FWS_OK)
             closed++;
         fws_websocket_drop(list[i]);
     }

@@ -48,8 +48,9 @@ void fws_engine_free(fws_engine *engine);
  * errno, and then the descriptor stays the caller's and nothing was sent. */
 fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment);
 
-/* Starts the closing handshake of every websocket; returns of how many. */
-size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason);
+/* Starts the closing handshake of every websocket; returns of how many. `reason` has `size` bytes
+ * and need not end with a zero. */
+size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason, size_t size);
 
 /* Waits until every websocket is finished; false after `timeout` ns. */
 bool fws_engine_wait_empty(fws_engine *engine, fws_ns timeout);
