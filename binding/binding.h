@@ -30,6 +30,7 @@ typedef struct {
     PyTypeObject *iterator_type;
     PyTypeObject *protocol_type;
     PyTypeObject *notifier_type;
+    PyTypeObject *quota_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
     fws_gate gate; /* see waiting.c */
@@ -47,6 +48,8 @@ typedef struct {
     unsigned long thread; /* whose event loop `wait` is of */
     PyObject *callbacks;  /* of a class view, what the hooks are given, until
                              _callbacks_ended(); else NULL */
+    PyObject *id;         /* a str, and a dict for the application; NULL until they are asked for */
+    PyObject *data;
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -59,12 +62,14 @@ extern struct PyModuleDef fws_module;
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
-/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c */
+/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c, quota_type.c
+ */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
 extern PyType_Spec fws_protocol_spec;
 extern PyType_Spec fws_notifier_spec;
+extern PyType_Spec fws_quota_spec;
 
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];

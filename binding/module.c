@@ -115,8 +115,9 @@ static int module_exec(PyObject *module)
     state->iterator_type = add_type(module, &fws_iterator_spec);
     state->protocol_type = add_type(module, &fws_protocol_spec);
     state->notifier_type = add_type(module, &fws_notifier_spec);
+    state->quota_type = add_type(module, &fws_quota_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
-        !state->protocol_type || !state->notifier_type)
+        !state->protocol_type || !state->notifier_type || !state->quota_type)
         return -1;
     if (PyModule_AddFunctions(module, functions) < 0)
         return -1;
@@ -131,6 +132,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->iterator_type);
     Py_VISIT(state->protocol_type);
     Py_VISIT(state->notifier_type);
+    Py_VISIT(state->quota_type);
     return 0;
 }
 
@@ -142,6 +144,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->iterator_type);
     Py_CLEAR(state->protocol_type);
     Py_CLEAR(state->notifier_type);
+    Py_CLEAR(state->quota_type);
     fws_hooks_clear(&state->hooks);
     return 0;
 }

@@ -1,6 +1,8 @@
 /* The attributes of the type WebSocket: where the connection stands, and how it ended. */
 #include "binding.h"
 
+#include <unistd.h>
+
 /* False, with an all-zero status, while the handshake is not answered. */
 static bool read_status(PyObject *object, fws_websocket_status *status)
 {
@@ -66,7 +68,48 @@ static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(status.buffered);
 }
 
+/* ---- made when they are asked for: an idle websocket takes little memory ---- */
+
+/* Stores what was made, if nothing is there yet; returns what is there. Making it may have run
+ * Python code (the garbage collector's), and that may have asked for the same. */
+static PyObject *settle(PyObject **place, PyObject *made)
+{
+    if (made == NULL)
+        return NULL;
+    if (*place == NULL)
+        *place = made;
+    else
+        Py_DECREF(made);
+    return Py_NewRef(*place);
+}
+
+static PyObject *get_id(PyObject *object, void *Py_UNUSED(closure))
+{
+    static const char digits[] = "0123456789abcdef";
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (self->id != NULL)
+        return Py_NewRef(self->id);
+    unsigned char bytes[16];
+    char text[sizeof bytes * 2];
+    if (getentropy(bytes, sizeof bytes) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    return settle(&self->id, PyUnicode_FromStringAndSize(text, sizeof text));
+}
+
+static PyObject *get_data(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    return self->data != NULL ? Py_NewRef(self->data) : settle(&self->data, PyDict_New());
+}
+
 PyGetSetDef fws_websocket_attributes[] = {
+    {"id", get_id, NULL, "A name for this connection, unique in the world: 32 hexadecimal digits.",
+     NULL},
+    {"data", get_data, NULL, "A dict for the application's own use.", NULL},
     {"_token", get_token, NULL, "By which the notifier names it.", NULL},
     {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
     {"closed", get_closed, NULL,

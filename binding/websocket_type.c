@@ -25,6 +25,7 @@ static void websocket_dealloc(PyObject *object)
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     if (self->weak_references)
         PyObject_ClearWeakRefs(object);
     if (self->core) {
@@ -38,8 +39,32 @@ static void websocket_dealloc(PyObject *object)
     Py_XDECREF(self->on_message);
     Py_XDECREF(self->receiver);
     Py_XDECREF(self->context);
+    Py_XDECREF(self->id);
+    Py_XDECREF(self->data);
     type->tp_free(object);
     Py_DECREF(type);
+}
+
+static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->engine);
+    Py_VISIT(self->wait);
+    Py_VISIT(self->callbacks);
+    Py_VISIT(self->on_message);
+    Py_VISIT(self->receiver);
+    Py_VISIT(self->context);
+    Py_VISIT(self->data);
+    return 0;
+}
+
+/* What the callbacks need is given back by fws_websocket_object_detach(), and the engine has to
+ * outlive `core`: the application's own references are what closes a circle. */
+static int websocket_clear(PyObject *object)
+{
+    Py_CLEAR(((fws_websocket_object *)object)->data);
+    return 0;
 }
 
 /* ---- errors ---- */
@@ -401,6 +426,8 @@ static PyType_Slot websocket_slots[] = {
     {Py_tp_doc, "The connection part of a WebSocket; see flask_websockets.WebSocket."},
     {Py_tp_new, websocket_new},
     {Py_tp_dealloc, websocket_dealloc},
+    {Py_tp_traverse, websocket_traverse},
+    {Py_tp_clear, websocket_clear},
     {Py_tp_methods, websocket_methods},
     {Py_tp_getset, fws_websocket_attributes},
     {Py_tp_members, websocket_members},
@@ -410,6 +437,7 @@ static PyType_Slot websocket_slots[] = {
 PyType_Spec fws_websocket_spec = {
     .name = "flask_websockets._core.WebSocket",
     .basicsize = sizeof(fws_websocket_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = websocket_slots,
 };

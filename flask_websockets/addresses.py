@@ -1,58 +1,38 @@
-"""How many websockets each address has: one client is not to take all of them."""
+"""How many websockets one address may have: one client is not to take all of them."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
 
-__all__ = ("Addresses",)
+__all__ = ("limit_of",)
 
 #: Of one public address, when the configuration says nothing.
 DEFAULT_LIMIT = 1000
 
 
-class Addresses:
-    """Counts by address. An IPv6 client has a network of 64 bits to itself, which counts as one.
+def limit_of(address: str | None, configured: int | None) -> tuple[str, int]:
+    """What an address counts as, and how many websockets that may have.
 
-    Not thread-safe: the owner's lock protects it.
+    :param address: as ``request.remote_addr`` gives it; None has no limit.
+    :param configured: ``WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS``; 0: any number. None: 1,000 for a
+        public address, and any number for a loopback or private one.
+    :returns: the name to count under, and the limit; 0: any number.
     """
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def add(self, address: str | None, limit: int | None) -> str | None:
-        """Count one more.
-
-        :param address: as ``request.remote_addr`` gives it; None has no limit.
-        :param limit: how many it may have; 0: any number. None: 1,000 for a public address, and any
-            number for a loopback or private one.
-        :returns: what it was counted as, for discard(); None, and nothing is counted, beyond the
-            limit.
-        """
-        name, is_public = network(address)
-        most = (DEFAULT_LIMIT if is_public else 0) if limit is None else limit
-        count = self._counts.get(name, 0)
-        if name and most and count >= most:
-            return None
-        self._counts[name] = count + 1
-        return name
-
-    def discard(self, name: str) -> None:
-        """Count one out; ``name`` is what add() returned."""
-        count = self._counts[name] - 1
-        if count:
-            self._counts[name] = count
-        else:
-            del self._counts[name]
+    name, is_public = network(address)
+    if not name:
+        return name, 0
+    return name, (DEFAULT_LIMIT if is_public else 0) if configured is None else configured
 
 
 @functools.lru_cache(maxsize=1024)
 def network(address: str | None) -> tuple[str, bool]:
-    """What an address counts as, and whether it is a public one."""
+    """What an address counts as, and whether it is a public one. An IPv6 client has a network of 64
+    bits to itself, which counts as one address."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:  # a Unix socket, or whatever a proxy has put there
-        return address or "", False
+        return str(address or ""), False
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is not None:
             return str(parsed.ipv4_mapped), parsed.ipv4_mapped.is_global

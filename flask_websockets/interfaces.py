@@ -21,7 +21,8 @@ class Condition(Protocol):
 
     def wait(self, timeout: float | None = None) -> Any: ...
 
-    def notify_all(self) -> None: ...
+    def notify_all(self) -> None:
+        """Unlike that of :class:`threading.Condition`, it may be called without the lock."""
 
 
 class Handshake(Protocol):

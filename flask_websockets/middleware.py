@@ -85,6 +85,8 @@ class Middleware:
         environ["wsgi.input"] = io.BytesIO()
         if place != OWN_THREAD:
             return self.run_in_server_thread(environ, start_response, socket, place)
+        if not self.runtime.start():
+            return shutting_down(start_response)
         if not self.runtime.add_handler():
             return too_many_handlers(start_response)
         started = False
@@ -149,9 +151,8 @@ class Middleware:
         """A class view, or an async one: the request runs in the server's own thread, and in a context
         of its own, in which callbacks will run."""
         runtime = self.runtime
-        if runtime.shutting_down:
-            return too_many_handlers(start_response)
-        runtime.started = True
+        if not runtime.start():
+            return shutting_down(start_response)
         executor = handlers.current_executor()
         if place == EVENT_LOOP:
             if executor.notifier is not None:
@@ -293,6 +294,11 @@ def has_body(environ: dict[str, Any]) -> bool:
 
 def too_many_handlers(start_response: Any) -> list[bytes]:
     text = "Too many WebSocket handlers are running; try again later."
+    return respond(start_response, "503 Service Unavailable", text, ("Retry-After", "5"))
+
+
+def shutting_down(start_response: Any) -> list[bytes]:
+    text = "The server is shutting down; try again later."
     return respond(start_response, "503 Service Unavailable", text, ("Retry-After", "5"))
 
 

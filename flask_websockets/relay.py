@@ -215,6 +215,10 @@ class Poll:
         self.modify = self._poll.modify
         self.unregister = self._poll.unregister
 
+    def close(self) -> None:
+        if hasattr(self._poll, "close"):  # poll(2) has no descriptor
+            self._poll.close()
+
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
         """Descriptors that are ready, and for what; None: without a limit."""
         ready: list[tuple[int, int]] = self._poll.poll(
@@ -235,7 +239,15 @@ class Relay:
         self._woken, self._wake = (raw(end) for end in socket.socketpair())
         self._poll = Poll()
         self._poll.register(self._woken.fileno(), READABLE)
+
+    def start_thread(self) -> None:
         original("_thread", "start_new_thread")(self.run, ())
+
+    def close(self) -> None:
+        """Instead of start_thread(): it is not needed."""
+        self._poll.close()
+        self._woken.close()
+        self._wake.close()
 
     def connect(self, tls: TLS, fd: int, received: bytes) -> tuple[Connection, int]:
         """Prepare for a connection.
@@ -334,24 +346,30 @@ def raw(end: socket.socket) -> Any:
     return plain
 
 
-_relay: Relay | None = None
+#: The relay of this process is its value for the key ``"relay"``; see relay().
+_relays: dict[str, Relay] = {}
 
 
 def relay() -> Relay:
     """The relay of this process; it starts with the first connection."""
-    global _relay
-    if _relay is None:
-        _relay = Relay()
-    return _relay
+    found = _relays.get("relay")
+    if found is None:
+        made = Relay()
+        # One step of C, so that threads which make one at once agree on the first.
+        found = _relays.setdefault("relay", made)
+        if found is made:
+            made.start_thread()
+        else:
+            made.close()
+    return found
 
 
 def after_fork_in_child() -> None:
     """The connections are the parent's; its own descriptors of them a child closes, without a word."""
-    global _relay
-    if _relay is not None:
-        for connection in {*_relay._connections.values(), *_relay._new}:
+    for inherited in _relays.values():
+        for connection in {*inherited._connections.values(), *inherited._new}:
             connection.close()
-        _relay = None
+    _relays.clear()
 
 
 os.register_at_fork(after_in_child=after_fork_in_child)

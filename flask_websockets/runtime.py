@@ -14,71 +14,96 @@ from typing import Any
 
 from flask import Flask
 
-from ._core import Engine
-from .addresses import Addresses
+from ._core import Engine, Quota
+from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
 from .interfaces import Condition
-from .websocket import WebSocket
+from .websocket import WebSocket, WebSocketState
 
 __all__ = ("Runtime",)
 
 EXTENSION_KEY = "flask_websockets"
 
+#: Which key of the configuration a limit of ``Quota.add`` is.
+EXCEEDED = {
+    "limit": "WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS",
+    "limit_of_all": "WEBSOCKETS_MAX_CONNECTIONS",
+}
+
 
 class Runtime:
     """The running part of the extension for one application.
+
+    No method holds a lock in which Python code may run, be it that of a ``__del__`` or of a signal
+    handler: what may be called from such code (and that is the public API) would meet the lock again,
+    in the same thread. What is decided and counted, or made if it is not there yet, is one step of C
+    under the GIL instead: ``Quota.add``, ``dict.setdefault``, ``dict.pop``, ``dict.copy``.
 
     :param app: the application; its configuration is read at the first handshake, so that it may
         still be filled in after ``init_app``.
     """
 
+    #: Set once, in the instance's ``__dict__``; see :attr:`engine`.
+    _engine: Engine | None = None
+
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.shutting_down = False
-        #: True once there has been a handshake in this process.
-        self.started = False
-        self._lock = threading.Lock()
+        self._started = False
         self._config: Config | None = None
-        self._engine: Engine | None = None
         #: The websockets, each with the name that its address is counted under.
         self._websockets: dict[WebSocket, str] = {}
-        self._addresses = Addresses()
-        self._handlers = 0
+        self._addresses = Quota()
+        self._handlers = Quota()
         self._all_ended: Condition | None = None
         runtimes.add(self)
 
     @property
     def config(self) -> Config:
         """The checked configuration, fixed from the first handshake on."""
-        if self._config is None:
+        if self._config is None:  # two threads may each read it, with the same result
             self._config = Config.from_mapping(self.app.config)
         return self._config
 
     @property
     def engine(self) -> Engine:
         """The engine; its thread starts with the first connection."""
-        with self._lock:
-            if self._engine is None:
-                config = self.config
-                compression = config.compression or Compression()
-                self._engine = Engine(
-                    ping_interval=config.ping_interval,
-                    ping_timeout=config.ping_timeout,
-                    close_timeout=config.close_timeout,
-                    send_timeout=config.send_timeout,
-                    max_message_size=config.max_message_size,
-                    max_fragments=config.max_fragments,
-                    max_message_rate=config.max_message_rate,
-                    receive_queue=config.receive_queue,
-                    send_buffer=config.send_buffer,
-                    slow_consumer=config.slow_consumer,
-                    compression_level=compression.level,
-                    compression_threshold=compression.threshold,
-                    callback_threads=config.callback_threads,
-                )
-                register_atexit(self)
-            return self._engine
+        return self._engine or self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        config = self.config
+        compression = config.compression or Compression()
+        made = Engine(
+            ping_interval=config.ping_interval,
+            ping_timeout=config.ping_timeout,
+            close_timeout=config.close_timeout,
+            send_timeout=config.send_timeout,
+            max_message_size=config.max_message_size,
+            max_fragments=config.max_fragments,
+            max_message_rate=config.max_message_rate,
+            receive_queue=config.receive_queue,
+            send_buffer=config.send_buffer,
+            slow_consumer=config.slow_consumer,
+            compression_level=compression.level,
+            compression_threshold=compression.threshold,
+            callback_threads=config.callback_threads,
+        )
+        # If several are made at once, all callers get the first; the others have no thread yet.
+        engine: Engine = self.__dict__.setdefault("_engine", made)
+        if engine is made:
+            register_atexit(self)
+        return engine
+
+    @property
+    def started(self) -> bool:
+        """Has there been a handshake in this process, and is this not the end?"""
+        return self._started and not self.shutting_down
+
+    def start(self) -> bool:
+        """To be called at a handshake; False when the runtime is shutting down, and it is refused."""
+        self._started = True
+        return not self.shutting_down
 
     # ---- websockets ----
 
@@ -88,84 +113,72 @@ class Runtime:
         :returns: None, or the key whose limit it would exceed; then it is not counted.
         """
         config = self.config
-        with self._lock:
-            if len(self._websockets) >= config.max_connections:
-                return "WEBSOCKETS_MAX_CONNECTIONS"
-            name = self._addresses.add(ws.remote_addr, config.max_connections_per_address)
-            if name is None:
-                return "WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS"
-            self._websockets[ws] = name
-            return None
+        name, limit = limit_of(ws.remote_addr, config.max_connections_per_address)
+        exceeded = self._addresses.add(name, limit, config.max_connections)
+        if exceeded is not None:
+            return EXCEEDED[exceeded]
+        self._websockets[ws] = name
+        return None
 
     def discard_websocket(self, ws: WebSocket) -> None:
         """Count out a websocket that add_websocket() has counted in."""
-        with self._lock:
-            name = self._websockets.pop(ws, None)
-            if name is not None:  # it is None in a forked child, where nothing was counted
-                self._addresses.discard(name)
-            ended = self._all_ended
-        notify(ended)
+        name = self._websockets.pop(ws, None)
+        if name is not None:  # it is None in a forked child, where nothing was counted
+            self._addresses.discard(name)
+        self._notify()
 
     def connections(self) -> frozenset[WebSocket]:
         """The open websockets of this process."""
-        with self._lock:
-            candidates = list(self._websockets)
-        return frozenset(ws for ws in candidates if ws._state == 1)
+        return frozenset(ws for ws in self._websockets.copy() if ws._state == WebSocketState.OPEN)
 
     # ---- handlers ----
 
+    @property
+    def handlers(self) -> int:
+        """How many handlers of function views run."""
+        return self._handlers.total
+
     def add_handler(self) -> bool:
         """Count a handler in; False beyond ``WEBSOCKETS_HANDLER_THREADS``."""
-        limit = self.config.handler_threads
-        with self._lock:
-            if self._handlers >= limit or self.shutting_down:
-                return False
-            self._handlers += 1
-            self.started = True
-            return True
+        return self._handlers.add("", self.config.handler_threads, 0) is None
 
     def discard_handler(self) -> None:
         """Count out a handler that add_handler() has counted in."""
-        with self._lock:
-            self._handlers -= 1
-            ended = self._all_ended
-        notify(ended)
+        self._handlers.discard("")
+        self._notify()
+
+    def _notify(self) -> None:
+        ended = self._all_ended
+        if ended is not None:
+            ended.notify_all()
 
     # ---- the end ----
 
     def shut_down(self) -> None:
         """Close every websocket with 1001 and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the
-        peers to answer and the handlers to end."""
-        self.shutting_down = True
+        peers to answer and the handlers to end. A second call does nothing."""
+        before, self.shutting_down = self.shutting_down, True
         engine = self._engine
-        if engine is None or not self.started:
+        if before or engine is None or not self._started:
             return
-        self.started = False
         deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, "server shutting down")
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
-            while (self._handlers > 0 or self._websockets) and time.monotonic() < deadline:
+            while (self.handlers > 0 or self._websockets) and time.monotonic() < deadline:
                 ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()
 
     def after_fork(self) -> None:
         """In a forked child: no websocket and no handler of the parent runs here."""
-        self._lock = threading.Lock()
-        self.started = False
+        self._started = False
         self._all_ended = None
-        self._handlers = 0
+        self._handlers = Quota()
         self._websockets = {}
-        self._addresses = Addresses()
+        self._addresses = Quota()
         if self._engine is not None:
             self._engine.after_fork()
-
-
-def notify(condition: Condition | None) -> None:
-    if condition is not None:
-        with condition:
-            condition.notify_all()
 
 
 #: All runtimes of this process, for the hooks below.
@@ -186,7 +199,10 @@ def register_atexit(runtime: Runtime) -> None:
     # concurrent.futures uses the former, which runs before the threads are joined. atexit runs after
     # that; it is for eventlet, whose patched threading ends without the former.
     if hasattr(threading, "_register_atexit"):
-        threading._register_atexit(shut_down)
+        try:
+            threading._register_atexit(shut_down)
+        except RuntimeError:  # the interpreter has begun to end: this runtime does not start any more
+            runtime.shutting_down = True
     atexit.register(shut_down)
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is not None:  # under gevent its workers exit without the interpreter's end

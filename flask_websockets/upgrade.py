@@ -167,6 +167,9 @@ class Upgrade:
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
         self.timed_out = False
         self._outcome: Any = None
+        #: accept() is at work. Its own thread may meet it again then: in a signal handler, or in a
+        #: ``__del__``.
+        self._accepting = False
 
     # ---- the handler's thread ----
 
@@ -199,36 +202,54 @@ class Upgrade:
         subprotocol: str | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> bool:
-        """Answer with 101 and give the connection to the engine; False if that has happened."""
+        """Answer with 101 and give the connection to the engine; False if that has happened.
+
+        :raises RuntimeError: when the handshake was refused; or to a signal handler or ``__del__`` that
+            has interrupted this very call, as the connection is not there yet.
+        """
         with self._changed:
             if self.accepted:
                 return False
-            socket = self._socket
-            if self.timed_out:
-                raise ConnectionClosed(1006, "the handshake took too long")
-            if self._request is None or self._outcome is not None or socket is None:
-                raise RuntimeError("the handshake was refused: there is no connection")
-            if subprotocol is None:
-                subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
-            elif subprotocol not in requested_subprotocols(self._request):
-                raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
-            extensions, compression = choose_compression(self._request, self._config) or (None, None)
-            reply = accept_response(self._request, subprotocol, extensions, headers)
+            if self._accepting:
+                raise RuntimeError("the handshake is being answered by the code that was interrupted")
+            self._accepting = True
             try:
-                self._attach(ws, socket, reply, compression)
-            except (OSError, MemoryError) as error:
-                if isinstance(error, OSError) and error.errno not in USED_UP:
-                    raise
-                raise used_up() from error
-            ws.subprotocol = subprotocol
-            self.accepted = True
-            self._deciding = None
-            self._request = None
-            self._ws = ws
-            if self.on_attached is not None:
-                self.on_attached(ws)
-            self._changed.notify_all()
+                self._accept(ws, subprotocol, headers)
+            finally:
+                self._accepting = False
             return True
+
+    def _accept(
+        self,
+        ws: WebSocket,
+        subprotocol: str | None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    ) -> None:
+        socket = self._socket
+        if self.timed_out:
+            raise ConnectionClosed(1006, "the handshake took too long")
+        if self._request is None or self._outcome is not None or socket is None:
+            raise RuntimeError("the handshake was refused: there is no connection")
+        if subprotocol is None:
+            subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
+        elif subprotocol not in requested_subprotocols(self._request):
+            raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
+        extensions, compression = choose_compression(self._request, self._config) or (None, None)
+        reply = accept_response(self._request, subprotocol, extensions, headers)
+        try:
+            self._attach(ws, socket, reply, compression)
+        except (OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno not in USED_UP:
+                raise
+            raise used_up() from error
+        ws.subprotocol = subprotocol
+        self.accepted = True
+        self._deciding = None
+        self._request = None
+        self._ws = ws
+        if self.on_attached is not None:
+            self.on_attached(ws)
+        self._changed.notify_all()
 
     def _attach(
         self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-import secrets
-import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,8 +13,6 @@ from .errors import ConnectionClosed
 from .interfaces import Callbacks, Handshake
 
 __all__ = ("WebSocket", "WebSocketState")
-
-_lock = threading.Lock()
 
 
 class WebSocketState(enum.IntEnum):
@@ -42,37 +38,16 @@ class WebSocket(_core.WebSocket):
     :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
     """
 
-    __slots__ = ("_data", "_id", "_json", "_upgrade", "remote_addr", "subprotocol")
+    __slots__ = ("_json", "_upgrade", "remote_addr", "subprotocol")
 
     def __init__(self, upgrade: Handshake, remote_addr: str | None, json: JSONProvider) -> None:
         self._upgrade = upgrade
         self._json = json
-        # Made when they are asked for: an idle websocket takes little memory.
-        self._id: str | None = None
-        self._data: dict[str, Any] | None = None
         self.remote_addr = remote_addr
         self.subprotocol: str | None = None
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.id} {self.remote_addr} {self.state.name}>"
-
-    @property
-    def id(self) -> str:
-        """A name for this connection, unique in the world: 32 hexadecimal digits."""
-        if self._id is None:
-            made = secrets.token_hex(16)
-            with _lock:  # two threads may ask for it at once
-                self._id = self._id or made
-        return self._id
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """For the application's own use."""
-        if self._data is None:
-            with _lock:
-                if self._data is None:
-                    self._data = {}
-        return self._data
 
     # ---- the handshake ----
 

@@ -37,7 +37,7 @@ class Watched:
 
 
 class AsyncioLoop:
-    """The event loop of a process, with its thread, which is started by the constructor."""
+    """The event loop of a process, with its thread, once that is started."""
 
     wait = None
 
@@ -49,7 +49,15 @@ class AsyncioLoop:
         #: By the token of the websocket.
         self._watched: dict[int, Watched] = {}
         self.thread = threading.Thread(target=self._run, name="ws asyncio", daemon=True)
+
+    def start_thread(self) -> None:
+        """What call() was given before is called then."""
         self.thread.start()
+
+    def close(self) -> None:
+        """Instead of start_thread(): it is not needed."""
+        self.loop.remove_reader(self.notifier.fileno())
+        self.loop.close()
 
     def _run(self) -> None:
         name_thread("ws asyncio")
@@ -158,23 +166,26 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-_lock = threading.Lock()
-_loop: AsyncioLoop | None = None
+#: The event loop of this process is its value for the key ``"loop"``. One step of C puts it there if
+#: there is none, so no lock is needed that a __del__ or a signal handler could meet again.
+_loops: dict[str, AsyncioLoop] = {}
 
 
 def event_loop() -> AsyncioLoop:
     """The event loop of this process, made and started by the first call."""
-    global _loop
-    with _lock:
-        if _loop is None:
-            _loop = AsyncioLoop()
-        return _loop
+    loop = _loops.get("loop")
+    if loop is None:
+        made = AsyncioLoop()
+        loop = _loops.setdefault("loop", made)
+        if loop is made:
+            made.start_thread()
+        else:  # another thread was first
+            made.close()
+    return loop
 
 
 def _after_fork() -> None:
-    global _lock, _loop
-    _lock = threading.Lock()
-    _loop = None  # not closed: the parent shares its descriptors, and watches them
+    _loops.clear()  # and nothing is closed: the parent shares the descriptors, and watches them
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -184,5 +195,6 @@ os.register_at_fork(after_in_child=_after_fork)
 # registered later.
 @atexit.register
 def _end() -> None:
-    if _loop is not None:
-        _loop.stop()
+    loop = _loops.get("loop")
+    if loop is not None:
+        loop.stop()

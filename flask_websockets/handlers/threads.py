@@ -22,6 +22,10 @@ IDLE_TIME = 5.0
 #: How many threads wait so at once; more end at once.
 IDLE_MAX = 32
 
+#: Seconds. A thread is started with whatever stack size there is rather than wait longer for another
+#: one's start, which may be held up by Python code that the garbage collector runs in it.
+STACK_SIZE_TIMEOUT = 0.1
+
 Run = Callable[[], None]
 
 
@@ -64,6 +68,7 @@ class Condition:
     handshake, and :class:`threading.Condition` takes three times as long."""
 
     def __init__(self) -> None:
+        # The thread that has it may meet it again: in a signal handler, or in a __del__.
         self._lock = threading.RLock()
         self._changed = threading.Lock()  # unlocked by a notification that wait() has not seen
         self._changed.acquire()
@@ -82,7 +87,7 @@ class Condition:
             self._lock.acquire()
 
     def notify_all(self) -> None:
-        if self._changed.locked():  # under the lock, so that nobody else releases it
+        with contextlib.suppress(RuntimeError):  # it is unlocked already
             self._changed.release()
 
 
@@ -98,19 +103,27 @@ class Threads:
 
     def after_fork(self) -> None:
         """In a forked child: the threads of the parent do not exist here."""
-        self._lock = threading.Lock()
-        self._idle: list[Worker] = []
+        #: The workers that wait for a handler, the last one to come as the last. One step of C takes
+        #: one out, so whoever does owns it, and no lock is needed.
+        self._idle: dict[Worker, None] = {}
+        #: Protects the stack size of the process. Its owner may meet it again.
+        self._stack_size_lock = threading.RLock()
 
     def start(self, run: Run, name: str) -> None:
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        if worker is not None:
+        try:
+            worker, _ = self._idle.popitem()
+        except KeyError:
+            self._start_thread(Worker(self, run, name))
+        else:
             worker.give(run, name)
-            return
-        worker = Worker(self, run, name)
+
+    def _start_thread(self, worker: Worker) -> None:
         # The size is a setting of the process. A thread that other code starts meanwhile gets it too,
         # which does no harm. A size that the application has set is kept.
-        with self._lock:
+        if not self._stack_size_lock.acquire(timeout=STACK_SIZE_TIMEOUT):
+            worker.start()
+            return
+        try:
             before = threading.stack_size()
             if before == 0:
                 threading.stack_size(STACK_SIZE)
@@ -118,22 +131,17 @@ class Threads:
                 worker.start()
             finally:
                 threading.stack_size(before)
+        finally:
+            self._stack_size_lock.release()
 
     def is_wanted(self, worker: Worker) -> bool:
         """Called by a worker whose handler has ended: may it wait for another one?"""
-        with self._lock:
-            if len(self._idle) >= IDLE_MAX:
-                return False
-            self._idle.append(worker)
-            return True
+        self._idle[worker] = None
+        return len(self._idle) <= IDLE_MAX or not self.is_leaving(worker)
 
     def is_leaving(self, worker: Worker) -> bool:
-        """Called by a worker that has waited for ``IDLE_TIME``: False when start() has chosen it."""
-        with self._lock:
-            if worker not in self._idle:
-                return False
-            self._idle.remove(worker)
-            return True
+        """Called by a worker that will wait no longer: False when start() has chosen it."""
+        return self._idle.pop(worker, self) is None
 
     def run_callbacks(self, callbacks: Callbacks) -> None:
         """The engine's own threads run them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 
@@ -14,7 +15,8 @@ import wire
 from conftest import wait_for
 
 from flask_websockets import ConnectionClosed
-from flask_websockets.addresses import Addresses
+from flask_websockets._core import Quota
+from flask_websockets.addresses import limit_of
 from flask_websockets.handlers.threads import THREADS
 
 
@@ -191,7 +193,7 @@ def test_a_body_that_does_not_come_holds_no_worker(application):
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(wire.request(server.port, "/ws", "Content-Length: 100\r\n") + b"a few")
         assert wire.read_head(connection).startswith("HTTP/1.1 400")
-    assert application.app.extensions["flask_websockets"]._handlers == 0
+    assert application.app.extensions["flask_websockets"].handlers == 0
 
 
 # ---- connections of one address ----
@@ -249,24 +251,67 @@ def test_connections_of_one_process(application, caplog):
     ],
 )
 def test_how_many_one_address_may_have(address, limit, most):
-    addresses = Addresses()
-    names = []
-    while len(names) < 1500 and (name := addresses.add(address, limit)) is not None:
-        names.append(name)
-    assert len(names) == (most or 1500)
-    for name in names:
-        addresses.discard(name)
-    assert addresses._counts == {}
+    websockets = Quota()
+    name, most_of_it = limit_of(address, limit)
+    count = 0
+    while count < 1500 and websockets.add(name, most_of_it, 0) is None:
+        count += 1
+    assert count == (most or 1500)
+    for _ in range(count):
+        websockets.discard(name)
+    assert websockets.total == 0
 
 
 def test_an_ipv6_network_of_64_bits_is_one_address():
-    addresses = Addresses()
-    assert addresses.add("2a00:1450:4001:81b::1", 2)
-    assert addresses.add("2a00:1450:4001:81b:ffff::2", 2)
-    assert addresses.add("2a00:1450:4001:81b::3", 2) is None
-    assert addresses.add("2a00:1450:4001:81c::3", 2)
-    assert addresses.add("::ffff:8.8.8.8", 1)
-    assert addresses.add("8.8.8.8", 1) is None
+    def name(address):
+        return limit_of(address, None)[0]
+
+    assert name("2a00:1450:4001:81b::1") == name("2a00:1450:4001:81b:ffff::2")
+    assert name("2a00:1450:4001:81b::1") != name("2a00:1450:4001:81c::1")
+    assert name("::ffff:8.8.8.8") == name("8.8.8.8")
+
+
+def test_a_quota_counts_by_name_and_altogether():
+    quota = Quota()
+    assert [quota.add("a", 2, 3) for _ in range(3)] == [None, None, "limit"]
+    assert [quota.add("b", 0, 3) for _ in range(2)] == [None, "limit_of_all"]
+    assert quota.total == 3
+    quota.discard("a")
+    assert [quota.add("a", 2, 3), quota.add("a", 2, 0)] == [None, "limit"]
+    for name in ("a", "a", "a", "b", "b", "never there"):
+        quota.discard(name)
+    assert quota.total == 0
+    with pytest.raises(TypeError, match="a name must be a str, not int"):
+        quota.add(1, 0, 0)
+
+
+def test_a_quota_is_exact_between_threads():
+    quota, threads, admitted = Quota(), 8, []
+    most = []
+
+    def come_and_go():
+        for _ in range(3000):
+            if quota.add("a", 5, 0) is None:
+                admitted.append(None)
+                most.append(len(admitted))
+                admitted.pop()
+                quota.discard("a")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        run_at_once([come_and_go] * threads)
+    finally:
+        sys.setswitchinterval(before)
+    assert max(most) <= 5 and quota.total == 0
+
+
+def run_at_once(functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 # ---- descriptors and threads used up ----
@@ -329,7 +374,7 @@ def test_no_thread_to_be_had_is_503(application, monkeypatch):
     start = threading.Thread.start
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        patch.setattr(THREADS, "_idle", [])
+        patch.setattr(THREADS, "_idle", {})
         assert refused(server)[0] == 503
     with wire.connect(server.port, "/ws"):
         pass

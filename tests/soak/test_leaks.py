@@ -83,12 +83,12 @@ def test_nothing_is_left_after_many_rounds(application, progress):
 
     server = application.serve()
     # What an earlier test has started for all of the process stays.
-    own = OWN_THREADS + (relay._relay is not None) + (asynchronous._loop is not None)
+    own = OWN_THREADS + len(relay._relays) + len(asynchronous._loops)
     runtime = application.app.extensions["flask_websockets"]
     pid = os.getpid()
 
     def settled():
-        return runtime._handlers == 0 and application.websockets.stats()["connections"] == 0
+        return runtime.handlers == 0 and application.websockets.stats()["connections"] == 0
 
     run(server.port, 400, progress)  # what is made once is made here
     wait_for(settled)
