@@ -37,11 +37,12 @@ bool fws_wakeup_open(fws_wakeup *wakeup)
 
 void fws_wakeup_close(fws_wakeup *wakeup)
 {
-    if (wakeup->read_fd >= 0)
-        close(wakeup->read_fd);
-    if (wakeup->write_fd >= 0 && wakeup->write_fd != wakeup->read_fd)
-        close(wakeup->write_fd);
-    *wakeup = FWS_WAKEUP_CLOSED;
+    fws_wakeup old = *wakeup;
+    *wakeup = FWS_WAKEUP_CLOSED; /* before their numbers can become somebody else's */
+    if (old.read_fd >= 0)
+        close(old.read_fd);
+    if (old.write_fd >= 0 && old.write_fd != old.read_fd)
+        close(old.write_fd);
 }
 
 void fws_wakeup_ring(const fws_wakeup *wakeup)
