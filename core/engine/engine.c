@@ -1,59 +1,55 @@
 #include "internal.h"
 #include "turn.h"
 
+#include "../io/os.h"
 #include "../io/transport.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_TIMEOUT FWS_NS_PER_S /* for callbacks to end */
+static void destroy(fws_work *work)
+{
+    fws_engine *engine = (fws_engine *)(void *)((char *)work - offsetof(fws_engine, work));
+    fws_crew_destroy(&engine->crew);
+    pthread_cond_destroy(&engine->stopped);
+    fws_table_clear(&engine->table);
+    fws_work_destroy(&engine->work);
+    free(engine);
+}
 
 fws_engine *fws_engine_new(const fws_engine_config *config)
 {
     fws_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL)
         return NULL;
-    atomic_init(&engine->references, 1);
-    fws_work_init(&engine->work, config);
+    fws_work_init(&engine->work, config, destroy);
     fws_table_init(&engine->table);
+    fws_os_init_condition(&engine->stopped);
     fws_crew_init(&engine->crew, config->callback_threads);
     return engine;
-}
-
-void fws_engine_keep(fws_engine *engine)
-{
-    atomic_fetch_add_explicit(&engine->references, 1, memory_order_relaxed);
-}
-
-void fws_engine_drop(fws_engine *engine)
-{
-    if (atomic_fetch_sub_explicit(&engine->references, 1, memory_order_acq_rel) != 1)
-        return;
-    fws_crew_destroy(&engine->crew);
-    fws_table_clear(&engine->table);
-    fws_work_destroy(&engine->work);
-    free(engine);
 }
 
 void fws_engine_free(fws_engine *engine)
 {
     fws_engine_stop(engine);
-    fws_engine_drop(engine);
+    fws_work_drop(&engine->work);
 }
 
-/* ---- starting and stopping ---- */
+/* ---- starting ---- */
 
-/* With the lock of `work`. */
+/* With the lock of `work`: there is a thread from now on; false with errno. */
 static bool start(fws_engine *engine)
 {
-    if (engine->running)
+    if (engine->life == FWS_ENGINE_RUNNING)
         return true;
+    if (engine->life != FWS_ENGINE_NEW) {
+        errno = ESHUTDOWN;
+        return false;
+    }
     engine->work.loop = fws_loop_new();
     if (engine->work.loop == NULL)
         return false;
-    engine->work.stopping = false;
-    engine->work.sleeping = false;
     if (!fws_crew_start(engine)) {
         int error = errno;
         fws_loop_free(engine->work.loop);
@@ -61,51 +57,118 @@ static bool start(fws_engine *engine)
         errno = error;
         return false;
     }
-    engine->running = true;
+    engine->life = FWS_ENGINE_RUNNING;
     return true;
 }
 
-void fws_engine_stop(fws_engine *engine)
+/* ---- stopping ---- */
+
+/* False when another thread stops it, or has; returns when that has done. */
+static bool begin_to_stop(fws_engine *engine, bool *started)
 {
-    fws_websocket *websocket;
-    for (;;) { /* cut off what is left, while the loop still exists */
+    pthread_mutex_lock(&engine->work.lock);
+    bool first = engine->life < FWS_ENGINE_STOPPING;
+    *started = engine->life == FWS_ENGINE_RUNNING;
+    if (first)
+        engine->life = FWS_ENGINE_STOPPING;
+    while (!first && engine->life != FWS_ENGINE_STOPPED)
+        pthread_cond_wait(&engine->stopped, &engine->work.lock);
+    pthread_mutex_unlock(&engine->work.lock);
+    return first;
+}
+
+/* While the loop still exists. Nothing is attached any more, and what is being attached at this
+ * moment is waited for, as it holds its lock. */
+static void finish_all(fws_engine *engine)
+{
+    for (;;) {
         pthread_mutex_lock(&engine->work.lock);
-        websocket = engine->work.all ? FWS_WEBSOCKET_OF(engine->work.all, entry) : NULL;
-        if (websocket)
-            fws_websocket_keep(websocket);
+        fws_work_entry *first = engine->work.all;
+        fws_websocket *websocket =
+            first ? fws_websocket_keep(FWS_WEBSOCKET_OF(first, entry)) : NULL;
         pthread_mutex_unlock(&engine->work.lock);
         if (websocket == NULL)
-            break;
+            return;
         fws_websocket_lock(websocket);
         fws_websocket_finish(websocket);
         fws_websocket_unlock(websocket);
         fws_websocket_drop(websocket);
     }
-    pthread_mutex_lock(&engine->work.lock);
-    bool running = engine->running;
+}
+
+/* With the lock of `work`, which it gives away meanwhile: ends the threads. Callbacks that are due,
+ * as for the websockets that were just cut off, are still run. */
+static void end_threads(fws_engine *engine)
+{
+    fws_ns deadline = fws_clock_now() + FWS_STOP_TIMEOUT;
+    fws_crew_drain(engine, deadline);
     engine->work.stopping = true;
-    engine->running = false;
-    if (running) {
-        fws_loop_wake(engine->work.loop);
-        fws_crew_stop(engine, STOP_TIMEOUT);
-        fws_loop_free(engine->work.loop);
-        engine->work.loop = NULL;
-    }
+    fws_loop_wake(engine->work.loop);
+    fws_crew_stop(engine, deadline);
+    engine->work.sleeping = false;
+    engine->ready.next = engine->ready.count = 0;
+}
+
+/* No thread leads any more: gives back the references of whatever is still queued. */
+static void drop_queued(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    fws_run_queue rest;
+    fws_work_link *link;
+    fws_run_queue_init(&rest);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_websocket *overtaken = crew->overtaken;
+    crew->overtaken = NULL;
+    fws_run_queue_move(&engine->work.arrived, &rest);
+    fws_run_queue_move(&engine->work.due, &rest);
+    fws_run_queue_move(&crew->apart, &rest);
+    fws_run_queue_move(&crew->done, &rest);
     pthread_mutex_unlock(&engine->work.lock);
-    fws_turn_finish(engine); /* what was queued after the leader looked for the last time */
+    while ((link = fws_run_queue_pop(&rest)) != NULL)
+        fws_websocket_drop(FWS_WEBSOCKET_OF(link, callbacks));
+    if (overtaken != NULL)
+        fws_websocket_drop(overtaken);
+    fws_turn_finish(engine); /* what was to be written, or to be dropped, in the next turn */
+}
+
+void fws_engine_stop(fws_engine *engine)
+{
+    bool started;
+    if (!begin_to_stop(engine, &started))
+        return;
+    finish_all(engine);
+    pthread_mutex_lock(&engine->work.lock);
+    if (started)
+        end_threads(engine);
+    engine->work.stopping = true;
+    fws_loop *loop = engine->work.loop;
+    engine->work.loop = NULL;
+    pthread_mutex_unlock(&engine->work.lock);
+    if (loop != NULL)
+        fws_loop_free(loop);
+    drop_queued(engine);
+    pthread_mutex_lock(&engine->work.lock);
+    engine->life = FWS_ENGINE_STOPPED;
+    pthread_cond_broadcast(&engine->stopped);
+    pthread_mutex_unlock(&engine->work.lock);
 }
 
 /* ---- attaching ---- */
 
-/* With the lock of `work`. */
+/* With the lock of the websocket: from here on others can see it. */
 static bool enlist(fws_engine *engine, fws_websocket *websocket)
 {
-    if (!start(engine))
-        return false;
-    errno = ENOMEM;
-    return fws_work_enlist(&engine->work, &websocket->entry);
+    pthread_mutex_lock(&engine->work.lock);
+    bool done = start(engine);
+    if (done && !fws_work_enlist(&engine->work, &websocket->entry)) {
+        errno = ENOMEM;
+        done = false;
+    }
+    pthread_mutex_unlock(&engine->work.lock);
+    return done;
 }
 
+/* All that a websocket is before it is seen; false with errno. */
 static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
 {
     /* Now, while the handshake can be refused, and not when the handler has to wait. */
@@ -127,40 +190,21 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
         memcpy(websocket->undecoded, attachment->received, attachment->received_size);
         websocket->undecoded_end = attachment->received_size;
     }
-    return true;
-}
-
-fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment)
-{
-    fws_websocket *websocket =
-        fws_websocket_new(&engine->work, &engine->table, fd, attachment->role);
-    if (websocket == NULL) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    bool done = prepare(websocket, attachment);
-    if (done) {
-        pthread_mutex_lock(&engine->work.lock);
-        done = enlist(engine, websocket);
-        pthread_mutex_unlock(&engine->work.lock);
-    }
-    if (!done) {
-        int error = errno;
-        fws_websocket_drop(websocket);
-        errno = error;
-        return NULL;
-    }
-    fws_websocket_keep(websocket); /* the engine's */
-    if (attachment->notifier) {
+    if (attachment->notifier)
         websocket->notifier = fws_notifier_keep(attachment->notifier);
-        atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
-    }
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
     websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until whoever attaches it has done */
-    fws_transport_prepare(fd);
+    return true;
+}
+
+/* What the websocket has to begin with: the loop, its timer and the first bytes. With its lock. */
+static void begin(fws_engine *engine, fws_websocket *websocket)
+{
     fws_ns now = fws_clock_now();
-    fws_websocket_lock(websocket);
+    fws_transport_prepare(websocket->fd);
+    if (websocket->notifier != NULL)
+        atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
     if (!fws_websocket_is_read_by_loop(websocket))
         websocket->adopt_at = now + FWS_ADOPT_AFTER;
     if (engine->work.config.ping_interval > 0)
@@ -172,8 +216,30 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         fws_websocket_update_watch(websocket);
         fws_websocket_schedule(websocket);
     }
+}
+
+fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment)
+{
+    fws_websocket *websocket =
+        fws_websocket_new(&engine->work, &engine->table, fd, attachment->role);
+    if (websocket == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    int error = 0;
+    fws_websocket_lock(websocket); /* whoever finds it waits until it is attached */
+    if (prepare(websocket, attachment) && enlist(engine, websocket)) {
+        fws_websocket_keep(websocket); /* the engine's: it is not retired before the lock is free */
+        begin(engine, websocket);
+    } else {
+        error = errno;
+    }
     fws_websocket_unlock(websocket);
-    return websocket;
+    if (error == 0)
+        return websocket;
+    fws_websocket_drop(websocket);
+    errno = error;
+    return NULL;
 }
 
 /* ---- all of them ---- */

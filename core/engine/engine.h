@@ -12,6 +12,13 @@
  * Locks, in the order in which they may be taken: a websocket's lock, then one of {the table's
  * lock, the lock of `work`, the pool's lock, a notifier's lock}; the last four are never held
  * together, and none is ever held while a system call waits.
+ *
+ * Invariants:
+ * - A websocket is complete before another thread can see it: what does not change is set before it
+ *   is one of work.all, and its lock is held from before that until it is attached.
+ * - A stop is final: once it has begun nothing is attached, and after it no thread touches a
+ *   websocket or the loop, but for one whose callback outlasts the stop, which still has the
+ *   websocket that it was called for.
  */
 #ifndef FWS_ENGINE_ENGINE_H
 #define FWS_ENGINE_ENGINE_H
@@ -40,12 +47,16 @@ typedef struct {
 
 typedef struct fws_engine fws_engine;
 
+/* For callbacks to end when the engine stops. */
+#define FWS_STOP_TIMEOUT FWS_NS_PER_S
+
 /* NULL when there is no memory. */
 fws_engine *fws_engine_new(const fws_engine_config *config);
 void fws_engine_free(fws_engine *engine);
 
 /* Takes over the descriptor. Returns a websocket with one reference, the caller's; or NULL with
- * errno, and then the descriptor stays the caller's and nothing was sent. */
+ * errno, and then the descriptor stays the caller's and nothing was sent. ESHUTDOWN: the engine has
+ * begun to stop. */
 fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment);
 
 /* Starts the closing handshake of every websocket; returns of how many. `reason` has `size` bytes
@@ -55,8 +66,10 @@ size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reaso
 /* Waits until every websocket is finished; false after `timeout` ns. */
 bool fws_engine_wait_empty(fws_engine *engine, fws_ns timeout);
 
-/* Ends the threads; websockets that are left are cut off. No attach may run meanwhile; a later one
- * starts them again. */
+/* Ends the engine for good: cuts off the websockets that are left, waits up to FWS_STOP_TIMEOUT for
+ * callbacks that are due or run, and ends the threads; one whose callback lasts longer ends after
+ * it. Once it has begun, fws_engine_attach refuses. Another call, at the same time or later,
+ * returns when the engine has stopped. */
 void fws_engine_stop(fws_engine *engine);
 
 /* In a forked child (fork.c): the parent's sockets are the parent's. Closes this process's copies,

@@ -1,8 +1,10 @@
 /* What a forked child does with an engine that it has inherited.
  *
- * Threads of the parent may have been anywhere inside it, and none of them is here. So each lock is
- * made anew, the lists and the memory that another thread may have been changing are left behind
- * unfreed, and only what the kernel holds is given back.
+ * Threads of the parent may have been anywhere inside it, and none of them is here. So each lock
+ * and condition is made anew (of the websockets, also those that are finished and not freed yet; of
+ * the table, of fws_work, of the pool, of the crew, of the notifiers), the lists and the memory
+ * that another thread may have been changing are left behind unfreed, and only what the kernel
+ * holds is given back.
  */
 #include "internal.h"
 
@@ -14,9 +16,10 @@
 static void abandon(fws_websocket *websocket)
 {
     fws_websocket_init_lock(websocket);
-    if (websocket->fd >= 0)
-        close(websocket->fd); /* no shutdown: the connection goes on, in the parent */
+    int fd = websocket->fd;
     websocket->fd = -1;
+    if (fd >= 0)
+        close(fd); /* no shutdown: the connection goes on, in the parent */
     fws_wakeup_close(&websocket->wakeup);
     websocket->state = FWS_STATE_CLOSED;
     if (websocket->close_code == 0)
@@ -29,7 +32,9 @@ static void abandon(fws_websocket *websocket)
     websocket->adopted = websocket->flush_queued = websocket->awaited = false;
     fws_corking_end(websocket);
     websocket->evented = false; /* and whoever was to be called is left behind as well */
-    websocket->notifier = NULL; /* and its descriptors are the parent's */
+    if (websocket->notifier)
+        fws_notifier_after_fork(websocket->notifier);
+    websocket->notifier = NULL; /* its descriptors are the parent's */
     websocket->undecoded = NULL;
     websocket->pings = NULL;
     memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);
@@ -38,27 +43,29 @@ static void abandon(fws_websocket *websocket)
                         fws_os_entropy);
     fws_inbox_init(&websocket->inbox);
     fws_outbox_init(&websocket->outbox);
-    fws_timer_init(&websocket->entry.timer);
 }
 
 void fws_engine_after_fork(fws_engine *engine)
 {
-    fws_work_entry *entry = engine->work.all;
+    fws_work_entry *entry = engine->work.living;
     fws_loop *loop = engine->work.loop;
     fws_table_after_fork(&engine->table);
     fws_work_after_fork(&engine->work);
-    atomic_store(&engine->references, 1); /* the threads that had the others are not here */
     fws_crew_after_fork(&engine->crew);
     engine->ready.next = engine->ready.count = 0;
     engine->turn_since = 0;
+    atomic_store(&engine->work.references, 1); /* the threads that had the others are not here */
     while (entry) {
-        fws_work_entry *next = entry->next;
+        fws_work_keep(&engine->work);
+        fws_work_entry *older = entry->older;
         abandon(FWS_WEBSOCKET_OF(entry, entry));
-        entry->previous = entry->next = NULL;
-        entry = next; /* its memory stays: the parent's threads held references to it */
+        *entry = (fws_work_entry){0};
+        fws_timer_init(&entry->timer);
+        entry = older; /* its memory stays: the parent's threads held references to it */
     }
+    engine->work.loop = NULL;
     if (loop)
         fws_loop_free(loop);
-    engine->work.loop = NULL;
-    engine->running = false;
+    fws_os_init_condition(&engine->stopped);
+    engine->life = FWS_ENGINE_NEW;
 }

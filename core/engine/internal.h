@@ -18,21 +18,28 @@ typedef struct {
     int next, count;
 } fws_ready;
 
+/* Where an engine is in its life; there is no way back, but for a forked child, whose engine is
+ * another process's. */
+typedef enum {
+    FWS_ENGINE_NEW, /* no websocket has been attached, and there is no thread */
+    FWS_ENGINE_RUNNING,
+    FWS_ENGINE_STOPPING, /* nothing is attached any more */
+    FWS_ENGINE_STOPPED,  /* no thread is left but those that are still inside a callback */
+} fws_engine_life;
+
 struct fws_engine {
     fws_work work;
     fws_table table;
-    atomic_size_t references;    /* the owner's, and one for each thread */
     fws_histogram callback_time; /* ns; added to with the lock of `work` */
     fws_histogram turn_time;     /* the leader's; ns: so long may what is ready wait for its turn */
     fws_crew crew;               /* the lock of `work` */
-    bool running;                /* there are threads; the lock of `work` */
+    fws_engine_life life;        /* the lock of `work` */
+    pthread_cond_t stopped;      /* `life` is FWS_ENGINE_STOPPED; the lock of `work` */
     fws_ready ready;             /* the leader's */
     fws_ns turn_since;           /* the leader's: when the loop reported last; 0: nothing since */
     atomic_bool patient;         /* handlers in an event loop have been seen: see turn.c */
 };
 
-void fws_engine_keep(fws_engine *engine);
-void fws_engine_drop(fws_engine *engine);
 /* With the lock of `work`: `count` callbacks have taken so long together. */
 void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count);
 

@@ -1,5 +1,6 @@
 #include "turn.h"
 
+#include "batch.h"
 #include "internal.h"
 
 #include "../io/os.h"
@@ -46,10 +47,17 @@ static void fire_timers(fws_engine *engine)
     }
 }
 
+static fws_ns earlier(fws_ns one, fws_ns other)
+{
+    return one == FWS_FOREVER || (other != FWS_FOREVER && other < one) ? other : one;
+}
+
 static fws_ns next_deadline(const fws_engine *engine)
 {
-    fws_ns timer = fws_timers_next(&engine->work.timers), look = engine->work.cork.look_at;
-    return look != 0 && (timer == FWS_FOREVER || look < timer) ? look : timer;
+    fws_ns look = engine->work.cork.look_at;
+    fws_ns deadline =
+        earlier(fws_timers_next(&engine->work.timers), look != 0 ? look : FWS_FOREVER);
+    return earlier(deadline, fws_crew_next_try(engine));
 }
 
 /* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
@@ -67,9 +75,11 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     engine->work.flush = engine->work.retired = NULL;
     engine->work.retired_count = 0;
     *timeout = 0;
-    if (*flush == NULL && *corked == NULL && *retired == NULL && !fws_crew_is_due(engine)) {
+    fws_crew_try_again(engine);
+    if (*flush == NULL && *corked == NULL && *retired == NULL && !fws_batch_is_possible(engine)) {
         engine->work.sleep_until = next_deadline(engine);
         engine->work.sleeping = true;
+        fws_crew_note_sleep(&engine->crew);
         *timeout = FWS_FOREVER;
         if (engine->work.sleep_until != FWS_FOREVER) {
             fws_ns now = fws_clock_now();
@@ -140,7 +150,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
     while (leading && (ready->next < ready->count || wait_for_readiness(engine, term))) {
         if (!patient && atomic_load_explicit(&engine->patient, memory_order_relaxed))
             patient = be_patient();
-        fws_crew_begin_receiving(engine);
+        fws_batch_begin_receiving(engine);
         for (int i = 0; i < AT_ONCE && ready->next < ready->count; i++) {
             fws_readiness *one = &ready->list[ready->next++];
             if (ready->next < ready->count)
@@ -149,8 +159,9 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
         }
         if (ready->next == ready->count)
             fire_timers(engine);
-        leading = fws_crew_run(engine, term, thread);
-        flush_queued(engine);
+        leading = fws_batch_run(engine, term, thread);
+        if (leading)
+            flush_queued(engine);
     }
 }
 

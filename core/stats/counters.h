@@ -14,6 +14,8 @@ typedef struct {
     fws_counter queued;                   /* bytes that sockets have not taken yet */
     atomic_uint_least64_t slow_consumers; /* websockets closed, or messages dropped, for slowness */
     atomic_uint_least64_t loop_wakeups;
+    atomic_uint_least64_t
+        threads_refused; /* for callbacks: they, or Python's part, not to be had */
     atomic_uint_least32_t closes[FWS_CLOSE_CODES]; /* finished websockets; by close code - 1000 */
 } fws_counters;
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct fws_notifier {
     atomic_size_t references;
@@ -14,6 +15,7 @@ struct fws_notifier {
     fws_websocket *first; /* changed and not yet taken; each with a reference */
     fws_websocket **last;
     bool closed;
+    pid_t process; /* that made it */
 };
 
 fws_notifier *fws_notifier_new(void)
@@ -28,6 +30,7 @@ fws_notifier *fws_notifier_new(void)
         return NULL;
     }
     atomic_init(&notifier->references, 1);
+    notifier->process = getpid();
     pthread_mutex_init(&notifier->lock, NULL);
     notifier->last = &notifier->first;
     return notifier;
@@ -88,10 +91,29 @@ size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_
     return count;
 }
 
+/* A thread that is not in this process may have held the lock, and been changing the list. */
+static void abandon(fws_notifier *notifier)
+{
+    pthread_mutex_init(&notifier->lock, NULL);
+    notifier->closed = true;
+    notifier->first = NULL;
+    notifier->last = &notifier->first;
+    notifier->process = getpid();
+}
+
+void fws_notifier_after_fork(fws_notifier *notifier)
+{
+    if (notifier->process != getpid())
+        abandon(notifier);
+    fws_notifier_drop(notifier);
+}
+
 void fws_notifier_close(fws_notifier *notifier)
 {
     fws_websocket *changed[64];
     size_t count;
+    if (notifier->process != getpid())
+        abandon(notifier);
     pthread_mutex_lock(&notifier->lock);
     notifier->closed = true;
     pthread_mutex_unlock(&notifier->lock);

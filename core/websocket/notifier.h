@@ -27,8 +27,12 @@ int fws_notifier_fd(const fws_notifier *notifier);
 size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_t maximum);
 
 /* Whoever took from it does so no longer: forgets what has changed, now and later, and drops the
- * owner's reference. */
+ * owner's reference. Also in a forked child, whoever held its lock in the parent. */
 void fws_notifier_close(fws_notifier *notifier);
+
+/* In a forked child, for each websocket that had it: what has changed is the parent's business.
+ * Drops that websocket's reference. No other thread may use it. */
+void fws_notifier_after_fork(fws_notifier *notifier);
 
 /* ---- for the websocket ---- */
 

@@ -13,6 +13,15 @@ void fws_run_queue_push(fws_run_queue *queue, fws_work_link *link)
     queue->count++;
 }
 
+void fws_run_queue_push_front(fws_run_queue *queue, fws_work_link *link)
+{
+    link->next = queue->first;
+    if (queue->first == NULL)
+        queue->last = &link->next;
+    queue->first = link;
+    queue->count++;
+}
+
 void fws_run_queue_move(fws_run_queue *from, fws_run_queue *to)
 {
     if (from->first == NULL)

@@ -17,6 +17,8 @@ typedef struct {
 
 void fws_run_queue_init(fws_run_queue *queue);
 void fws_run_queue_push(fws_run_queue *queue, fws_work_link *link);
+/* Before all others. */
+void fws_run_queue_push_front(fws_run_queue *queue, fws_work_link *link);
 /* NULL when it is empty. */
 fws_work_link *fws_run_queue_pop(fws_run_queue *queue);
 /* All of `from` go behind those of `to`. */

@@ -21,6 +21,7 @@ fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_r
         return NULL;
     memset(websocket, 0, sizeof *websocket);
     atomic_init(&websocket->references, 1);
+    fws_work_keep(work);
     websocket->work = work;
     websocket->table = table;
     websocket->fd = fd;
@@ -45,6 +46,7 @@ void fws_websocket_drop(fws_websocket *websocket)
 {
     if (atomic_fetch_sub_explicit(&websocket->references, 1, memory_order_acq_rel) != 1)
         return;
+    fws_work_forget(websocket->work, &websocket->entry);
     fws_wakeup_close(&websocket->wakeup);
     fws_connection_clear(&websocket->protocol);
     fws_inbox_clear(&websocket->inbox);
@@ -56,7 +58,9 @@ void fws_websocket_drop(fws_websocket *websocket)
         fws_notifier_drop(websocket->notifier);
     pthread_cond_destroy(&websocket->changed);
     pthread_mutex_destroy(&websocket->lock);
+    fws_work *work = websocket->work;
     free(websocket);
+    fws_work_drop(work);
 }
 
 void *fws_websocket_owner(const fws_websocket *websocket)
@@ -152,8 +156,9 @@ void fws_websocket_release_fd(fws_websocket *websocket)
 {
     if (websocket->state != FWS_STATE_CLOSED || websocket->pollers > 0 || websocket->fd < 0)
         return;
-    close(websocket->fd);
-    websocket->fd = -1;
+    int fd = websocket->fd;
+    websocket->fd = -1; /* before its number can become somebody else's */
+    close(fd);
     fws_wakeup_close(&websocket->wakeup);
 }
 

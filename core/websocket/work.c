@@ -16,13 +16,15 @@ static void init_lists(fws_work *work)
     fws_cork_init(&work->cork);
     fws_run_queue_init(&work->due);
     fws_run_queue_init(&work->arrived);
-    work->all = NULL;
+    work->all = work->living = NULL;
     work->flush = work->retired = NULL;
     work->count = work->retired_count = 0;
 }
 
-void fws_work_init(fws_work *work, const fws_engine_config *config)
+void fws_work_init(fws_work *work, const fws_engine_config *config, void (*destroy)(fws_work *))
 {
+    atomic_init(&work->references, 1);
+    work->destroy = destroy;
     work->config = *config;
     fws_pool_init(&work->pool);
     fws_deflate_pool_init(&work->deflate, config->compression_level);
@@ -51,6 +53,17 @@ void fws_work_after_fork(fws_work *work)
     atomic_store(&work->receiving, 0);
     atomic_store(&work->batching, 0);
     atomic_store(&work->running, NULL);
+}
+
+void fws_work_keep(fws_work *work)
+{
+    atomic_fetch_add_explicit(&work->references, 1, memory_order_relaxed);
+}
+
+void fws_work_drop(fws_work *work)
+{
+    if (atomic_fetch_sub_explicit(&work->references, 1, memory_order_acq_rel) == 1)
+        work->destroy(work);
 }
 
 /* ---- the leader's sleep ---- */
@@ -82,7 +95,8 @@ void fws_work_arm(fws_work *work, fws_timer *timer, fws_ns deadline)
 
 bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_events, void *owner)
 {
-    /* The loop exists as long as a websocket is attached: fws_engine_stop finishes them first. */
+    /* The loop exists as long as a websocket is not finished: fws_engine_stop finishes them first.
+     */
     return fws_loop_watch(work->loop, fd, old_events, new_events, owner);
 }
 
@@ -159,9 +173,31 @@ bool fws_work_enlist(fws_work *work, fws_work_entry *entry)
         return false;
     entry->previous = NULL;
     entry->next = work->all;
+    entry->younger = NULL;
+    entry->older = work->living;
+    entry->lives = true;
+    /* A forked child follows these links, wherever this thread was. */
+    atomic_thread_fence(memory_order_release);
     if (work->all)
         work->all->previous = entry;
     work->all = entry;
     work->count++;
+    if (work->living)
+        work->living->younger = entry;
+    work->living = entry;
     return true;
+}
+
+void fws_work_forget(fws_work *work, fws_work_entry *entry)
+{
+    if (!entry->lives)
+        return;
+    pthread_mutex_lock(&work->lock);
+    if (entry->younger)
+        entry->younger->older = entry->older;
+    else
+        work->living = entry->older;
+    if (entry->older)
+        entry->older->younger = entry->younger;
+    pthread_mutex_unlock(&work->lock);
 }

@@ -31,7 +31,9 @@
 #include <stdatomic.h>
 
 typedef struct fws_work {
-    fws_engine_config config; /* read-only once the first websocket is attached */
+    atomic_size_t references; /* the owner's, one for each thread and for each websocket */
+    void (*destroy)(struct fws_work *); /* the last has gone */
+    fws_engine_config config;           /* read-only once the first websocket is attached */
     fws_counters counters;
     fws_pool pool;
     fws_deflate_pool deflate;
@@ -46,6 +48,7 @@ typedef struct fws_work {
     fws_ns sleep_until;     /* meaningful while sleeping; FWS_FOREVER: until woken */
     fws_work_entry *all;    /* attached and not finished, doubly linked; no references */
     size_t count;           /* length of `all` */
+    fws_work_entry *living; /* the youngest that was attached and is not freed; no references */
     fws_work_link *flush;   /* to be written by the leader */
     fws_cork cork;          /* the same, unless their handlers come first */
     fws_work_link *retired; /* finished: the leader drops the engine's reference */
@@ -59,11 +62,14 @@ typedef struct fws_work {
     _Atomic(fws_work_link *) running; /* whose callbacks the leader runs */
 } fws_work;
 
-/* False when there is no memory. */
-void fws_work_init(fws_work *work, const fws_engine_config *config);
+/* With one reference. `destroy` is called when the last has gone. */
+void fws_work_init(fws_work *work, const fws_engine_config *config, void (*destroy)(fws_work *));
 void fws_work_destroy(fws_work *work);
 /* In a forked child: nothing is queued, and no thread is here. The lists are left behind. */
 void fws_work_after_fork(fws_work *work);
+
+void fws_work_keep(fws_work *work);
+void fws_work_drop(fws_work *work);
 
 /* ---- what websockets ask for; with that websocket's lock held ---- */
 
@@ -122,5 +128,8 @@ void fws_work_rouse(fws_work *work);
 /* A websocket is attached: from now on it is one of `all`. False when there is no memory for its
  * timer. */
 bool fws_work_enlist(fws_work *work, fws_work_entry *entry);
+
+/* Its memory is about to be freed. Without the lock. */
+void fws_work_forget(fws_work *work, fws_work_entry *entry);
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "../io/timers.h"
 
+#include <stdbool.h>
+
 /* A place in one list; in at most one at a time. */
 typedef struct fws_work_link {
     struct fws_work_link *next;
@@ -14,6 +16,8 @@ typedef struct fws_work_link {
 
 typedef struct fws_work_entry {
     struct fws_work_entry *previous, *next; /* in fws_work.all */
+    struct fws_work_entry *older, *younger; /* in fws_work.living */
+    bool lives;                             /* is it there? */
     fws_work_link retired;
     fws_timer timer;
 } fws_work_entry;

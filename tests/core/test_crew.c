@@ -337,7 +337,7 @@ static void test_the_engine_stops_around_a_callback_that_stays(void **state)
 static bool is_watched(void)
 {
     pthread_mutex_lock(&engine->work.lock);
-    bool watched = engine->crew.watched;
+    bool watched = engine->crew.watch.appointed && !engine->crew.watch.open;
     pthread_mutex_unlock(&engine->work.lock);
     return watched;
 }

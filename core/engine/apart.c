@@ -1,0 +1,101 @@
+#include "apart.h"
+
+#include "internal.h"
+
+void fws_apart_note_speed(fws_websocket *websocket, bool fast)
+{
+    if (!fast)
+        websocket->fast = 0;
+    else if (websocket->fast < FWS_REHABILITATED)
+        websocket->fast++;
+}
+
+/* Was a callback overtaken a moment ago? */
+static bool is_suspicious(const fws_crew *crew)
+{
+    return crew->overtaken_at != 0 && fws_clock_now() - crew->overtaken_at < FWS_SUSPICIOUS_FOR;
+}
+
+bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket)
+{
+    return websocket->slow || (websocket->fast < FWS_PROVEN && is_suspicious(&engine->crew));
+}
+
+/* ---- who comes for them ---- */
+
+void fws_apart_queue(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_run_queue_push(&engine->crew.apart, &websocket->callbacks);
+    fws_apart_staff(engine);
+}
+
+void fws_apart_staff(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    if (!fws_apart_is_possible(engine))
+        return;
+    uint32_t free = fws_crew_free(crew);
+    if (free > 0)
+        pthread_cond_signal(&crew->work);
+    if (crew->apart.count > free)
+        fws_crew_hire(engine);
+}
+
+void fws_apart_claim_watch(fws_engine *engine)
+{
+    if (fws_apart_is_possible(engine) && fws_crew_free(&engine->crew) == 0)
+        fws_watch_dismiss(engine);
+}
+
+bool fws_apart_is_possible(fws_engine *engine)
+{
+    return engine->crew.apart.count > 0 && fws_crew_may_enter(engine);
+}
+
+/* ---- running them ---- */
+
+/* The first of the queue could not be run: it stays the first. */
+static void put_back(fws_engine *engine, fws_websocket *websocket)
+{
+    if (engine->work.stopping) {
+        pthread_mutex_unlock(&engine->work.lock);
+        fws_websocket_drop(websocket);
+        pthread_mutex_lock(&engine->work.lock);
+    } else {
+        fws_run_queue_push_front(&engine->crew.apart, &websocket->callbacks);
+        fws_crew_note_refusal(engine);
+    }
+}
+
+void fws_apart_run(fws_engine *engine, void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    const fws_callbacks *callbacks = &engine->work.config.callbacks;
+    fws_websocket *websocket = FWS_WEBSOCKET_OF(fws_run_queue_pop(&crew->apart), callbacks);
+    uint64_t epoch = crew->epoch;
+    fws_ns taken = 0;
+    uint32_t count = 0;
+    crew->inside++;
+    fws_crew_check(engine);
+    pthread_mutex_unlock(&engine->work.lock);
+    bool entered = callbacks->enter(callbacks->context, thread);
+    if (entered) {
+        fws_ns begun = fws_clock_now();
+        count = callbacks->run(callbacks->context, websocket, NULL);
+        taken = fws_clock_now() - begun;
+        callbacks->leave(callbacks->context, thread);
+    }
+    pthread_mutex_lock(&engine->work.lock);
+    fws_crew_leave(engine, epoch);
+    if (!entered) {
+        put_back(engine, websocket);
+        return;
+    }
+    fws_engine_note_callbacks(engine, taken, count);
+    fws_apart_note_speed(websocket, taken < FWS_FAST);
+    if (websocket->fast >= FWS_REHABILITATED)
+        websocket->slow = false;
+    pthread_mutex_unlock(&engine->work.lock);
+    fws_crew_end_callbacks(websocket);
+    pthread_mutex_lock(&engine->work.lock);
+}

@@ -1,0 +1,166 @@
+#include "batch.h"
+
+#include "apart.h"
+#include "internal.h"
+
+bool fws_batch_is_possible(fws_engine *engine)
+{
+    return engine->work.due.count > 0 && fws_crew_may_enter(engine) && fws_watch_appoint(engine);
+}
+
+void fws_batch_begin_receiving(fws_engine *engine)
+{
+    atomic_store_explicit(&engine->work.receiving, fws_work_this_thread(), memory_order_relaxed);
+}
+
+static void set_running(fws_engine *engine, fws_websocket *websocket, fws_ns since)
+{
+    atomic_store_explicit(&engine->work.running, websocket ? &websocket->callbacks : NULL,
+                          memory_order_relaxed);
+    atomic_store_explicit(&engine->crew.watch.running_since, since, memory_order_relaxed);
+}
+
+/* With the lock: the next that the leader itself runs, of `*left`. Those that are not for it are
+ * given away. */
+static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
+{
+    while (*left > 0 && engine->work.due.count > 0 && !engine->work.stopping) {
+        (*left)--;
+        fws_websocket *websocket =
+            FWS_WEBSOCKET_OF(fws_run_queue_pop(&engine->work.due), callbacks);
+        if (!fws_apart_is_for(engine, websocket)) {
+            set_running(engine, websocket, now);
+            return websocket;
+        }
+        fws_apart_queue(engine, websocket);
+    }
+    set_running(engine, NULL, 0);
+    return NULL;
+}
+
+/* Whose callbacks are likely to come next. Its owner lives as long as nobody else can run them,
+ * which takes what `enter` has taken. */
+static void *owner_of_next(const fws_engine *engine)
+{
+    fws_work_link *first = engine->work.due.first;
+    return first != NULL ? FWS_WEBSOCKET_OF(first, callbacks)->owner : NULL;
+}
+
+/* What callbacks need could not be had. The websocket stays the first that is due. False when the
+ * leader was deposed. */
+static bool put_back(fws_engine *engine, uint64_t term, fws_websocket *websocket)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    bool leading = engine->crew.term == term;
+    if (leading) {
+        set_running(engine, NULL, 0);
+        fws_run_queue_push_front(&engine->work.due, &websocket->callbacks);
+        fws_crew_note_refusal(engine);
+    }
+    pthread_mutex_unlock(&engine->work.lock);
+    if (!leading)
+        fws_websocket_drop(websocket);
+    return leading;
+}
+
+/* The running callbacks have ended: notes how they were. False when the leader was deposed. */
+static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket)
+{
+    if (engine->crew.term != term)
+        return false;
+    fws_apart_note_speed(websocket, true);
+    fws_run_queue_push(&engine->crew.done, &websocket->callbacks);
+    return true;
+}
+
+/* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
+static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
+                    void **thread)
+{
+    fws_watch *watch = &engine->crew.watch;
+    const fws_callbacks *callbacks = &engine->work.config.callbacks;
+    /* To wait for the GIL is no callback: whoever led instead would wait for it as well. */
+    if (!callbacks->enter(callbacks->context, thread))
+        return put_back(engine, term, websocket);
+    fws_ns since = fws_clock_now();
+    bool leading = true;
+    void *next_owner = NULL;
+    atomic_store(&watch->running_since, since);
+    fws_watch_call(engine);
+    atomic_fetch_add_explicit(&watch->batches, 1, memory_order_relaxed);
+    atomic_store_explicit(&engine->work.batching, fws_work_this_thread(), memory_order_relaxed);
+    while (websocket != NULL) {
+        uint32_t count = callbacks->run(callbacks->context, websocket, next_owner);
+        fws_ns now = fws_clock_now();
+        pthread_mutex_lock(&engine->work.lock);
+        fws_engine_note_callbacks(engine, now - since, count);
+        since = now;
+        leading = note_end(engine, term, websocket);
+        fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;
+        next_owner = owner_of_next(engine);
+        pthread_mutex_unlock(&engine->work.lock);
+        if (!leading)
+            fws_crew_end_callbacks(websocket);
+        websocket = next;
+    }
+    if (leading)
+        atomic_store_explicit(&engine->work.batching, 0, memory_order_relaxed);
+    callbacks->leave(callbacks->context, thread);
+    return leading;
+}
+
+/* With the lock, which it gives away meanwhile. False when the leader was deposed. */
+static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
+                void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    uint64_t epoch = crew->epoch;
+    crew->inside++;
+    fws_crew_check(engine);
+    pthread_mutex_unlock(&engine->work.lock);
+    atomic_store_explicit(&engine->work.leading, 0, memory_order_relaxed);
+    run_all(engine, term, websocket, left, thread);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_crew_leave(engine, epoch);
+    if (crew->term != term)
+        return false;
+    atomic_store_explicit(&engine->work.leading, fws_work_this_thread(), memory_order_relaxed);
+    return true;
+}
+
+/* Without the lock. */
+static void end_callbacks(fws_run_queue *done)
+{
+    fws_work_link *link;
+    while ((link = fws_run_queue_pop(done)) != NULL)
+        fws_crew_end_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
+}
+
+bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
+{
+    fws_crew *crew = &engine->crew;
+    fws_run_queue done;
+    bool leading = true;
+    fws_run_queue_init(&done);
+    atomic_store_explicit(&engine->work.receiving, 0, memory_order_relaxed);
+    pthread_mutex_lock(&engine->work.lock);
+    fws_run_queue_move(&engine->work.arrived, &engine->work.due);
+    if (fws_batch_is_possible(engine)) {
+        size_t left = engine->work.due.count;
+        crew->in_batch = true; /* from here on the watch stays */
+        fws_websocket *websocket = next_of(engine, &left, 0);
+        if (websocket != NULL)
+            leading = run(engine, term, websocket, left, thread);
+        if (leading)
+            crew->in_batch = false;
+    }
+    if (leading) {
+        fws_run_queue_move(&crew->done, &done);
+        fws_apart_staff(engine);
+        fws_apart_claim_watch(engine);
+        fws_crew_check(engine);
+    }
+    pthread_mutex_unlock(&engine->work.lock);
+    end_callbacks(&done);
+    return leading;
+}

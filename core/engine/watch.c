@@ -1,0 +1,127 @@
+#include "watch.h"
+
+#include "apart.h"
+#include "internal.h"
+
+#include "../io/os.h"
+
+void fws_watch_end(fws_watch *watch)
+{
+    watch->appointed = watch->open = false;
+    watch->number++;
+}
+
+void fws_watch_init(fws_watch *watch)
+{
+    fws_os_init_condition(&watch->look);
+    fws_watch_end(watch);
+    atomic_store(&watch->running_since, 0);
+    atomic_store(&watch->asleep, false);
+}
+
+void fws_watch_destroy(fws_watch *watch)
+{
+    pthread_cond_destroy(&watch->look);
+}
+
+/* ---- the leader's side ---- */
+
+bool fws_watch_appoint(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    if (crew->watch.appointed)
+        return true;
+    if (fws_crew_free(crew) == 0 && !fws_crew_hire(engine))
+        return false;
+    crew->watch.appointed = crew->watch.open = true;
+    pthread_cond_signal(&crew->work);
+    fws_apart_staff(engine); /* it may have been meant for that */
+    fws_crew_check(engine);
+    return true;
+}
+
+void fws_watch_dismiss(fws_engine *engine)
+{
+    fws_watch *watch = &engine->crew.watch;
+    if (!watch->appointed || watch->open)
+        return;
+    fws_watch_end(watch);
+    pthread_cond_signal(&watch->look);
+}
+
+void fws_watch_call(fws_engine *engine)
+{
+    fws_watch *watch = &engine->crew.watch;
+    if (!atomic_load(&watch->asleep))
+        return;
+    pthread_mutex_lock(&engine->work.lock);
+    pthread_cond_signal(&watch->look);
+    pthread_mutex_unlock(&engine->work.lock);
+}
+
+/* ---- the watch ---- */
+
+static void overtake(fws_engine *engine, fws_websocket *running, fws_ns now)
+{
+    fws_crew *crew = &engine->crew;
+    running->slow = true;
+    running->fast = 0;
+    crew->overtaken = fws_websocket_keep(running);
+    crew->overtaken_at = now;
+    fws_crew_depose(engine);
+}
+
+static void look(fws_engine *engine)
+{
+    fws_work_link *running = atomic_load(&engine->work.running);
+    fws_ns now = fws_clock_now(), since = atomic_load(&engine->crew.watch.running_since);
+    if (since != 0 && running != NULL && now - since >= FWS_CALLBACK_PATIENCE)
+        overtake(engine, FWS_WEBSOCKET_OF(running, callbacks), now);
+}
+
+static void sleep_until_called(fws_engine *engine)
+{
+    fws_watch *watch = &engine->crew.watch;
+    atomic_store(&watch->asleep, true);
+    if (atomic_load(&watch->running_since) == 0) /* else the leader may not have seen `asleep` */
+        pthread_cond_wait(&watch->look, &engine->work.lock);
+    atomic_store(&watch->asleep, false);
+}
+
+static void sleep_until_next_look(fws_engine *engine)
+{
+    struct timespec until = fws_clock_timespec(fws_clock_now() + FWS_WATCH_INTERVAL);
+    pthread_cond_timedwait(&engine->crew.watch.look, &engine->work.lock, &until);
+}
+
+bool fws_watch_serve(fws_engine *engine)
+{
+    fws_crew *crew = &engine->crew;
+    fws_watch *watch = &crew->watch;
+    uint64_t number = watch->number, seen = 0;
+    uint32_t quiet = 0;
+    watch->appointed = true;
+    watch->open = false;
+    /* Due callbacks could not be run while nobody watched, and for those that are to run apart this
+     * thread does not come now: the leader may have to dismiss it. */
+    if (engine->work.due.count > 0 || crew->apart.count > 0)
+        fws_work_rouse(&engine->work);
+    fws_crew_check(engine);
+    while (watch->number == number && crew->led && !engine->work.stopping) {
+        if (quiet < FWS_WATCH_QUIET) {
+            sleep_until_next_look(engine);
+        } else {
+            sleep_until_called(engine);
+            quiet = 0;
+        }
+        if (watch->number == number)
+            look(engine);
+        uint64_t batches = atomic_load_explicit(&watch->batches, memory_order_relaxed);
+        quiet = batches == seen ? quiet + 1 : 0;
+        seen = batches;
+    }
+    if (watch->number != number)
+        return crew->led;
+    fws_watch_end(watch);
+    return false;
+}
