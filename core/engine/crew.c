@@ -61,6 +61,8 @@ void fws_crew_check(const fws_engine *engine)
     assert(crew->threads <= crew->limit + 1);
     assert(crew->inside <= crew->limit);
     assert(crew->inside + crew->idle + crew->coming <= crew->threads);
+    if (engine->work.stopping) /* nothing is led or watched any more */
+        return;
     assert(!watch->open || watch->appointed);
     assert(!watch->open || crew->idle + crew->coming > 0);
     assert(!crew->in_batch || (crew->led && watch->appointed));

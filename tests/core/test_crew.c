@@ -1,160 +1,10 @@
 /* Event-driven websockets: whose callbacks run when, and by whom, while others block. */
-#include "pair.h"
+#include "evented.h"
 
-#include <pthread.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define MANY 40
-
-/* What the binding is to Python: an owner for each websocket, and one lock around all callbacks,
- * which a callback gives away while it sleeps. */
-typedef struct {
-    atomic_int inside; /* never more than 1 */
-    atomic_uint messages, closes;
-    atomic_int close_code;
-    char last[64];
-} owner;
-
-static pthread_mutex_t big_lock = PTHREAD_MUTEX_INITIALIZER;
-static fws_engine *engine;
-static atomic_uint threads_ended, asleep, most_asleep;
-static atomic_bool stay;
-static owner owners[MANY];
-static pair pairs[MANY];
-
-static bool enter(void *context, void **thread)
-{
-    (void)context;
-    *thread = &big_lock;
-    pthread_mutex_lock(&big_lock);
-    return true;
-}
-
-static void leave(void *context, void **thread)
-{
-    (void)context, (void)thread;
-    pthread_mutex_unlock(&big_lock);
-}
-
-static void end(void *context, void **thread)
-{
-    (void)context, (void)thread;
-    atomic_fetch_add(&threads_ended, 1);
-}
-
-static void sleep_without_the_lock(unsigned ms)
-{
-    unsigned now = atomic_fetch_add(&asleep, 1) + 1;
-    if (now > atomic_load(&most_asleep))
-        atomic_store(&most_asleep, now);
-    pthread_mutex_unlock(&big_lock);
-    usleep(ms * 1000);
-    pthread_mutex_lock(&big_lock);
-    atomic_fetch_sub(&asleep, 1);
-}
-
-static void leave_at_once(void)
-{
-    _exit(0);
-}
-
-static void obey(fws_websocket *websocket, owner *own, const fws_message *message)
-{
-    char text[64] = {0};
-    memcpy(text, message->data, message->length < 63 ? message->length : 63);
-    memcpy(own->last, text, sizeof text);
-    if (strncmp(text, "sleep ", 6) == 0) {
-        send_text(websocket, "asleep");
-        sleep_without_the_lock((unsigned)atoi(text + 6));
-    } else if (strcmp(text, "stay") == 0) {
-        pthread_mutex_unlock(&big_lock);
-        while (atomic_load(&stay))
-            usleep(1000);
-        pthread_mutex_lock(&big_lock);
-    } else if (strcmp(text, "close") == 0) {
-        fws_websocket_close(websocket, 4000, NULL, 0);
-    } else if (strcmp(text, "fork") == 0) {
-        pid_t child = fork();
-        if (child == 0) {
-            pthread_mutex_init(&big_lock, NULL);
-            pthread_mutex_lock(&big_lock);
-            fws_engine_after_fork(engine);
-            atexit(leave_at_once); /* before the sanitizer looks at what the parent's threads had */
-            return;
-        }
-        int status = -1;
-        waitpid(child, &status, 0);
-        assert_true(WIFEXITED(status));
-    }
-    fws_websocket_send(websocket, FWS_OPCODE_TEXT, message->data, message->length, true);
-}
-
-static uint32_t run(void *context, fws_websocket *websocket, void *next)
-{
-    (void)context;
-    (void)next;
-    owner *own = websocket->owner;
-    fws_inbox taken;
-    fws_message message;
-    uint32_t count = 0;
-    assert_int_equal(atomic_fetch_add(&own->inside, 1), 0);
-    switch (fws_websocket_collect(websocket, &taken)) {
-    case FWS_OK:
-        while (fws_inbox_pop(&taken, &message)) {
-            if (!fws_websocket_is_closed_here(websocket)) {
-                atomic_fetch_add(&own->messages, 1);
-                obey(websocket, own, &message);
-                count++;
-            }
-            fws_message_free(&message);
-        }
-        break;
-    case FWS_CLOSED:
-        atomic_store(&own->close_code, (int)close_code_of(websocket));
-        atomic_fetch_add(&own->closes, 1);
-        break;
-    default:
-        break;
-    }
-    atomic_fetch_sub(&own->inside, 1);
-    return count;
-}
-
-static void start_with(uint32_t callback_threads, int count)
-{
-    fws_engine_config config = default_config;
-    config.callbacks = (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end = end};
-    config.callback_threads = callback_threads;
-    memset(owners, 0, sizeof owners);
-    atomic_store(&most_asleep, 0);
-    engine = fws_engine_new(&config);
-    for (int i = 0; i < count; i++)
-        open_evented_pair(&pairs[i], engine, &owners[i]);
-}
-
-static void stop_with(int count)
-{
-    for (int i = 0; i < count; i++)
-        close_pair(&pairs[i]);
-    for (int i = 0; i < count; i++)
-        WAIT_FOR(atomic_load(&owners[i].closes) == 1);
-    fws_engine_free(engine);
-}
-
-static void send_message(int i, const char *text)
-{
-    send_frame(&pairs[i], true, FWS_OPCODE_TEXT, text, strlen(text));
-}
-
-static void expect_text(int i, const char *text)
-{
-    char frame[128] = {(char)0x81, (char)strlen(text)};
-    memcpy(frame + 2, text, strlen(text));
-    expect_bytes(&pairs[i], frame, strlen(text) + 2);
-}
+#define SOME 40
 
 static void test_messages_and_the_close(void **state)
 {
@@ -216,23 +66,23 @@ static void test_many_messages_at_once(void **state)
 static void test_callbacks_that_block_hold_up_nobody(void **state)
 {
     (void)state;
-    start_with(MANY, MANY);
+    start_with(SOME, SOME);
     for (int round = 0; round < 2; round++) {
         fws_ns begun = fws_clock_now();
-        for (int i = 1; i < MANY; i++)
+        for (int i = 1; i < SOME; i++)
             send_message(i, "sleep 500");
         for (int i = 0; i < 50; i++) {
             send_message(0, "awake");
             expect_text(0, "awake");
         }
-        for (int i = 1; i < MANY; i++) {
+        for (int i = 1; i < SOME; i++) {
             expect_text(i, "asleep"); /* before it wakes */
             expect_text(i, "sleep 500");
         }
         assert_true(fws_clock_now() - begun < 3 * FWS_NS_PER_S);
     }
-    assert_true(atomic_load(&most_asleep) > MANY / 2);
-    stop_with(MANY);
+    assert_true(atomic_load(&most_asleep) > SOME / 2);
+    stop_with(SOME);
 }
 
 static void test_no_more_at_once_than_there_are_threads(void **state)
@@ -364,16 +214,16 @@ static void test_a_callback_that_forks(void **state)
 static void test_idle_threads_leave(void **state)
 {
     (void)state;
-    start_with(MANY, MANY);
-    for (int i = 0; i < MANY; i++)
+    start_with(SOME, SOME);
+    for (int i = 0; i < SOME; i++)
         send_message(i, "sleep 20");
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < SOME; i++)
         expect_text(i, "asleep");
     pthread_mutex_lock(&engine->work.lock);
     assert_true(engine->crew.threads > 3);
     pthread_mutex_unlock(&engine->work.lock);
     fws_ns begun = fws_clock_now();
-    uint32_t left = MANY;
+    uint32_t left = SOME;
     while (left > 3 && fws_clock_now() - begun < 15 * FWS_NS_PER_S) {
         usleep(100 * 1000);
         pthread_mutex_lock(&engine->work.lock);
@@ -381,7 +231,7 @@ static void test_idle_threads_leave(void **state)
         pthread_mutex_unlock(&engine->work.lock);
     }
     assert_in_range(left, 1, 3);
-    stop_with(MANY);
+    stop_with(SOME);
 }
 
 int main(void)

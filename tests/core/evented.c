@@ -1,0 +1,178 @@
+#include "evented.h"
+
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pthread_mutex_t big_lock = PTHREAD_MUTEX_INITIALIZER;
+fws_engine *engine;
+owner owners[MANY];
+pair pairs[MANY];
+atomic_uint threads_ended, asleep, most_asleep, refusals;
+atomic_bool stay;
+
+static bool enter(void *context, void **thread)
+{
+    (void)context;
+    unsigned left = atomic_load(&refusals);
+    while (left > 0)
+        if (atomic_compare_exchange_strong(&refusals, &left, left - 1))
+            return false;
+    *thread = &big_lock;
+    pthread_mutex_lock(&big_lock);
+    return true;
+}
+
+static void leave(void *context, void **thread)
+{
+    (void)context, (void)thread;
+    pthread_mutex_unlock(&big_lock);
+}
+
+static void end(void *context, void **thread)
+{
+    (void)context, (void)thread;
+    atomic_fetch_add(&threads_ended, 1);
+}
+
+static void sleep_without_the_lock(unsigned ms)
+{
+    unsigned now = atomic_fetch_add(&asleep, 1) + 1;
+    if (now > atomic_load(&most_asleep))
+        atomic_store(&most_asleep, now);
+    pthread_mutex_unlock(&big_lock);
+    usleep(ms * 1000);
+    pthread_mutex_lock(&big_lock);
+    atomic_fetch_sub(&asleep, 1);
+}
+
+static void leave_at_once(void)
+{
+    _exit(0);
+}
+
+static void obey(fws_websocket *websocket, const fws_message *message)
+{
+    char text[64] = {0};
+    memcpy(text, message->data, message->length < 63 ? message->length : 63);
+    if (strncmp(text, "sleep ", 6) == 0) {
+        send_text(websocket, "asleep");
+        sleep_without_the_lock((unsigned)atoi(text + 6));
+    } else if (strcmp(text, "stay") == 0) {
+        pthread_mutex_unlock(&big_lock);
+        while (atomic_load(&stay))
+            usleep(1000);
+        pthread_mutex_lock(&big_lock);
+    } else if (strcmp(text, "close") == 0) {
+        fws_websocket_close(websocket, 4000, NULL, 0);
+    } else if (strcmp(text, "stop") == 0) {
+        pthread_mutex_unlock(&big_lock);
+        fws_engine_stop(engine);
+        pthread_mutex_lock(&big_lock);
+    } else if (strcmp(text, "fork") == 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_mutex_init(&big_lock, NULL);
+            pthread_mutex_lock(&big_lock);
+            fws_engine_after_fork(engine);
+            atexit(leave_at_once); /* before the sanitizer looks at what the parent's threads had */
+            return;
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        assert_true(WIFEXITED(status));
+    }
+    fws_websocket_send(websocket, FWS_OPCODE_TEXT, message->data, message->length, true);
+}
+
+static uint32_t run(void *context, fws_websocket *websocket, void *next)
+{
+    (void)context;
+    (void)next;
+    owner *own = websocket->owner;
+    fws_inbox taken;
+    fws_message message;
+    uint32_t count = 0;
+    assert_int_equal(atomic_fetch_add(&own->inside, 1), 0);
+    switch (fws_websocket_collect(websocket, &taken)) {
+    case FWS_OK:
+        while (fws_inbox_pop(&taken, &message)) {
+            if (!fws_websocket_is_closed_here(websocket)) {
+                atomic_fetch_add(&own->messages, 1);
+                obey(websocket, &message);
+                count++;
+            }
+            fws_message_free(&message);
+        }
+        break;
+    case FWS_CLOSED:
+        atomic_store(&own->close_code, (int)close_code_of(websocket));
+        atomic_fetch_add(&own->closes, 1);
+        break;
+    default:
+        break;
+    }
+    atomic_fetch_sub(&own->inside, 1);
+    return count;
+}
+
+void start_with(uint32_t callback_threads, int count)
+{
+    fws_engine_config config = default_config;
+    config.callbacks = (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end = end};
+    config.callback_threads = callback_threads;
+    memset(owners, 0, sizeof owners);
+    atomic_store(&most_asleep, 0);
+    engine = fws_engine_new(&config);
+    for (int i = 0; i < count; i++)
+        open_evented_pair(&pairs[i], engine, &owners[i]);
+}
+
+void stop_with(int count)
+{
+    for (int i = 0; i < count; i++)
+        close_pair(&pairs[i]);
+    for (int i = 0; i < count; i++)
+        WAIT_FOR(atomic_load(&owners[i].closes) == 1);
+    fws_engine_free(engine);
+}
+
+void send_message(int i, const char *text)
+{
+    send_frame(&pairs[i], true, FWS_OPCODE_TEXT, text, strlen(text));
+}
+
+void expect_text(int i, const char *text)
+{
+    char frame[128] = {(char)0x81, (char)strlen(text)};
+    memcpy(frame + 2, text, strlen(text));
+    expect_bytes(&pairs[i], frame, strlen(text) + 2);
+}
+
+void expect_quick_pong(int i)
+{
+    fws_ns begun = fws_clock_now();
+    send_frame(&pairs[i], true, FWS_OPCODE_PING, "?", 1);
+    expect_bytes(&pairs[i], "\x8a\x01?", 3);
+    assert_true(fws_clock_now() - begun < 300 * FWS_NS_PER_MS);
+}
+
+void make_fast(int i)
+{
+    for (int k = 0; k < 50; k++) {
+        send_message(i, "hello");
+        expect_text(i, "hello");
+    }
+}
+
+void make_slow(int i)
+{
+    send_message(i, "sleep 20");
+    expect_text(i, "asleep");
+    expect_text(i, "sleep 20");
+}
+
+void let_suspicion_pass(void)
+{
+    usleep(1100 * 1000);
+}

@@ -1,0 +1,47 @@
+/* Event-driven websockets for the tests of the crew: what the binding is to Python, with callbacks
+ * that do what the messages say, and a lock (as the GIL) around all of them, which one gives away
+ * while it sleeps.
+ *
+ * "sleep MS": sends "asleep", and sleeps. "stay": until `stay` is false. "close": closes its
+ * websocket. "fork": the child leaves at once, without an error. "stop": stops the engine. After
+ * that, and for all other messages, the message is sent back.
+ */
+#ifndef FWS_TEST_EVENTED_H
+#define FWS_TEST_EVENTED_H
+
+#include "pair.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define MANY 80
+
+typedef struct {
+    atomic_int inside; /* never more than 1 */
+    atomic_uint messages, closes;
+    atomic_int close_code;
+} owner;
+
+extern fws_engine *engine;
+extern owner owners[MANY];
+extern pair pairs[MANY];
+extern atomic_uint threads_ended, asleep, most_asleep;
+extern atomic_uint refusals; /* so many calls of `enter` fail from now on */
+extern atomic_bool stay;
+
+/* Makes the engine, and opens `count` of `pairs`. */
+void start_with(uint32_t callback_threads, int count);
+/* Closes them, waits until each owner has heard of it once, and frees the engine. */
+void stop_with(int count);
+
+void send_message(int i, const char *text);
+void expect_text(int i, const char *text);
+/* A ping is answered within 300 ms. */
+void expect_quick_pong(int i);
+/* Its callbacks are known as fast, or as slow, from now on. */
+void make_fast(int i);
+void make_slow(int i);
+/* Nobody is suspected any more because a callback was overtaken. */
+void let_suspicion_pass(void);
+
+#endif
