@@ -198,7 +198,7 @@ static int look_around(void)
             return 1;
     if (fws_engine_count(engine) != 0)
         return 2;
-    fws_engine_close_all(engine, 1001, "nobody");
+    fws_engine_close_all(engine, 1001, "nobody", 6);
 #ifndef __SANITIZE_ADDRESS__
     use_anew();
 #endif

@@ -165,7 +165,7 @@ static void *attach_for_ever(void *argument)
 static void *close_for_ever(void *argument)
 {
     while (atomic_load(&attaching))
-        fws_engine_close_all(engine, 1001, "going");
+        fws_engine_close_all(engine, 1001, "going", 5);
     return argument;
 }
 
