@@ -51,6 +51,12 @@ static void leave_at_once(void)
     _exit(0);
 }
 
+void begin_in_child(void)
+{
+    pthread_mutex_init(&big_lock, NULL); /* a thread of the parent's may have had it */
+    fws_engine_after_fork(engine);
+}
+
 static void obey(fws_websocket *websocket, const fws_message *message)
 {
     char text[64] = {0};
@@ -72,9 +78,8 @@ static void obey(fws_websocket *websocket, const fws_message *message)
     } else if (strcmp(text, "fork") == 0) {
         pid_t child = fork();
         if (child == 0) {
-            pthread_mutex_init(&big_lock, NULL);
+            begin_in_child();
             pthread_mutex_lock(&big_lock);
-            fws_engine_after_fork(engine);
             atexit(leave_at_once); /* before the sanitizer looks at what the parent's threads had */
             return;
         }

@@ -34,6 +34,9 @@ void start_with(uint32_t callback_threads, int count);
 /* Closes them, waits until each owner has heard of it once, and frees the engine. */
 void stop_with(int count);
 
+/* In a forked child, before anything else. */
+void begin_in_child(void);
+
 void send_message(int i, const char *text);
 void expect_text(int i, const char *text);
 /* A ping is answered within 300 ms. */

@@ -97,7 +97,7 @@ static pair notified, finished;
 
 static int use_everything(void)
 {
-    fws_engine_after_fork(engine);
+    begin_in_child();
     for (int i = 0; i < 2; i++) {
         pair *p = i == 0 ? &notified : &finished;
         if (state_of(p->server) != FWS_STATE_CLOSED || send_text(p->server, "?") != FWS_CLOSED)
@@ -149,6 +149,8 @@ static void *attach_and_close(void *argument)
         fws_engine_subscribe(engine, websocket, &news, 1);
         fws_websocket_close(websocket, 1000, NULL, 0);
         close(ends[1]);
+        while (state_of(websocket) != FWS_STATE_CLOSED) /* or there would be more and more */
+            usleep(50);
         fws_websocket_drop(websocket);
         fws_websocket *changed[8];
         size_t count = fws_notifier_drain(notifier, changed, 8);
@@ -191,7 +193,7 @@ static void *call(void *argument)
 /* What a child needs no memory of the parent's allocator for: AddressSanitizer's may be locked. */
 static int look_around(void)
 {
-    fws_engine_after_fork(engine);
+    begin_in_child();
     for (int i = 0; i < 5; i++)
         if (state_of(pairs[i].server) != FWS_STATE_CLOSED ||
             fws_websocket_send(pairs[i].server, FWS_OPCODE_TEXT, "?", 1, false) != FWS_CLOSED)
@@ -240,7 +242,7 @@ static void test_others_are_busy(void **state)
 static int count_descriptors(void)
 {
     int before = descriptors();
-    fws_engine_after_fork(engine);
+    begin_in_child();
     /* Ours of one websocket each, its wake-up's, and the loop's two. The other ends are the test's.
      */
     return before - descriptors();
