@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from . import _core
 
-__all__ = ("Callbacks", "Condition", "Executor", "Handshake", "TaskWebSocket")
+__all__ = ("Callbacks", "Condition", "Executor", "Handshake", "TaskWebSocket", "UndecidedHandshake")
 
 
 class Condition(Protocol):
@@ -38,6 +38,13 @@ class Handshake(Protocol):
         /,
     ) -> bool:
         """Answer with 101 and give the connection to the engine; False if that has happened."""
+
+
+class UndecidedHandshake(Protocol):
+    """A handshake that a server's thread waits for."""
+
+    def shut_down(self) -> None:
+        """Refuse it, because the server ends; called by any thread."""
 
 
 class Callbacks(Protocol):

@@ -114,11 +114,9 @@ class Middleware:
         return DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
 
     def upgrade(self, socket: servers.ServerSocket, executor: Executor) -> Upgrade:
-        runtime = self.runtime
-        engine = runtime.engine
         if self._finished_handshake is None:  # two threads may each make one: either will do
-            self._finished_handshake = FinishedHandshake(engine)
-        return Upgrade(socket, engine, runtime.config, executor, self._finished_handshake)
+            self._finished_handshake = FinishedHandshake(self.runtime.engine)
+        return Upgrade(socket, self.runtime, executor, self._finished_handshake)
 
     def view_place(self, environ: dict[str, Any]) -> str | None:
         """Where the view of this URL runs; None when it is not a view of this extension: an ordinary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -123,7 +124,8 @@ def run_function_view(
     else:
         if not upgrade.handler_ended() and result is not None:
             return result
-        ws.close(1000)
+        with contextlib.suppress(ConnectionClosed):  # the client has got 503 already
+            ws.close(1000)
     return AlreadyAnswered()
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask
@@ -18,12 +19,15 @@ from ._core import Engine, Quota
 from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
-from .interfaces import Condition
+from .interfaces import Condition, UndecidedHandshake
 from .websocket import WebSocket, WebSocketState
 
 __all__ = ("Runtime",)
 
 EXTENSION_KEY = "flask_websockets"
+
+#: What the peers are told at the end, with 1001.
+CLOSE_REASON = "server shutting down"
 
 #: Which key of the configuration a limit of ``Quota.add`` is.
 EXCEEDED = {
@@ -56,6 +60,8 @@ class Runtime:
         self._websockets: dict[WebSocket, str] = {}
         self._addresses = Quota()
         self._handlers = Quota()
+        #: The handshakes that a server's thread waits for.
+        self._undecided: set[UndecidedHandshake] = set()
         self._all_ended: Condition | None = None
         runtimes.add(self)
 
@@ -154,15 +160,29 @@ class Runtime:
 
     # ---- the end ----
 
+    @contextlib.contextmanager
+    def undecided(self, handshake: UndecidedHandshake) -> Iterator[None]:
+        """While a server's thread waits for a handshake: have it refused when the end begins."""
+        self._undecided.add(handshake)
+        try:
+            if self.shutting_down:  # shut_down() has perhaps not seen it
+                handshake.shut_down()
+            yield
+        finally:
+            self._undecided.discard(handshake)
+
     def shut_down(self) -> None:
-        """Close every websocket with 1001 and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the
-        peers to answer and the handlers to end. A second call does nothing."""
+        """Refuse every handshake from now on, also those that a server's thread waits for; close every
+        websocket with 1001; and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the peers to answer and
+        the handlers to end. A second call does nothing."""
         before, self.shutting_down = self.shutting_down, True
         engine = self._engine
         if before or engine is None or not self._started:
             return
         deadline = time.monotonic() + self.config.close_timeout
-        engine.close_all(1001, "server shutting down")
+        engine.close_all(1001, CLOSE_REASON)
+        for handshake in self._undecided.copy():
+            handshake.shut_down()
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
             while (self.handlers > 0 or self._websockets) and time.monotonic() < deadline:
@@ -173,6 +193,7 @@ class Runtime:
     def after_fork(self) -> None:
         """In a forked child: no websocket and no handler of the parent runs here."""
         self._started = False
+        self._undecided = set()
         self._all_ended = None
         self._handlers = Quota()
         self._websockets = {}

@@ -15,7 +15,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from . import servers
 from ._core import Engine
-from .config import Config, DeflateParameters
+from .config import DeflateParameters
 from .errors import ConnectionClosed
 from .handshake import (
     accept_response,
@@ -24,6 +24,7 @@ from .handshake import (
     requested_subprotocols,
 )
 from .interfaces import Condition, Executor
+from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
 from .views import ViewCallbacks
 from .websocket import WebSocket
@@ -101,6 +102,10 @@ def used_up() -> ServiceUnavailable:
     )
 
 
+def shutting_down() -> ServiceUnavailable:
+    return ServiceUnavailable("The server is shutting down; try again later.", retry_after=5)
+
+
 def too_late() -> ServiceUnavailable:
     return ServiceUnavailable("The handshake took too long; try again later.", retry_after=5)
 
@@ -132,8 +137,8 @@ class Upgrade:
     ``WEBSOCKETS_ACCEPT_DELAY``, and refuses after ``WEBSOCKETS_HANDSHAKE_TIMEOUT``.
 
     :param socket: the connection, still in the server's hands.
-    :param engine: the engine that an accepted connection goes to.
-    :param config: the checked configuration.
+    :param runtime: has the engine that an accepted connection goes to, and accepts nothing more once it
+        is shutting down.
     :param executor: what the handler runs on.
     :param finished: replaces this object in the end.
     """
@@ -141,17 +146,17 @@ class Upgrade:
     def __init__(
         self,
         socket: ServerSocket,
-        engine: Engine,
-        config: Config,
+        runtime: Runtime,
         executor: Executor,
         finished: FinishedHandshake,
     ) -> None:
-        self.engine = engine
+        self.engine = runtime.engine
+        self._runtime = runtime
         self._finished = finished
         self._ws: WebSocket | None = None
         self._executor = executor
         self._socket: ServerSocket | None = socket
-        self._config = config
+        self._config = runtime.config
         self._changed: Condition = executor.condition()
         self._request: Request | None = None
         self._deciding: tuple[WebSocket, float] | None = None
@@ -166,6 +171,8 @@ class Upgrade:
         self.accepted = False
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
         self.timed_out = False
+        #: What the handler is told that accepts after the client has got 503.
+        self._too_late: ConnectionClosed | None = None
         self._outcome: Any = None
         #: accept() is at work. Its own thread may meet it again then: in a signal handler, or in a
         #: ``__del__``.
@@ -204,6 +211,8 @@ class Upgrade:
     ) -> bool:
         """Answer with 101 and give the connection to the engine; False if that has happened.
 
+        :raises ServiceUnavailable: when the server is shutting down, or has no descriptors or memory.
+        :raises ConnectionClosed: when the client has got that answer already.
         :raises RuntimeError: when the handshake was refused; or to a signal handler or ``__del__`` that
             has interrupted this very call, as the connection is not there yet.
         """
@@ -226,8 +235,10 @@ class Upgrade:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> None:
         socket = self._socket
-        if self.timed_out:
-            raise ConnectionClosed(1006, "the handshake took too long")
+        if self._too_late is not None:
+            raise self._too_late
+        if self._runtime.shutting_down:
+            raise shutting_down()
         if self._request is None or self._outcome is not None or socket is None:
             raise RuntimeError("the handshake was refused: there is no connection")
         if subprotocol is None:
@@ -239,6 +250,8 @@ class Upgrade:
         try:
             self._attach(ws, socket, reply, compression)
         except (OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
+                raise shutting_down() from error
             if isinstance(error, OSError) and error.errno not in USED_UP:
                 raise
             raise used_up() from error
@@ -249,6 +262,8 @@ class Upgrade:
         self._ws = ws
         if self.on_attached is not None:
             self.on_attached(ws)
+        if self._runtime.shutting_down:  # close_all() has perhaps not seen this websocket
+            ws.close(1001, CLOSE_REASON)
         self._changed.notify_all()
 
     def _attach(
@@ -278,12 +293,12 @@ class Upgrade:
             self._request.environ.pop(key, None)
 
     def decide(self, outcome: Any) -> None:
-        """The handshake is not accepted, unless that has happened already.
+        """The handshake is not accepted, unless it is decided already.
 
         :param outcome: what :meth:`wait` returns; or the exception that it raises.
         """
         with self._changed:
-            if not self.accepted:
+            if not self.accepted and self._outcome is None:
                 self._outcome = outcome
                 self._changed.notify_all()
 
@@ -294,6 +309,25 @@ class Upgrade:
 
         :raises BaseException: what the application raised instead of answering.
         """
+        with self._runtime.undecided(self):
+            return self._wait()
+
+    def shut_down(self) -> None:
+        """Refuse the handshake with 503, unless it is decided: the server ends. From any thread."""
+        with self._changed:
+            self._refuse(shutting_down(), ConnectionClosed(1001, CLOSE_REASON))
+
+    def _refuse(self, answer: ServiceUnavailable, too_late: ConnectionClosed) -> None:
+        """Answer with plain HTTP, though the handler is still running.
+
+        :param too_late: what its accept() raises from then on.
+        """
+        if not self.accepted and self._outcome is None:
+            self._outcome = plain_answer(answer)
+            self._too_late = too_late
+            self._changed.notify_all()
+
+    def _wait(self) -> Any:
         limit = self._config.handshake_timeout
         end = time.monotonic() + limit if limit else math.inf
         with self._changed:
@@ -301,7 +335,7 @@ class Upgrade:
                 now = time.monotonic()
                 if now >= end:
                     self.timed_out = True
-                    self._outcome = plain_answer(too_late())
+                    self._refuse(too_late(), ConnectionClosed(1006, "the handshake took too long"))
                     break
                 # The delay of a handler that has not started yet cannot be over before that time.
                 delay = max(self._config.accept_delay, LOOK_INTERVAL)
