@@ -175,14 +175,15 @@ PyDoc_STRVAR(close_doc, "close($self, code, reason='', /)\n--\n\n"
 static PyObject *protocol_close(PyObject *object, PyObject *args)
 {
     protocol_object *self = (protocol_object *)object;
-    PyObject *code, *reason = NULL;
+    PyObject *code;
+    const char *reason = "";
+    Py_ssize_t size = 0;
     fws_close_argument argument;
     uint8_t out[FWS_FRAME_CONTROL_SIZE_MAX];
-    if (!PyArg_ParseTuple(args, "O|O:close", &code, &reason) ||
-        !fws_argument_close(code, reason, &argument))
+    if (!PyArg_ParseTuple(args, "O|s#:close", &code, &reason, &size) ||
+        !fws_argument_close(code, NULL, &argument))
         return NULL;
-    size_t used =
-        fws_connection_close(&self->core, out, argument.code, argument.reason, argument.size);
+    size_t used = fws_connection_close(&self->core, out, argument.code, reason, (size_t)size);
     return PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)used);
 }
 

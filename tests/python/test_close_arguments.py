@@ -1,5 +1,5 @@
-"""The code and the reason of a close: the same rules for one websocket, for all of them, and for a
-frame without a socket; and what is refused closes nothing."""
+"""The code and the reason of a close: the same rules for one websocket and for all of them; and what is
+refused closes nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import wire
 
 from flask_websockets import _core
 
-#: Of close(code, reason), close_all(code, reason) and Protocol.close(code, reason).
-FORMS = ["ws.close", "websockets.close_all", "Protocol.close"]
+FORMS = ["ws.close", "websockets.close_all"]
 
 
 @pytest.fixture
 def echo(application):
-    """A connection, and the three forms of closing it."""
+    """A connection, and the two forms of closing it."""
     seen = []
 
     @application.route("/ws")
@@ -41,7 +40,6 @@ def echo(application):
             {
                 "ws.close": on_the_wire(seen[0].close),
                 "websockets.close_all": on_the_wire(application.websockets.close_all),
-                "Protocol.close": lambda *arguments: _core.Protocol().close(*arguments)[2:],
             },
         )
 
@@ -94,3 +92,10 @@ def test_what_may_not_be_sent_closes_nothing(echo, form, arguments, error, text)
         forms[form](*arguments)
     connection.sendall(wire.frame(1, b"still there"))
     assert wire.read_frame(connection) == (0x81, b"still there")
+
+
+@pytest.mark.parametrize(("code", "error"), [(1005, ValueError), (66536, ValueError), ("1", TypeError)])
+def test_the_codes_of_a_frame_without_a_socket_are_the_same(code, error):
+    with pytest.raises(error):
+        _core.Protocol().close(code)
+    assert _core.Protocol().close(4000, "enough") == b"\x88\x08\x0f\xa0enough"

@@ -35,8 +35,8 @@ app.log_exception = lambda info: app.errors.append(info[1])
 @websockets.route("/class")
 class Class(WebSocketView):
     def on_open(self, ws):
-        websockets.subscribe(ws, "c")
         ws.data["opened"] = ws.id
+        websockets.subscribe(ws, "c")  # accepts, and raises when close_all() comes at that moment
 
     def on_message(self, ws, data):
         if data == "last":
