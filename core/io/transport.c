@@ -11,7 +11,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
+#elif defined(__FreeBSD__)
+#include <sys/filio.h>
+#include <sys/ioctl.h>
 #endif
 
 /* libc's are cancellation points, and say so to each other twice a call in a process with threads:
@@ -90,6 +95,25 @@ fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count,
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
         return FWS_TRANSPORT_AGAIN;
     return FWS_TRANSPORT_BROKEN;
+}
+
+size_t fws_transport_unsent(int fd)
+{
+    int unsent = 0;
+#if defined(SIOCOUTQ)
+    if (ioctl(fd, SIOCOUTQ, &unsent) < 0)
+        return 0;
+#elif defined(FIONWRITE)
+    if (ioctl(fd, FIONWRITE, &unsent) < 0)
+        return 0;
+#elif defined(SO_NWRITE)
+    socklen_t size = sizeof unsent;
+    if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &unsent, &size) < 0)
+        return 0;
+#else
+    (void)fd;
+#endif
+    return unsent > 0 ? (size_t)unsent : 0;
 }
 
 void fws_transport_prepare(int fd)

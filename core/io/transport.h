@@ -33,6 +33,10 @@ fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_
 fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, bool end_follows,
                                         size_t *moved);
 
+/* How much of what fws_transport_send has moved the peer has not taken yet: bytes, with the
+ * kernel's own overhead on a Unix socket. 0 where the system does not say. */
+size_t fws_transport_unsent(int fd);
+
 /* No delay for small frames: each message is written as a whole, so there is nothing to wait for.
  */
 void fws_transport_prepare(int fd);

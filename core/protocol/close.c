@@ -11,6 +11,17 @@ bool fws_close_code_is_legal(uint16_t code)
     return code >= 1007 && code <= 1014; /* 1004 to 1006 and 1015 are never sent */
 }
 
+size_t fws_close_fit_reason(const void *reason, size_t size)
+{
+    const uint8_t *bytes = reason;
+    if (size <= FWS_CLOSE_REASON_MAX)
+        return size;
+    size = FWS_CLOSE_REASON_MAX;
+    while (size > 0 && (bytes[size] & 0xC0) == 0x80)
+        size--;
+    return size;
+}
+
 fws_close_status fws_close_decode(const uint8_t *data, size_t length, uint16_t *code)
 {
     if (length == 0) {

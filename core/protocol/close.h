@@ -27,6 +27,10 @@ enum {
 /* May this code stand in a close frame? Section 7.4.1 and the IANA registry (1012 to 1014). */
 bool fws_close_code_is_legal(uint16_t code);
 
+/* How much of a reason, of any size, goes into a close frame: FWS_CLOSE_REASON_MAX bytes, less what
+ * would be a part of a character. */
+size_t fws_close_fit_reason(const void *reason, size_t size);
+
 typedef enum {
     FWS_CLOSE_OK,
     FWS_CLOSE_ONE_BYTE,     /* a payload of one byte: 1002 */

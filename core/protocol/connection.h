@@ -118,8 +118,8 @@ uint8_t *fws_connection_detach_message(fws_connection *connection);
 size_t fws_connection_encode_header(fws_connection *connection, uint8_t *out, bool final,
                                     fws_opcode opcode, uint64_t length, uint8_t key[4]);
 
-/* Writes a whole control frame; `length` is at most FWS_FRAME_CONTROL_MAX and `out` holds
- * FWS_FRAME_CONTROL_SIZE_MAX bytes. Returns its size. */
+/* Writes a whole control frame; `out` holds FWS_FRAME_CONTROL_SIZE_MAX bytes. Returns its size; 0,
+ * and nothing is written, when `length` is more than FWS_FRAME_CONTROL_MAX. */
 size_t fws_connection_encode_control(fws_connection *connection, uint8_t *out, fws_opcode opcode,
                                      const uint8_t *payload, size_t length);
 

@@ -17,6 +17,8 @@ size_t fws_connection_encode_control(fws_connection *connection, uint8_t *out, f
                                      const uint8_t *payload, size_t length)
 {
     uint8_t key[4];
+    if (length > FWS_FRAME_CONTROL_MAX)
+        return 0;
     size_t size = fws_connection_encode_header(connection, out, true, opcode, length, key);
     if (length > 0)
         memcpy(out + size, payload, length);
@@ -33,11 +35,7 @@ size_t fws_connection_close(fws_connection *connection, uint8_t *out, uint16_t c
     connection->close_sent = true;
     if (code == FWS_CLOSE_NO_STATUS)
         return fws_connection_encode_control(connection, out, FWS_OPCODE_CLOSE, NULL, 0);
-    if (reason_size > FWS_CLOSE_REASON_MAX) {
-        reason_size = FWS_CLOSE_REASON_MAX;
-        while (reason_size > 0 && ((uint8_t)reason[reason_size] & 0xC0) == 0x80)
-            reason_size--;
-    }
+    reason_size = fws_close_fit_reason(reason, reason_size);
     uint8_t payload[FWS_FRAME_CONTROL_MAX];
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;

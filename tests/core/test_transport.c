@@ -30,6 +30,20 @@ static int stop(void **state)
     return 0;
 }
 
+static void test_what_the_peer_has_not_taken_is_known(void **state)
+{
+    (void)state;
+    struct iovec vector = {.iov_base = "hello", .iov_len = 5};
+    char buffer[8];
+    size_t moved;
+    assert_int_equal(fws_transport_unsent(owner), 0);
+    assert_int_equal(fws_transport_send(owner, &vector, 1, false, &moved), FWS_TRANSPORT_OK);
+    assert_true(fws_transport_unsent(owner) >= 5);
+    assert_int_equal(read(peer, buffer, sizeof buffer), 5);
+    assert_int_equal(fws_transport_unsent(owner), 0);
+    assert_int_equal(fws_transport_unsent(-1), 0);
+}
+
 static void test_the_owner_keeps_a_dead_one(void **state)
 {
     (void)state;
@@ -144,6 +158,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        TEST(test_what_the_peer_has_not_taken_is_known),
         TEST(test_the_owner_keeps_a_dead_one),
         TEST(test_an_owner_that_will_not_write_shares_a_dead_one),
         TEST(test_the_owner_keeps_its_connection_when_there_is_no_dead_one),
