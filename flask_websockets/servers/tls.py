@@ -13,7 +13,7 @@ import os
 import socket
 from typing import Any
 
-from ..relay import Connection, relay
+from ..relay import Connection, limit_unsent, relay
 
 __all__ = ("Taken", "is_tls")
 
@@ -45,6 +45,7 @@ class Taken:
         server.settimeout(0.0)
         with contextlib.suppress(OSError):  # as the engine does with a descriptor of its own
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_unsent(server)
         if self.below is not None:
             server._sock = near._sock if hasattr(near, "_sock") else near
         server.__class__ = dead_class(self._class)  # type: ignore[arg-type]
