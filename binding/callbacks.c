@@ -71,6 +71,10 @@ static uint32_t give_messages(fws_websocket_object *self, fws_inbox *taken)
         }
         give_message(self, &message);
         count++;
+        if (taken->count > 0 && fws_websocket_is_held_back(self->core)) {
+            fws_websocket_give_back(self->core, taken);
+            break;
+        }
     }
     return count;
 }

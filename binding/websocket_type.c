@@ -98,6 +98,7 @@ void fws_websocket_object_raise(fws_websocket_object *self, fws_status status)
     case FWS_OK:
     case FWS_WOULD_BLOCK:
     case FWS_INTERRUPTED:
+    case FWS_TOO_LONG:
         PyErr_SetString(PyExc_SystemError, "unexpected status of a websocket");
         break;
     }

@@ -236,6 +236,7 @@ static void *serve(void *argument)
     void *thread = NULL;
     fws_os_name_thread("fws-engine");
     serving = engine;
+    fws_work_begin_serving();
     pthread_mutex_lock(&engine->work.lock);
     uint64_t epoch = crew->epoch;
     crew->coming--;

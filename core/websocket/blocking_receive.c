@@ -55,6 +55,8 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
     } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
         websocket->more_expected = received == sizeof buffer;
         fws_websocket_decode_received(websocket, buffer, received, limit, false);
+    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_END) {
+        fws_websocket_accept_end(websocket);
     } else if (websocket->state != FWS_STATE_CLOSED) {
         fws_websocket_finish(websocket);
     }

@@ -4,8 +4,10 @@
 
 static bool has_something(const fws_websocket *websocket)
 {
-    return websocket->inbox.count > 0 || websocket->undecoded != NULL ||
-           (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered);
+    if (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered)
+        return true;
+    return (websocket->inbox.count > 0 || websocket->undecoded != NULL) &&
+           !fws_websocket_is_held_back(websocket);
 }
 
 void fws_websocket_queue_callbacks(fws_websocket *websocket)
@@ -22,15 +24,33 @@ void fws_websocket_queue_callbacks(fws_websocket *websocket)
     }
 }
 
+bool fws_websocket_is_held_back(const fws_websocket *websocket)
+{
+    return atomic_load_explicit(&websocket->held_back, memory_order_relaxed);
+}
+
+void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest)
+{
+    fws_websocket_lock(websocket);
+    fws_inbox_prepend(&websocket->inbox, rest);
+    if (fws_websocket_is_closed_here(websocket))
+        fws_inbox_clear(&websocket->inbox);
+    fws_websocket_unlock(websocket);
+}
+
 fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken)
 {
     fws_status status = FWS_WOULD_BLOCK;
     fws_websocket_lock(websocket);
     websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* what came meanwhile is seen here */
+    if (fws_websocket_is_held_back(websocket)) {
+        fws_websocket_unlock(websocket);
+        return FWS_WOULD_BLOCK; /* flush() has them queued again */
+    }
     if (websocket->inbox.count == 0 && websocket->undecoded != NULL &&
         websocket->state == FWS_STATE_OPEN)
         fws_websocket_decode_undecoded(websocket);
-    if (atomic_load_explicit(&websocket->closed_here, memory_order_relaxed))
+    if (fws_websocket_is_closed_here(websocket))
         fws_inbox_clear(&websocket->inbox);
     if (websocket->inbox.count > 0) {
         *taken = websocket->inbox;

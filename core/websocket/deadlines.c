@@ -28,8 +28,8 @@ void fws_websocket_schedule(fws_websocket *websocket)
         include(&earliest, round_up(websocket->ping_at, PING_GRID));
     if (websocket->pong_by != 0)
         include(&earliest, round_up(websocket->pong_by, PING_GRID));
-    if (websocket->stall_at != 0)
-        include(&earliest, round_up(websocket->stall_at, PING_GRID));
+    if (websocket->progress.look_at != 0)
+        include(&earliest, round_up(websocket->progress.look_at, PING_GRID));
     include(&earliest, websocket->end_at);
     if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
         return;
@@ -54,16 +54,51 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
     if (config->ping_timeout > 0 && !unanswered) {
         websocket->heard = false;
         websocket->pong_by = now + config->ping_timeout;
+        websocket->pong_is_behind = fws_progress_begin_answer(websocket, size, now);
     }
     fws_websocket_write(websocket);
 }
 
-static void check_pong(fws_websocket *websocket)
+static void check_pong(fws_websocket *websocket, fws_ns now)
 {
+    fws_ns timeout = websocket->work->config.ping_timeout, since = websocket->pong_by - timeout;
     bool nobody_reads = !websocket->adopted && websocket->pollers == 0;
     websocket->pong_by = 0;
-    if (!websocket->heard && !nobody_reads)
+    if (websocket->heard || nobody_reads)
+        return;
+    if (fws_progress_excuses(websocket, &websocket->pong_is_behind, since, now))
+        websocket->pong_by = now + timeout;
+    else
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "ping timeout");
+}
+
+void fws_websocket_await_end(fws_websocket *websocket)
+{
+    if (websocket->end_at != 0)
+        return;
+    fws_ns now = fws_clock_now();
+    websocket->end_at = now + websocket->work->config.close_timeout;
+    websocket->close_is_behind =
+        fws_progress_begin_answer(websocket, FWS_FRAME_CONTROL_SIZE_MAX, now);
+    fws_websocket_schedule(websocket);
+}
+
+static void check_end(fws_websocket *websocket, fws_ns now)
+{
+    fws_ns timeout = websocket->work->config.close_timeout, since = websocket->end_at - timeout;
+    if (fws_progress_excuses(websocket, &websocket->close_is_behind, since, now))
+        websocket->end_at = now + timeout;
+    else
+        fws_websocket_finish(websocket);
+}
+
+static void check_backlog(fws_websocket *websocket, fws_ns now)
+{
+    static const char reason[] = "the peer does not read";
+    if (fws_progress_check_backlog(websocket, now))
+        return;
+    fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, reason, sizeof reason - 1);
+    fws_websocket_finish(websocket);
 }
 
 void fws_websocket_on_timer(fws_websocket *websocket)
@@ -72,19 +107,16 @@ void fws_websocket_on_timer(fws_websocket *websocket)
     fws_websocket_lock(websocket);
     websocket->timer_at = 0;
     if (websocket->end_at != 0 && now >= websocket->end_at)
-        fws_websocket_finish(websocket);
-    if (websocket->stall_at != 0 && now >= websocket->stall_at) {
-        static const char reason[] = "the peer does not read";
-        fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, reason, sizeof reason - 1);
-        fws_websocket_finish(websocket);
-    }
+        check_end(websocket, now);
+    if (websocket->progress.look_at != 0 && now >= websocket->progress.look_at)
+        check_backlog(websocket, now);
     if (websocket->state == FWS_STATE_OPEN && websocket->adopt_at != 0 &&
         now >= websocket->adopt_at) {
         websocket->adopt_at = 0;
         fws_websocket_adopt(websocket);
     }
     if (websocket->state == FWS_STATE_OPEN && websocket->pong_by != 0 && now >= websocket->pong_by)
-        check_pong(websocket);
+        check_pong(websocket, now);
     if (websocket->state == FWS_STATE_OPEN && websocket->ping_at != 0 && now >= websocket->ping_at)
         send_ping(websocket, now);
     if (websocket->state != FWS_STATE_CLOSED)

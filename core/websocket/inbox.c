@@ -184,3 +184,20 @@ bool fws_inbox_next(fws_inbox *inbox, fws_message *message)
     block->lent++;
     return true;
 }
+
+void fws_inbox_prepend(fws_inbox *inbox, fws_inbox *rest)
+{
+    if (rest->count == 0) {
+        fws_inbox_clear(rest);
+        return;
+    }
+    if (inbox->first != NULL) {
+        rest->last->next = inbox->first;
+        seal(rest->last);
+        rest->last = inbox->last;
+        rest->count += inbox->count;
+        rest->bytes += inbox->bytes;
+    }
+    *inbox = *rest;
+    fws_inbox_init(rest);
+}

@@ -48,8 +48,12 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message);
 /* False when it is empty. The caller frees the message otherwise. */
 bool fws_inbox_pop(fws_inbox *inbox, fws_message *message);
 
-/* Same, for one thread that takes all there is, until it is told false: the message, which is freed
- * as well, may be valid until the next call only. */
+/* Puts all of `rest`, of which some may have been given out by fws_inbox_next, before what there
+ * is; `rest` is empty afterwards. */
+void fws_inbox_prepend(fws_inbox *inbox, fws_inbox *rest);
+
+/* Same as fws_inbox_pop, for one thread that takes all there is, until it is told false: the
+ * message, which is freed as well, may be valid until the next call only. */
 bool fws_inbox_next(fws_inbox *inbox, fws_message *message);
 
 #endif

@@ -8,6 +8,7 @@
 #include "blocking_receive.h"
 #include "corking.h"
 #include "outbox.h"
+#include "progress.h"
 #include "websocket.h"
 #include "work.h"
 
@@ -43,6 +44,7 @@ struct fws_websocket {
     uint8_t callbacks_state; /* fws_callbacks_state */
     bool close_delivered;    /* of an event-driven one: fws_websocket_collect has said FWS_CLOSED */
     atomic_bool closed_here; /* closed by this side: nothing more is given out */
+    atomic_bool held_back;   /* its messages wait: see fws_websocket_is_held_back */
     bool slow;               /* a callback of its was overtaken; like `fast`: the lock of `work` */
     uint8_t fast;            /* fast callbacks since then */
     bool adopted;            /* the loop thread reads */
@@ -51,14 +53,17 @@ struct fws_websocket {
     bool flush_after_callbacks; /* to be flushed at the end of its turn */
     fws_corking corking;
     fws_blocking_receive blocking_receive;
-    bool more_expected; /* the last recv filled its buffer */
-    bool hung_up;       /* the peer has ended its side: there is an end to be read */
-    bool heard;         /* bytes have come since the engine's own ping */
-    bool unread;        /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;       /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;    /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;  /* our side of the stream is shut */
-    bool nothing_more;  /* the peer's close frame has come, and nothing can follow it */
+    bool more_expected;   /* the last recv filled its buffer */
+    bool hung_up;         /* the peer has ended its side: there is an end to be read */
+    bool heard;           /* bytes have come since the engine's own ping */
+    bool unread;          /* of an event-driven one: reading stopped before there was no more */
+    bool awaited;         /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;      /* in the notifier's list; like next_changed: the notifier's lock */
+    bool ended_output;    /* our side of the stream is shut */
+    bool nothing_more;    /* nothing can follow what the peer has sent */
+    bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
+    bool pong_is_behind;  /* what fws_progress_excuses says of the pong, */
+    bool close_is_behind; /* and of the peer's close frame, or its end of the stream */
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
@@ -69,12 +74,13 @@ struct fws_websocket {
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
-    size_t counted;         /* of the outbox's bytes, in the engine's counters */
-    fws_ns stall_at;        /* the peer must have taken something of it by then; 0: nothing */
+    size_t counted; /* of the outbox's bytes, in the engine's counters */
+
     fws_notifier *notifier; /* constant; NULL: the handler is a thread */
     fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
 
     fws_outbox outbox;
+    fws_progress progress;
     fws_work_link flush; /* the lock of `work` */
 
     fws_connection protocol;
@@ -84,8 +90,8 @@ struct fws_websocket {
     size_t undecoded_start, undecoded_end;
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
-    fws_ns pong_by; /* bytes must have come since the engine's own ping */
-    fws_ns end_at;
+    fws_ns pong_by;  /* bytes must have come since the engine's own ping */
+    fws_ns end_at;   /* of the closing handshake; counts from when our close frame has gone */
     fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
     fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
     fws_subscriptions subscriptions; /* the table's lock */
@@ -145,6 +151,9 @@ void fws_websocket_enter_ending(fws_websocket *websocket);
  * to be sent is dropped, so that the close frame is the next thing the peer can read. */
 void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *reason);
 
+/* The peer has ended its side of the stream. */
+void fws_websocket_accept_end(fws_websocket *websocket);
+
 /* The end: descriptor, timers, subscriptions. */
 void fws_websocket_finish(fws_websocket *websocket);
 
@@ -163,7 +172,7 @@ typedef enum {
     FWS_PUMP_PROGRESS, /* something was read or decoded */
     FWS_PUMP_EMPTY,    /* the socket has nothing just now */
     FWS_PUMP_FULL,     /* the inbox has no room */
-    FWS_PUMP_ENDED,    /* finished */
+    FWS_PUMP_ENDED,    /* there is nothing to be read any more */
 } fws_pump_result;
 
 /* How many messages reading may put into the inbox. A handler that waits for a message wants one:
@@ -172,7 +181,8 @@ typedef enum {
 #define ONE_MESSAGE 1
 
 /* Besides `limit` messages, as many bytes as one message may have: what waits for a handler that is
- * away costs no more than what is being received. */
+ * away costs no more than what is being received. One that is held back has room for one message.
+ */
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit);
 
 /* One step of reading: what was left over first, else one recv, without waiting. */
@@ -221,7 +231,10 @@ bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
 /* Tells the engine's counters what has been sent and what is queued. */
 void fws_websocket_count(fws_websocket *websocket);
 
-/* Writes what the socket takes; what it does not take must get on within send_timeout. */
+/* Brings `held_back` in line with what is queued. */
+void fws_websocket_note_backlog(fws_websocket *websocket);
+
+/* Writes what the socket takes; with what it does not take the peer has to get on: progress.h. */
 void fws_websocket_flush(fws_websocket *websocket);
 
 /* The same, and the loop watches for room if something is left. */
@@ -231,6 +244,10 @@ void fws_websocket_write(fws_websocket *websocket);
 
 /* Arms the timer for the earliest of the websocket's deadlines. */
 void fws_websocket_schedule(fws_websocket *websocket);
+
+/* Our close frame has left the outbox: from now on the peer has close_timeout for its own, and for
+ * its end of the stream. */
+void fws_websocket_await_end(fws_websocket *websocket);
 
 /* ---- called by the loop thread, without the lock ---- */
 

@@ -39,6 +39,8 @@ fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, s
                                    fws_ping **begun)
 {
     uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
+    if (length > FWS_FRAME_CONTROL_MAX)
+        return FWS_TOO_LONG;
     fws_ping *ping = calloc(1, sizeof *ping);
     if (ping == NULL)
         return FWS_NO_MEMORY;

@@ -20,6 +20,8 @@ static uint32_t whole_queue(const fws_websocket *websocket)
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
 {
     uint64_t most = websocket->work->config.limits.max_message_size;
+    if (fws_websocket_is_held_back(websocket))
+        limit = ONE_MESSAGE; /* control frames are still seen */
     return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
 }
 
@@ -100,6 +102,7 @@ static void accept_close(fws_websocket *websocket, const fws_event *event, bool 
 
 static void accept_failure(fws_websocket *websocket, const fws_event *event)
 {
+    websocket->failed = true;
     fws_websocket_note_close(websocket, event->code, event->data, event->length);
     if (event->reply_size > 0) {
         fws_outbox_drop_unsent(&websocket->outbox);
@@ -246,6 +249,9 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         result = FWS_PUMP_EMPTY;
         break;
     case FWS_TRANSPORT_END:
+        fws_websocket_accept_end(websocket);
+        result = FWS_PUMP_ENDED;
+        break;
     case FWS_TRANSPORT_BROKEN:
         fws_websocket_finish(websocket);
         result = FWS_PUMP_ENDED;

@@ -34,16 +34,12 @@ bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
     return fws_websocket_queue(websocket, fws_buffer_join(data, size, NULL, 0));
 }
 
-/* After an attempt to write: from now on the peer has send_timeout to take some of what is left. */
-static void watch_progress(fws_websocket *websocket, bool progress)
+void fws_websocket_note_backlog(fws_websocket *websocket)
 {
-    fws_ns timeout = websocket->work->config.send_timeout;
-    if (websocket->outbox.count == 0 || timeout == 0) {
-        websocket->stall_at = 0;
-    } else if (progress || websocket->stall_at == 0) {
-        websocket->stall_at = fws_clock_now() + timeout;
-        fws_websocket_schedule(websocket);
-    }
+    bool held_back = websocket->evented && websocket->state == FWS_STATE_OPEN &&
+                     websocket->outbox.bytes > websocket->work->config.send_buffer;
+    if (held_back != fws_websocket_is_held_back(websocket))
+        atomic_store_explicit(&websocket->held_back, held_back, memory_order_relaxed);
 }
 
 void fws_websocket_count(fws_websocket *websocket)
@@ -70,11 +66,26 @@ static void end_broken(fws_websocket *websocket)
         fws_websocket_finish(websocket);
 }
 
+/* All that was queued has been written, with our close frame at its end. */
+static void close_frame_is_gone(fws_websocket *websocket)
+{
+    bool ending = websocket->state == FWS_STATE_ENDING;
+    if (ending && !websocket->ended_output) {
+        websocket->ended_output = true;
+        fws_transport_end(websocket->fd);
+    }
+    if (ending && websocket->nothing_more)
+        fws_websocket_finish(websocket);
+    else
+        fws_websocket_await_end(websocket);
+}
+
 void fws_websocket_flush(fws_websocket *websocket)
 {
-    bool was_full = websocket->outbox.bytes > websocket->work->config.send_buffer;
+    size_t limit = websocket->work->config.send_buffer;
+    bool was_full = websocket->outbox.bytes > limit || fws_websocket_is_held_back(websocket);
     uint32_t count_before = websocket->outbox.count;
-    bool progress = false, ends = websocket->state == FWS_STATE_ENDING;
+    bool ends = websocket->state == FWS_STATE_ENDING;
     while (websocket->outbox.count > 0) {
         struct iovec vector[VECTOR_MAX];
         int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
@@ -89,22 +100,16 @@ void fws_websocket_flush(fws_websocket *websocket)
         fws_counter_add(&websocket->work->counters.bytes_out, sent,
                         fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
-        progress = true;
+        websocket->progress.handed += sent;
     }
-    watch_progress(websocket, progress);
+    fws_progress_watch_backlog(websocket);
     fws_websocket_count(websocket);
+    fws_websocket_note_backlog(websocket);
     /* Senders wait for room, or for a buffer of theirs to be gone. */
-    if (websocket->outbox.count < count_before ||
-        (was_full && websocket->outbox.bytes <= websocket->work->config.send_buffer))
+    if (websocket->outbox.count < count_before || (was_full && websocket->outbox.bytes <= limit))
         fws_websocket_notify(websocket);
-    if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count > 0)
-        return;
-    if (!websocket->ended_output) {
-        websocket->ended_output = true;
-        fws_transport_end(websocket->fd);
-    }
-    if (websocket->nothing_more)
-        fws_websocket_finish(websocket);
+    if (websocket->state != FWS_STATE_OPEN && websocket->outbox.count == 0)
+        close_frame_is_gone(websocket);
 }
 
 void fws_websocket_write(fws_websocket *websocket)
@@ -154,7 +159,17 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
+    websocket->progress.handed += *sent;
     return FWS_OK;
+}
+
+/* How much may be queued before a sender waits, see fws_websocket_send. */
+static size_t most_queued(const fws_websocket *websocket)
+{
+    size_t limit = websocket->work->config.send_buffer;
+    if (!websocket->evented && !fws_work_is_serving())
+        return limit;
+    return limit > SIZE_MAX / FWS_CALLBACK_BUFFERS ? SIZE_MAX : limit * FWS_CALLBACK_BUFFERS;
 }
 
 /* A message that is larger than what may be queued stays where it is, and its sender waits until it
@@ -178,8 +193,9 @@ static fws_status lend_tail(fws_websocket *websocket, const uint8_t *header, siz
     if (first)
         fws_outbox_push(&websocket->outbox, first);
     fws_outbox_push(&websocket->outbox, second);
-    watch_progress(websocket, true);
+    fws_progress_watch_backlog(websocket);
     fws_websocket_count(websocket);
+    fws_websocket_note_backlog(websocket);
     fws_websocket_update_watch(websocket);
     while (!gone)
         sleep_until_changed(websocket);
@@ -193,7 +209,7 @@ static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, si
 {
     size_t of_header = sent < header_size ? sent : header_size;
     size_t of_data = sent - of_header;
-    if (wait && length - of_data > websocket->work->config.send_buffer) {
+    if (wait && length - of_data > most_queued(websocket)) {
         fws_status status = lend_tail(websocket, header + of_header, header_size - of_header,
                                       data + of_data, length - of_data);
         if (status == FWS_NO_MEMORY && sent > 0)
@@ -235,18 +251,27 @@ static void flush_later(fws_websocket *websocket)
     fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
 }
 
+/* Inside callbacks of the leader's: all that they send goes out together, but for what is so much
+ * that the peer had better begin to take it. */
+static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *header,
+                                  size_t header_size, const outgoing *message)
+{
+    size_t limit = websocket->work->config.send_buffer, before = websocket->outbox.bytes;
+    if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data, message->length))
+        return FWS_NO_MEMORY;
+    flush_later(websocket);
+    if (before <= limit && websocket->outbox.bytes > limit)
+        fws_websocket_flush(websocket);
+    return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
+}
+
 static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
     size_t sent = 0;
-    if (fws_work_is_batching(websocket->work)) { /* all that the callbacks send goes out together */
-        if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
-                               message->length))
-            return FWS_NO_MEMORY;
-        flush_later(websocket);
-        return FWS_OK;
-    }
+    if (fws_work_is_batching(websocket->work) && message->length <= most_queued(websocket))
+        return send_with_batch(websocket, header, header_size, message);
     if (fws_corking_is_worth(websocket, header_size + message->length)) {
         if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
                                message->length))
@@ -266,8 +291,9 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
     fws_status status =
         queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
     if (websocket->state != FWS_STATE_CLOSED) {
-        watch_progress(websocket, sent > 0);
+        fws_progress_watch_backlog(websocket);
         fws_websocket_count(websocket);
+        fws_websocket_note_backlog(websocket);
         fws_websocket_update_watch(websocket);
     }
     return status;
@@ -293,7 +319,8 @@ static fws_status wait_for_room(fws_websocket *websocket, bool wait)
 {
     bool tried = false;
     while (websocket->state == FWS_STATE_OPEN) {
-        if (websocket->outbox.bytes <= websocket->work->config.send_buffer)
+        if (websocket->outbox.bytes <= websocket->work->config.send_buffer ||
+            websocket->outbox.bytes <= most_queued(websocket))
             return FWS_OK;
         if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
             tried = true;
@@ -370,11 +397,19 @@ uint8_t fws_websocket_window_bits(const fws_websocket *websocket)
     return compression != NULL ? compression->send_bits : 0;
 }
 
+/* Is there room for a published frame? Only what is published, and has not begun to be sent,
+ * counts: what its own handler has sent says nothing about whether a subscriber keeps up with its
+ * channels. One frame may wait whatever its size. */
+static bool has_room(const fws_outbox *outbox, size_t size, size_t limit)
+{
+    return outbox->published.count == 0 || outbox->published_bytes + size <= limit;
+}
+
 /* Makes room for a published frame, or decides that it is not to be queued. */
 static bool admit(fws_websocket *websocket, size_t size)
 {
     const fws_engine_config *config = &websocket->work->config;
-    if (websocket->outbox.count == 0 || websocket->outbox.bytes + size <= config->send_buffer)
+    if (has_room(&websocket->outbox, size, config->send_buffer))
         return true;
     atomic_fetch_add_explicit(&websocket->work->counters.slow_consumers, 1, memory_order_relaxed);
     switch (config->slow_consumer) {
@@ -382,9 +417,8 @@ static bool admit(fws_websocket *websocket, size_t size)
         fws_websocket_fail(websocket, FWS_CLOSE_TRY_AGAIN_LATER, "slow consumer");
         return false;
     case FWS_SLOW_DROP_OLDEST:
-        while (websocket->outbox.bytes + size > config->send_buffer)
-            if (!fws_outbox_drop_oldest(&websocket->outbox))
-                return false;
+        while (!has_room(&websocket->outbox, size, config->send_buffer))
+            fws_outbox_drop_oldest(&websocket->outbox);
         return true;
     case FWS_SLOW_DROP_NEWEST:
         return false;
@@ -396,10 +430,13 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
 {
     bool queued = false;
     fws_websocket_lock(websocket);
-    if (websocket->state == FWS_STATE_OPEN && admit(websocket, frame->size) &&
-        fws_outbox_push(&websocket->outbox, frame)) {
+    if (websocket->state == FWS_STATE_OPEN && admit(websocket, frame->size)) {
+        queued = fws_outbox_push(&websocket->outbox, frame);
+        if (!queued)
+            fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+    }
+    if (queued) {
         fws_buffer_keep(frame);
-        queued = true;
         if (frame->compressed)
             fws_compression_forget(websocket->protocol.compression);
         flush_later(websocket);

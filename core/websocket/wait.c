@@ -29,33 +29,35 @@ void fws_websocket_stop_reading(fws_websocket *websocket)
     fws_websocket_schedule(websocket);
 }
 
+/* A message that has been read: FWS_OK. FWS_CLOSED: there are none and none will be given out. Else
+ * FWS_WOULD_BLOCK. */
+static fws_status pop(fws_websocket *websocket, fws_message *message)
+{
+    bool given_out = !fws_websocket_is_closed_here(websocket);
+    if (given_out && fws_inbox_pop(&websocket->inbox, message))
+        return FWS_OK;
+    return given_out && websocket->state == FWS_STATE_OPEN ? FWS_WOULD_BLOCK : FWS_CLOSED;
+}
+
 fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message)
 {
     fws_status status;
     fws_websocket_lock(websocket);
     for (;;) {
-        if (fws_inbox_pop(&websocket->inbox, message)) {
+        status = pop(websocket, message);
+        if (status == FWS_OK)
             fws_websocket_stop_reading(websocket);
-            status = FWS_OK;
+        if (status != FWS_WOULD_BLOCK)
             break;
-        }
-        if (websocket->state != FWS_STATE_OPEN) {
-            status = FWS_CLOSED;
-            break;
-        }
         if (websocket->pollers > 0 ||
-            fws_websocket_is_read_by_loop(websocket)) { /* another thread is reading */
-            status = FWS_WOULD_BLOCK;
+            fws_websocket_is_read_by_loop(websocket)) /* another thread is reading */
             break;
-        }
         resume_reading(websocket);
         /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
          * answered: to look again would nearly always be a system call for nothing. */
         if ((!websocket->undecoded && !websocket->more_expected) ||
-            fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY) {
-            status = FWS_WOULD_BLOCK;
+            fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY)
             break;
-        }
     }
     fws_websocket_unlock(websocket);
     return status;
@@ -125,22 +127,13 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
 fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
                                       fws_message *message)
 {
-    fws_status status = FWS_OK;
+    fws_status status, waited = FWS_OK;
     fws_websocket_lock(websocket);
     fws_corking_note_return(websocket);
-    for (;;) {
-        if (fws_inbox_pop(&websocket->inbox, message)) {
-            status = FWS_OK;
-            break;
-        }
-        if (websocket->state != FWS_STATE_OPEN) {
-            status = FWS_CLOSED;
-            break;
-        }
-        if (status != FWS_OK)
-            break; /* timed out or interrupted, and nothing came meanwhile */
-        status = wait_once(websocket, deadline, ONE_MESSAGE);
-    }
+    while ((status = pop(websocket, message)) == FWS_WOULD_BLOCK && waited == FWS_OK)
+        waited = wait_once(websocket, deadline, ONE_MESSAGE);
+    if (status == FWS_WOULD_BLOCK)
+        status = waited; /* timed out or interrupted, and nothing came meanwhile */
     fws_websocket_stop_reading(websocket);
     fws_websocket_unlock(websocket);
     return status;

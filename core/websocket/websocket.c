@@ -92,6 +92,7 @@ void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const voi
     if (websocket->close_code != 0)
         return;
     websocket->close_code = code;
+    reason_size = fws_close_fit_reason(reason, reason_size);
     if (reason_size == 0)
         return;
     websocket->close_reason = malloc(reason_size);
@@ -108,6 +109,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     if (!was_open)
         return;
     fws_table_forget(websocket->table, websocket);
+    fws_websocket_note_backlog(websocket);
     websocket->adopt_at = 0;
     websocket->ping_at = websocket->pong_by = 0;
     if (websocket->pollers > 0 && !fws_blocking_receive_is_active(&websocket->blocking_receive))
@@ -130,7 +132,7 @@ void fws_websocket_enter_ending(fws_websocket *websocket)
     fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
     drop_rest(websocket);
     websocket->adopted = true;
-    websocket->end_at = fws_clock_now() + websocket->work->config.close_timeout;
+    websocket->end_at = websocket->progress.look_at = 0; /* what they stood for counts anew */
     fws_websocket_flush(websocket);
     fws_websocket_update_watch(websocket);
     fws_websocket_schedule(websocket);
@@ -140,6 +142,7 @@ void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *rea
 {
     uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
     size_t reason_size = strlen(reason);
+    websocket->failed = true;
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
     if (size > 0) {
@@ -150,6 +153,23 @@ void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *rea
         }
     }
     fws_websocket_enter_ending(websocket);
+}
+
+/* Without a close frame that is an abnormal end. After one of either side, what is queued still
+ * goes out: the peer may have ended its side only (RFC 6455 section 5.5.1, RFC 9293 section 3.6).
+ */
+void fws_websocket_accept_end(fws_websocket *websocket)
+{
+    websocket->nothing_more = true;
+    websocket->hung_up = websocket->more_expected = false;
+    if (websocket->state != FWS_STATE_OPEN && websocket->outbox.count > 0)
+        fws_websocket_enter_ending(websocket);
+    if (websocket->state != FWS_STATE_ENDING || websocket->outbox.count == 0) {
+        fws_websocket_finish(websocket);
+        return;
+    }
+    websocket->adopted = false; /* there is nothing to be read */
+    fws_websocket_update_watch(websocket);
 }
 
 void fws_websocket_release_fd(fws_websocket *websocket)
@@ -181,7 +201,7 @@ void fws_websocket_finish(fws_websocket *websocket)
     fws_outbox_clear(&websocket->outbox);
     fws_websocket_count(websocket);
     count_close(websocket);
-    websocket->end_at = websocket->stall_at = 0;
+    websocket->end_at = websocket->progress.look_at = 0;
     websocket->adopted = false;
     fws_websocket_update_watch(websocket);
     fws_websocket_release_fd(websocket);
@@ -222,11 +242,12 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
 {
     uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
     fws_websocket_lock(websocket);
+    atomic_store_explicit(&websocket->closed_here, true, memory_order_relaxed);
+    fws_inbox_clear(&websocket->inbox);
     if (websocket->state != FWS_STATE_OPEN) {
         fws_websocket_unlock(websocket);
         return FWS_CLOSED;
     }
-    atomic_store_explicit(&websocket->closed_here, true, memory_order_relaxed);
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
     if (!fws_websocket_push(websocket, frame, size)) {
@@ -235,7 +256,6 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
         return FWS_OK;
     }
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSING);
-    websocket->end_at = fws_clock_now() + websocket->work->config.close_timeout;
     /* Messages are no longer given out (RFC 6455 section 1.4), so what was held back can go. */
     fws_websocket_decode_undecoded(websocket);
     if (websocket->state == FWS_STATE_CLOSING) {

@@ -39,6 +39,7 @@ typedef enum {
     FWS_TIMEOUT,
     FWS_INTERRUPTED, /* by a signal: call again */
     FWS_NO_MEMORY,
+    FWS_TOO_LONG, /* of a ping: more than FWS_FRAME_CONTROL_MAX bytes */
 } fws_status;
 
 typedef enum {
@@ -48,6 +49,10 @@ typedef enum {
                           not reset the connection under our last frame, wait for end-of-file */
     FWS_STATE_CLOSED,  /* finished; the descriptor is closed or about to be */
 } fws_state;
+
+/* How many times send_buffer a callback may queue before its send waits. At half, one that answers
+ * with a few megabytes waits; at double, a peer may cost twice as much. */
+#define FWS_CALLBACK_BUFFERS 8
 
 typedef struct fws_ping fws_ping;
 
@@ -72,8 +77,15 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 
 /* For an event-driven one, in its turn: takes all messages that have come, without waiting. FWS_OK,
  * and the caller clears *taken. FWS_CLOSED: there are no more, and it is closing or closed; said
- * once. FWS_WOULD_BLOCK: nothing, for now. */
+ * once. FWS_WOULD_BLOCK: nothing, for now; so also while it is held back. */
 fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken);
+
+/* Are its messages to wait, because more than send_buffer bytes are queued for the peer? Once that
+ * much is taken its callbacks are due again. Takes no lock. */
+bool fws_websocket_is_held_back(const fws_websocket *websocket);
+
+/* Of what fws_websocket_collect has given, the rest, which is to be given again, and first. */
+void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest);
 
 /* Has this side closed it? Then messages that were taken and not given out yet are dropped
  * (RFC 6455 section 1.4). */
@@ -92,20 +104,31 @@ typedef enum {
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
 
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
- * `wait`, returns FWS_WOULD_BLOCK with nothing queued. */
+ * `wait`, returns FWS_WOULD_BLOCK with nothing queued. A message larger than that is not copied:
+ * its sender waits until it is sent.
+ *
+ * To an event-driven websocket, and inside the callbacks of any, the limit is FWS_CALLBACK_BUFFERS
+ * times send_buffer: a callback that answers a peer which does not read holds no thread; instead,
+ * the peer's next messages wait (fws_websocket_is_held_back).
+ *
+ * So there lie in the outbox at most: what was sent, send_buffer bytes (in or for callbacks
+ * FWS_CALLBACK_BUFFERS times that) and one message; what was published, send_buffer bytes and one
+ * message; and control frames. */
 fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, bool wait);
 
 /* The window of the peer's inflater, 8 to 15, or 0 without compression. Takes no lock. */
 uint8_t fws_websocket_window_bits(const fws_websocket *websocket);
 
-/* Starts the closing handshake, after what is queued. FWS_CLOSED when it has begun already. */
+/* Starts the closing handshake, after what is queued: all of that arrives first, as long as the
+ * peer goes on taking it. From now on no message is given out. FWS_CLOSED when the handshake has
+ * begun already. What does not fit of the reason is cut off, at a character. */
 fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const char *reason,
                                size_t reason_size);
 
-/* Sends a ping (length at most FWS_FRAME_CONTROL_MAX) and notes that its pong is waited for, or one
+/* Sends a ping and notes that its pong is waited for, or one
  * that answers a later ping (RFC 6455 section 5.5.3). FWS_OK: *ping is to be ended. FWS_CLOSED,
- * FWS_NO_MEMORY. */
+ * FWS_NO_MEMORY, FWS_TOO_LONG. */
 fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, size_t length,
                                    fws_ping **ping);
 

@@ -165,6 +165,20 @@ void fws_work_retire(fws_work *work, fws_work_entry *entry)
     pthread_mutex_unlock(&work->lock);
 }
 
+/* ---- whose thread this is ---- */
+
+static _Thread_local bool serving;
+
+void fws_work_begin_serving(void)
+{
+    serving = true;
+}
+
+bool fws_work_is_serving(void)
+{
+    return serving;
+}
+
 /* ---- what the engine asks for ---- */
 
 bool fws_work_enlist(fws_work *work, fws_work_entry *entry)

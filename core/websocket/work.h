@@ -100,6 +100,9 @@ static inline uintptr_t fws_work_this_thread(void)
     return (uintptr_t)pthread_self();
 }
 
+/* Is this one of the threads that drive websockets? What it sends, a callback sends. */
+bool fws_work_is_serving(void);
+
 /* Is this thread the leader, and not inside callbacks? */
 static inline bool fws_work_is_leading(const fws_work *work)
 {
@@ -119,6 +122,9 @@ static inline bool fws_work_is_running(const fws_work *work, const fws_work_link
 {
     return atomic_load(&work->running) == callbacks;
 }
+
+/* This thread drives websockets from now on. */
+void fws_work_begin_serving(void);
 
 /* ---- what the engine asks for; with `lock` held ---- */
 

@@ -47,6 +47,14 @@ static void expect_closed(fws_websocket *websocket, unsigned code)
     assert_int_equal(send_text(websocket, "too late"), FWS_CLOSED);
 }
 
+static size_t inbox_count(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    size_t count = websocket->inbox.count;
+    fws_websocket_unlock(websocket);
+    return count;
+}
+
 static void test_a_close_from_our_side(void **state)
 {
     (void)state;
@@ -277,6 +285,85 @@ static void test_a_pong_may_come_after_the_close_frame(void **state)
     assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
 }
 
+static void test_after_our_close_nothing_that_had_come_is_given_out(void **state)
+{
+    (void)state;
+    fws_message message;
+    for (int by_peer_first = 0; by_peer_first < 2; by_peer_first++) {
+        pair q;
+        open_bare_pair(&q, engine);
+        for (int i = 0; i < 3; i++)
+            send_frame(&q, true, FWS_OPCODE_TEXT, "before", 6);
+        if (by_peer_first)
+            send_frame(&q, true, FWS_OPCODE_CLOSE, "\x03\xe8", 2);
+        WAIT_FOR(inbox_count(q.server) == 3);
+        WAIT_FOR(!by_peer_first || state_of(q.server) != FWS_STATE_OPEN);
+        fws_websocket_close(q.server, 4000, NULL, 0);
+        assert_int_equal(fws_websocket_receive_ready(q.server, &message), FWS_CLOSED);
+        assert_int_equal(fws_websocket_receive_wait(q.server, FWS_FOREVER, &message), FWS_CLOSED);
+        close_pair(&q);
+    }
+}
+
+/* What is on the wire, and what is kept, of a reason of any size. */
+static void expect_reason(fws_websocket *websocket, int fd, const char *reason, size_t size)
+{
+    char frame[200] = "\x88";
+    fws_websocket_status status;
+    pair q = {.fd = fd};
+    frame[1] = (char)(2 + size);
+    memcpy(frame + 2, "\x0f\xa0", 2);
+    memcpy(frame + 4, reason, size);
+    expect_bytes(&q, frame, 4 + size);
+    fws_websocket_get_status(websocket, &status);
+    assert_int_equal(status.close_reason_size, size);
+    assert_memory_equal(status.close_reason, reason, size);
+}
+
+static void test_a_reason_of_any_size_is_cut_at_a_character(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 123, 124, 200, 255, 256, 257, 300, 379, 70000};
+    static char plain[70000], wide[70000];
+    memset(plain, 'x', sizeof plain);
+    for (size_t i = 0; i + 2 < sizeof wide; i += 3)
+        memcpy(wide + i, "\xe2\x82\xac", 3); /* 41 of them are 123 bytes */
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int kind = 0; kind < 3; kind++) {
+            pair q;
+            open_bare_pair(&q, engine);
+            const char *reason = kind == 0 ? plain : kind == 1 ? wide : wide + 1;
+            size_t fits = kind == 2 ? 122 : 123; /* after two bytes come 40 characters */
+            if (kind == 0)
+                fws_websocket_close(q.server, 4000, reason, sizes[i]);
+            else
+                fws_engine_close_all(engine, 4000, reason, sizes[i]);
+            expect_reason(q.server, q.fd, reason,
+                          sizes[i] < 123    ? sizes[i]
+                          : sizes[i] == 123 ? 123
+                                            : fits);
+            close_pair(&q);
+        }
+    }
+}
+
+static void test_a_ping_of_more_than_125_bytes_is_refused(void **state)
+{
+    (void)state;
+    static char data[70000];
+    static const size_t sizes[] = {126, 255, 256, 300, 70000};
+    uint8_t out[FWS_FRAME_CONTROL_SIZE_MAX];
+    fws_ping *ping;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_int_equal(fws_websocket_ping_send(p.server, data, sizes[i], &ping), FWS_TOO_LONG);
+        assert_int_equal(fws_connection_encode_control(&p.server->protocol, out, FWS_OPCODE_PING,
+                                                       (uint8_t *)data, sizes[i]),
+                         0);
+    }
+    assert_int_equal(fws_websocket_ping_send(p.server, data, 125, &ping), FWS_OK);
+    fws_websocket_ping_free(p.server, ping);
+}
+
 /* Each is dropped by the loop thread in the end, however many end without its help. */
 static void test_many_that_end_without_the_loop_thread(void **state)
 {
@@ -340,6 +427,9 @@ int main(void)
         BARE(test_the_server_is_through_when_both_close_frames_are_there),
         BARE(test_bytes_behind_a_close_frame_do_not_reset_it),
         BARE(test_a_pong_may_come_after_the_close_frame),
+        BARE(test_after_our_close_nothing_that_had_come_is_given_out),
+        BARE(test_a_reason_of_any_size_is_cut_at_a_character),
+        BARE(test_a_ping_of_more_than_125_bytes_is_refused),
         BARE(test_many_that_end_without_the_loop_thread),
     };
     return cmocka_run_group_tests_name("closing", tests, NULL, NULL);

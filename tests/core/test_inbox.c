@@ -148,6 +148,40 @@ static void test_what_would_not_fit_a_length_is_refused(void **state)
 
 /* ---- messages are freed by other threads ---- */
 
+static void test_what_is_given_back_comes_first(void **state)
+{
+    (void)state;
+    fws_message message;
+    for (size_t taken = 0; taken <= 20; taken++) {
+        for (size_t later = 0; later < 5; later++) {
+            fws_inbox inbox, rest;
+            fws_inbox_init(&rest);
+            fws_inbox_init(&inbox);
+            for (size_t i = 0; i < 20; i++) /* of both kinds, in several blocks */
+                push_copy(&rest, (uint8_t)i, 1 + i, i % 3 == 0 ? 0 : 100);
+            for (size_t i = 0; i < taken; i++) {
+                assert_true(fws_inbox_next(&rest, &message));
+                fws_message_free(&message);
+            }
+            for (size_t i = 20; i < 20 + later; i++)
+                push_copy(&inbox, (uint8_t)i, 1 + i, 100);
+            fws_inbox_prepend(&inbox, &rest);
+            assert_int_equal(rest.count, 0);
+            assert_null(rest.first);
+            push_copy(&inbox, (uint8_t)(20 + later), 21 + later, 0);
+            assert_int_equal(inbox.count, 21 - taken + later);
+            for (size_t i = taken; i <= 20 + later; i++) {
+                assert_true(fws_inbox_next(&inbox, &message));
+                assert_int_equal(message.length, 1 + i);
+                assert_int_equal(message.data[0], (uint8_t)i);
+                fws_message_free(&message);
+            }
+            assert_false(fws_inbox_next(&inbox, &message));
+            assert_int_equal(inbox.bytes, 0);
+        }
+    }
+}
+
 typedef struct {
     pthread_mutex_t lock;
     fws_inbox inbox;
@@ -209,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_what_was_popped_lives_on_whatever_is_pushed_and_popped),
         cmocka_unit_test(test_clear_frees_what_nobody_popped),
         cmocka_unit_test(test_what_would_not_fit_a_length_is_refused),
+        cmocka_unit_test(test_what_is_given_back_comes_first),
         cmocka_unit_test(test_other_threads_free_what_they_popped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,70 @@
+#include "internal.h"
+
+#include "../io/transport.h"
+
+#define LOOKS 4 /* at a backlog, within send_timeout */
+
+/* How much the peer has not taken yet, in the kernel and in the outbox. */
+static size_t look(fws_websocket *websocket, fws_ns now)
+{
+    fws_progress *progress = &websocket->progress;
+    size_t in_kernel = fws_transport_unsent(websocket->fd);
+    /* What the kernel keeps may count its own overhead, so the difference can fall. */
+    uint64_t taken = progress->handed > in_kernel ? progress->handed - in_kernel : 0;
+    if (taken > progress->taken)
+        progress->noticed_at = now;
+    progress->taken = taken;
+    return in_kernel + websocket->outbox.bytes;
+}
+
+/* Somebody who has failed us is not waited for as long as one who is still wanted; and nobody is
+ * waited for without an end once the websocket is closing. */
+static fws_ns patience(const fws_websocket *websocket)
+{
+    const fws_engine_config *config = &websocket->work->config;
+    bool closing = websocket->state != FWS_STATE_OPEN;
+    return closing && (websocket->failed || config->send_timeout == 0) ? config->close_timeout
+                                                                       : config->send_timeout;
+}
+
+void fws_progress_watch_backlog(fws_websocket *websocket)
+{
+    fws_progress *progress = &websocket->progress;
+    if (websocket->outbox.count == 0) {
+        progress->look_at = 0;
+        return;
+    }
+    fws_ns limit = patience(websocket);
+    if (progress->look_at != 0 || limit == 0)
+        return;
+    progress->noticed_at = fws_clock_now();
+    progress->look_at = progress->noticed_at + limit / LOOKS;
+    fws_websocket_schedule(websocket);
+}
+
+bool fws_progress_check_backlog(fws_websocket *websocket, fws_ns now)
+{
+    fws_progress *progress = &websocket->progress;
+    fws_ns limit = patience(websocket);
+    progress->look_at = 0;
+    if (websocket->outbox.count == 0 || limit == 0)
+        return true;
+    look(websocket, now);
+    fws_ns end = progress->noticed_at + limit;
+    if (now >= end)
+        return false;
+    progress->look_at = now + limit / LOOKS < end ? now + limit / LOOKS : end;
+    return true;
+}
+
+bool fws_progress_begin_answer(fws_websocket *websocket, size_t size, fws_ns now)
+{
+    return look(websocket, now) > size;
+}
+
+bool fws_progress_excuses(fws_websocket *websocket, bool *behind, fws_ns since, fws_ns now)
+{
+    bool was_behind = *behind;
+    *behind = look(websocket, now) > 0;
+    return *behind ? websocket->progress.noticed_at > since : was_behind;
+}
