@@ -59,8 +59,8 @@ void fws_engine_free(fws_engine *engine);
  * begun to stop. */
 fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment);
 
-/* Starts the closing handshake of every websocket (fws_websocket_close); returns of how many. `reason` has `size` bytes
- * and need not end with a zero. */
+/* Starts the closing handshake of every websocket (fws_websocket_close); returns of how many.
+ * `reason` has `size` bytes and need not end with a zero. */
 size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reason, size_t size);
 
 /* Waits until every websocket is finished; false after `timeout` ns. */
