@@ -15,6 +15,7 @@ from conftest import wait_for
 from test_handshake import split
 
 from flask_websockets import ConnectionClosed, WebSocketView
+from flask_websockets.handlers.threads import Condition
 from flask_websockets.servers import ServerSocket
 from flask_websockets.upgrade import Upgrade
 
@@ -196,3 +197,25 @@ def test_a_handler_that_ends_after_its_client_was_refused_is_silent(application,
     wait_for(lambda: application.app.extensions["flask_websockets"].handlers == 0)
     assert seen == [1006] * uses_it
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("kind", ["class"], indirect=True)
+def test_an_accept_while_the_server_ends_is_refused_too(application, meeting):
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 5
+    server = application.serve()
+    connection = meeting.begin(server)  # counted as open, so that shut_down() waits for it
+    ending = threading.Thread(target=meeting.runtime.shut_down)
+    ending.start()
+    wait_for(lambda: meeting.runtime.shutting_down)
+    meeting.may_go_on.set()
+    assert is_goodbye(read_answer(connection))
+    ending.join()
+    assert application.websockets.stats()["closes"] == {}  # nothing was ever attached
+
+
+def test_a_handshake_is_decided_once():
+    upgrade = Upgrade.__new__(Upgrade)  # without a server around it
+    upgrade._changed, upgrade.accepted, upgrade._outcome = Condition(), False, None
+    upgrade.decide("first")
+    upgrade.decide("second")
+    assert upgrade._outcome == "first"
