@@ -71,6 +71,18 @@ static void obey(fws_websocket *websocket, const fws_message *message)
         pthread_mutex_lock(&big_lock);
     } else if (strcmp(text, "close") == 0) {
         fws_websocket_close(websocket, 4000, NULL, 0);
+    } else if (strcmp(text, "fail") == 0) {
+        fws_websocket_close(websocket, FWS_CLOSE_INTERNAL_ERROR, NULL, 0);
+        return;
+    } else if (strcmp(text, "look") == 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            begin_in_child();
+            _exit(fws_engine_count(engine) != 0 || state_of(websocket) != FWS_STATE_CLOSED);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        assert_int_equal(status, 0);
     } else if (strcmp(text, "stop") == 0) {
         pthread_mutex_unlock(&big_lock);
         fws_engine_stop(engine);
@@ -121,10 +133,12 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
     return count;
 }
 
+const fws_callbacks callbacks = {.enter = enter, .leave = leave, .run = run, .end = end};
+
 void start_with(uint32_t callback_threads, int count)
 {
     fws_engine_config config = default_config;
-    config.callbacks = (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end = end};
+    config.callbacks = callbacks;
     config.callback_threads = callback_threads;
     memset(owners, 0, sizeof owners);
     atomic_store(&most_asleep, 0);

@@ -29,6 +29,8 @@ extern atomic_uint threads_ended, asleep, most_asleep;
 extern atomic_uint refusals; /* so many calls of `enter` fail from now on */
 extern atomic_bool stay;
 
+extern const fws_callbacks callbacks;
+
 /* Makes the engine, and opens `count` of `pairs`. */
 void start_with(uint32_t callback_threads, int count);
 /* Closes them, waits until each owner has heard of it once, and frees the engine. */
