@@ -4,9 +4,22 @@
 
 /* ---- the GIL, for a thread of the core's ---- */
 
+/* Whoever asks for the GIL then never comes back, and would keep its place at the gate. */
+static bool interpreter_ends(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* False: there is no memory for Python's part of the thread, or the interpreter ends. */
 static bool enter(void *context, void **thread)
 {
     fws_module_state *state = context;
+    if (interpreter_ends())
+        return false;
     if (*thread == NULL)
         *thread = PyThreadState_New(state->interpreter);
     if (*thread == NULL)
@@ -22,6 +35,8 @@ static void leave(void *Py_UNUSED(context), void **thread)
 
 static void end(void *context, void **thread)
 {
+    if (interpreter_ends())
+        return; /* with all that it had */
     fws_restore_thread(context, *thread);
     PyThreadState_Clear(*thread);
     PyThreadState_DeleteCurrent();

@@ -125,7 +125,8 @@ PyDoc_STRVAR(
     "threads of the engine's and in the context (a contextvars.Context or None); the first after\n"
     "websocket._start_callbacks(). With a notifier the engine calls none of them: its event\n"
     "loop does, with what websocket._next() gives.\n"
-    "OSError: the descriptor stays the caller's, and nothing was sent.");
+    "OSError: the descriptor stays the caller's, and nothing was sent; errno.ESHUTDOWN: the\n"
+    "engine has begun to stop().");
 
 static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
@@ -410,7 +411,12 @@ static PyObject *engine_wait_empty(PyObject *object, PyObject *value)
     Py_END_ALLOW_THREADS return PyBool_FromLong(empty);
 }
 
-PyDoc_STRVAR(stop_doc, "stop($self)\n--\n\nCut off what is left and end the loop thread.");
+PyDoc_STRVAR(
+    stop_doc,
+    "stop($self)\n--\n\n"
+    "End the engine for good: cut off what is left, wait up to a second for callbacks, and\n"
+    "end the threads. From then on attach() raises OSError with errno.ESHUTDOWN. Another\n"
+    "call, at the same time or later, returns when the engine has stopped.");
 
 static PyObject *engine_stop(PyObject *object, PyObject *Py_UNUSED(none))
 {

@@ -41,12 +41,12 @@ PyObject *fws_statistics(fws_engine *core)
 {
     const fws_counters *counters = fws_engine_counters(core);
     return Py_BuildValue(
-        "{s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N,s:N,s:N}", "connections",
+        "{s:n,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N,s:N,s:N}", "connections",
         (Py_ssize_t)fws_engine_count(core), "messages_in", count(&counters->messages_in),
         "messages_out", count(&counters->messages_out), "bytes_in", count(&counters->bytes_in),
         "bytes_out", count(&counters->bytes_out), "queued_bytes", count(&counters->queued),
         "slow_consumers", load(&counters->slow_consumers), "loop_wakeups",
-        load(&counters->loop_wakeups), "closes", closes(counters), "callback_time",
-        quantiles(fws_engine_callback_time(core)), "loop_lag",
-        quantiles(fws_engine_turn_time(core)));
+        load(&counters->loop_wakeups), "threads_refused", load(&counters->threads_refused),
+        "closes", closes(counters), "callback_time", quantiles(fws_engine_callback_time(core)),
+        "loop_lag", quantiles(fws_engine_turn_time(core)));
 }

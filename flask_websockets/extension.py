@@ -172,9 +172,11 @@ class WebSockets:
         :returns: ``connections`` (not finished now), ``messages_in``, ``messages_out``, ``bytes_in``,
             ``bytes_out``, ``queued_bytes`` (not taken yet by the peers' sockets, now), ``closes``
             (finished connections, a dict by close code), ``slow_consumers`` (closed, or messages
-            dropped, for slowness), ``loop_wakeups``; and, each a dict of ``p50``, ``p99`` and ``max``
-            in seconds: ``callback_time`` (of class views), ``loop_lag`` (how long the engine's loop
-            took for a turn, which is what something ready may wait).
+            dropped, for slowness), ``loop_wakeups``, ``threads_refused`` (times that the system had no
+            thread, or no memory for Python's part of one, for callbacks of class views, which then
+            run a tenth of a second later); and, each a dict of ``p50``, ``p99`` and ``max`` in
+            seconds: ``callback_time`` (of class views), ``loop_lag`` (how long the engine's loop took
+            for a turn, which is what something ready may wait).
         """
         return self._runtime().engine.counters()
 

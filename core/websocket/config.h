@@ -25,7 +25,8 @@ typedef enum {
  * calling thread's own, NULL at first. */
 typedef struct {
     void *context;
-    /* Before callbacks: whatever they need (the GIL); after them. */
+    /* Before callbacks: whatever they need (the GIL); after them. False: it cannot be had at
+     * present; it is asked for again, see FWS_RETRY_AFTER in engine/crew.h. */
     bool (*enter)(void *context, void **thread);
     void (*leave)(void *context, void **thread);
     /* Between the two: runs what fws_websocket_collect gives, and says how many callbacks that was.

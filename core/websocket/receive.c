@@ -12,9 +12,16 @@
  * pings; a peer that floods us with them gets that. */
 #define PONGS_KEPT 16
 
+/* Messages for which an event-driven websocket is called in one turn, so that with a long queue it
+ * does not starve the others: what follows is decoded in its next turn. A turn that takes long all
+ * the same is overtaken (engine/watch.h). With twice as many, an echo beside a flood waits for
+ * twice as long; half as many cost a busy peer a look at its queue more often. */
+#define MESSAGES_PER_TURN 64
+
 static uint32_t whole_queue(const fws_websocket *websocket)
 {
-    return websocket->work->config.receive_queue;
+    uint32_t limit = websocket->work->config.receive_queue;
+    return websocket->evented && limit > MESSAGES_PER_TURN ? MESSAGES_PER_TURN : limit;
 }
 
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)

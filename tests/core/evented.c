@@ -10,6 +10,8 @@ owner owners[MANY];
 pair pairs[MANY];
 atomic_uint threads_ended, asleep, most_asleep, refusals;
 atomic_bool stay;
+atomic_uint most_messages;
+uint32_t receive_queue = 16;
 
 static bool enter(void *context, void **thread)
 {
@@ -60,7 +62,8 @@ void begin_in_child(void)
 static void obey(fws_websocket *websocket, const fws_message *message)
 {
     char text[64] = {0};
-    memcpy(text, message->data, message->length < 63 ? message->length : 63);
+    if (message->length > 0)
+        memcpy(text, message->data, message->length < 63 ? message->length : 63);
     if (strncmp(text, "sleep ", 6) == 0) {
         send_text(websocket, "asleep");
         sleep_without_the_lock((unsigned)atoi(text + 6));
@@ -129,6 +132,8 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
     default:
         break;
     }
+    if (count > atomic_load(&most_messages))
+        atomic_store(&most_messages, count);
     atomic_fetch_sub(&own->inside, 1);
     return count;
 }
@@ -140,8 +145,10 @@ void start_with(uint32_t callback_threads, int count)
     fws_engine_config config = default_config;
     config.callbacks = callbacks;
     config.callback_threads = callback_threads;
+    config.receive_queue = receive_queue;
     memset(owners, 0, sizeof owners);
     atomic_store(&most_asleep, 0);
+    atomic_store(&most_messages, 0);
     engine = fws_engine_new(&config);
     for (int i = 0; i < count; i++)
         open_evented_pair(&pairs[i], engine, &owners[i]);

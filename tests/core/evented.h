@@ -28,6 +28,8 @@ extern pair pairs[MANY];
 extern atomic_uint threads_ended, asleep, most_asleep;
 extern atomic_uint refusals; /* so many calls of `enter` fail from now on */
 extern atomic_bool stay;
+extern atomic_uint most_messages; /* for which one websocket was called in one turn */
+extern uint32_t receive_queue;    /* of the engines that start_with() makes; 16 */
 
 extern const fws_callbacks callbacks;
 

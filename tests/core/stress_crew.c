@@ -248,7 +248,7 @@ static void play_round(void)
     for (uint32_t left = 1 + draw(&state, 20); left > 0; left--) {
         usleep(draw(&state, 60000));
         if (draw(&state, 20) == 0)
-            fws_engine_close_all(engine, 1001, "all");
+            fws_engine_close_all(engine, 1001, "all", 3);
     }
     bool outlasts = draw(&state, 3) > 0; /* some stop while peers go on */
     if (!outlasts)

@@ -220,6 +220,7 @@ def test_connections_stats_and_close_all(application):
     assert stats["connections"] == 5
     assert (stats["messages_in"], stats["messages_out"]) == (5, 5)
     assert stats["bytes_in"] == 5 * (2 + 4 + 5)
+    assert stats["threads_refused"] == 0
     with pytest.raises(ValueError, match="1005"):
         websockets.close_all(1005)
     assert websockets.close_all(4000, "maintenance") == 5
