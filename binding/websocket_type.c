@@ -133,7 +133,8 @@ PyDoc_STRVAR(
     send_doc,
     "send($self, data, /)\n--\n\n"
     "Send one message: a str as a text message, a bytes-like object as a binary one.\n\n"
-    "Waits while more than WEBSOCKETS_SEND_BUFFER bytes are queued for this peer. Safe\n"
+    "Waits while more than WEBSOCKETS_SEND_BUFFER bytes are queued for this peer; in a\n"
+    "class view eight times that, because there the peer's next messages wait instead. Safe\n"
     "from any thread; messages never interleave.\n\n"
     "Raises TypeError for any other type, ConnectionClosed when the connection is closing\n"
     "or closed. RFC 6455 section 5.6.");

@@ -348,9 +348,9 @@ class Relay:
         more = connection.receive()
         if connection.send() or more:
             self._again.add(connection)
-        # Once the engine is gone, nobody else gives up on a peer that takes nothing.
-        has_time = not connection.engine_gone or now < connection.give_up_at
-        if not has_time and (connection.gets_on() or connection.give_up_at == 0.0):
+        due = connection.engine_gone and now >= connection.give_up_at
+        if due and (connection.gets_on() or connection.give_up_at == 0.0):
+            # Nobody else is there any more to give up on a peer that takes nothing.
             connection.give_up_at = now + LAST_BYTES_TIMEOUT
             self._last_bytes.add(connection)
         if connection.is_finished or (connection.give_up_at and now >= connection.give_up_at):

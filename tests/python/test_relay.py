@@ -21,6 +21,8 @@ from werkzeug.serving import make_server
 
 from flask_websockets import WebSockets, relay
 
+SNAPSHOT = bytes(2 << 20)
+
 
 class Server:
     """An application behind TLS, in a thread of the tests."""
@@ -41,6 +43,10 @@ class Server:
         def flood(ws):
             while True:
                 ws.send(b"x" * 100_000)
+
+        @websockets.route("/snapshot")
+        def snapshot(ws):
+            ws.send(SNAPSHOT)
 
         self.runtime = self.app.extensions["flask_websockets"]
         self.http = make_server("127.0.0.1", 0, self.app, threaded=True, ssl_context=certificate)
@@ -148,6 +154,56 @@ def test_a_peer_that_reads_nothing_is_given_up(serve):
     server.connect("/flood")
     # The engine cuts off what does not get on; what the relay has taken already gets 5 s.
     wait_for(lambda: not relay.relay()._connections, 10)
+
+
+def test_what_is_left_goes_to_a_peer_that_goes_on_reading(serve, monkeypatch):
+    """Also when the engine has gone long ago: there is no time-out but for taking nothing."""
+    monkeypatch.setattr(relay, "LAST_BYTES_TIMEOUT", 0.5)
+    server = serve(CLOSE_TIMEOUT=0.2)
+    connection = server.connect("/snapshot")
+    begun, received = time.monotonic(), 0
+    while data := connection.recv(16384):
+        received += len(data)
+        time.sleep(0.02)
+    assert received == 10 + len(SNAPSHOT) + len(b"\x88\x02\x03\xe8")
+    assert time.monotonic() - begun > 1.5
+
+
+def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve):
+    """Close, and close_notify behind it: what is under way is finished, then comes our close frame."""
+    server = serve()
+    plain = socket.create_connection(("127.0.0.1", server.http.server_port), timeout=20)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = server.context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+    def drive(step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+
+    drive(tls.do_handshake)
+    tls.write(wire.request(server.http.server_port, "/snapshot"))
+    plain.sendall(outgoing.read())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += drive(lambda: tls.read(1))
+    time.sleep(0.2)
+    tls.write(wire.frame(8, b"\x03\xe8"))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()  # its first half: what is to be read stays where it is
+    plain.sendall(outgoing.read())
+    time.sleep(0.2)
+    received = bytearray()
+    with contextlib.suppress(ssl.SSLZeroReturnError):
+        while data := drive(lambda: tls.read(65536)):
+            received += data
+    assert received[-4:] == b"\x88\x02\x03\xe8"
+    assert len(received) == 10 + len(SNAPSHOT) + 4
+    plain.close()
 
 
 def test_the_closing_handshake_and_close_notify(serve):
