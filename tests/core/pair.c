@@ -182,3 +182,11 @@ size_t buffered(fws_websocket *websocket)
     fws_websocket_get_status(websocket, &status);
     return status.buffered;
 }
+
+size_t inbox_count(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    size_t count = websocket->inbox.count;
+    fws_websocket_unlock(websocket);
+    return count;
+}

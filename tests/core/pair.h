@@ -43,6 +43,8 @@ fws_status send_text(fws_websocket *websocket, const char *text);
 fws_state state_of(fws_websocket *websocket);
 unsigned close_code_of(fws_websocket *websocket);
 size_t buffered(fws_websocket *websocket);
+/* Messages that have come and are not given out. */
+size_t inbox_count(fws_websocket *websocket);
 
 /* Waits up to 5 s for a condition; a test of something that happens on another thread. */
 #define WAIT_FOR(condition)                                                                        \

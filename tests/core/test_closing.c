@@ -47,14 +47,6 @@ static void expect_closed(fws_websocket *websocket, unsigned code)
     assert_int_equal(send_text(websocket, "too late"), FWS_CLOSED);
 }
 
-static size_t inbox_count(fws_websocket *websocket)
-{
-    fws_websocket_lock(websocket);
-    size_t count = websocket->inbox.count;
-    fws_websocket_unlock(websocket);
-    return count;
-}
-
 static void test_a_close_from_our_side(void **state)
 {
     (void)state;
