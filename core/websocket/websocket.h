@@ -84,7 +84,8 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken);
  * much is taken its callbacks are due again. Takes no lock. */
 bool fws_websocket_is_held_back(const fws_websocket *websocket);
 
-/* Of what fws_websocket_collect has given, the rest, which is to be given again, and first. */
+/* Of what fws_websocket_collect has given, the rest, which is to be given again, and first. So the
+ * inbox may have twice as much as is read into it. */
 void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest);
 
 /* Has this side closed it? Then messages that were taken and not given out yet are dropped

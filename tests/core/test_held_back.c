@@ -14,8 +14,8 @@ static atomic_int inside; /* callbacks */
 
 typedef struct {
     atomic_uint messages, closes;
-    fws_websocket *other; /* answers go there */
-    unsigned answers;     /* to each message */
+    _Atomic(fws_websocket *) other; /* answers go there */
+    atomic_uint answers;            /* to each message */
 } owner;
 
 static owner quick_owner, owners[PEERS];
@@ -44,9 +44,9 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
         atomic_fetch_add(&own->closes, 1);
     while (status == FWS_OK && fws_inbox_next(&taken, &message)) {
         atomic_fetch_add(&own->messages, 1);
-        for (unsigned i = 0; i < own->answers; i++)
-            fws_websocket_send(own->other ? own->other : websocket, FWS_OPCODE_BINARY, message.data,
-                               message.length, true);
+        fws_websocket *other = atomic_load(&own->other), *target = other ? other : websocket;
+        for (unsigned i = 0; i < atomic_load(&own->answers); i++)
+            fws_websocket_send(target, FWS_OPCODE_BINARY, message.data, message.length, true);
         fws_message_free(&message);
         count++;
         if (taken.count > 0 && fws_websocket_is_held_back(websocket)) {
@@ -127,7 +127,8 @@ static void test_peers_that_do_not_read_stall_nobody(void **state)
     for (int i = 0; i < PEERS; i++) {
         WAIT_FOR(fws_websocket_is_held_back(slow[i].server));
         assert_true(buffered(slow[i].server) <= SEND_BUFFER + ECHO + FWS_FRAME_HEADER_MAX);
-        assert_in_range(inbox_count(slow[i].server), 0, 16);
+        /* What was given back, and what had come since it was taken. */
+        assert_in_range(inbox_count(slow[i].server), 0, 2 * default_config.receive_queue);
     }
     WAIT_FOR(atomic_load(&inside) == 0);
     for (int i = 0; i < PEERS; i++)
