@@ -28,9 +28,9 @@ typedef struct fws_engine fws_engine;
 
 /* A callback that has taken as long is overtaken. */
 #define FWS_CALLBACK_PATIENCE (3 * FWS_NS_PER_MS)
-/* Between two looks: a callback that blocks is overtaken within the two together, 5 ms. A look costs
- * some 10 us, so this is half a percent of a core while callbacks run; 8 ms would save 0.4 % of one,
- * and have others wait for up to 11 ms. */
+/* Between two looks: a callback that blocks is overtaken within the two together, 5 ms. A look
+ * costs some 10 us, so this is half a percent of a core while callbacks run; 8 ms would save 0.4 %
+ * of one, and have others wait for up to 11 ms. */
 #define FWS_WATCH_INTERVAL (2 * FWS_NS_PER_MS)
 /* Looks without a batch between them, after which the watch sleeps. */
 #define FWS_WATCH_QUIET 50
