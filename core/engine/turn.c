@@ -12,8 +12,6 @@
 #define AT_ONCE 64
 #endif
 
-#define HOT_LINES 5 /* of a websocket, see websocket.h */
-
 static void flush_all(fws_work_link *list)
 {
     while (list) {
@@ -130,7 +128,7 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 static void fetch(const fws_websocket *websocket)
 {
     const char *hot = (const char *)websocket;
-    for (size_t i = 0; i < HOT_LINES; i++)
+    for (size_t i = 0; i < FWS_HOT_LINES; i++)
         __builtin_prefetch(hot + i * FWS_CACHE_LINE);
 }
 

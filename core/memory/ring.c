@@ -10,13 +10,15 @@ static bool grow(fws_ring *ring)
     uint32_t capacity = ring->capacity == 0   ? 1
                         : ring->capacity == 1 ? SECOND_CAPACITY
                                               : ring->capacity * 2;
-    fws_buffer **slots = &ring->only;
-    if (capacity > 1 && (slots = malloc(capacity * sizeof *slots)) == NULL)
-        return false;
-    for (uint32_t place = ring->head; place != fws_ring_tail(ring); place++)
-        slots[place & (capacity - 1)] = *fws_ring_at(ring, place);
-    fws_ring_free(ring);
-    ring->slots = slots;
+    if (capacity > 1) {
+        fws_buffer **slots = malloc(capacity * sizeof *slots);
+        if (slots == NULL)
+            return false;
+        for (uint32_t place = ring->head; place != fws_ring_tail(ring); place++)
+            slots[place & (capacity - 1)] = fws_ring_at(ring, place);
+        fws_ring_free(ring);
+        ring->slots = slots;
+    }
     ring->capacity = capacity;
     return true;
 }
@@ -37,7 +39,7 @@ void fws_ring_shrink(fws_ring *ring)
 
 void fws_ring_free(fws_ring *ring)
 {
-    if (ring->slots != &ring->only)
+    if (ring->capacity > 1)
         free(ring->slots);
     ring->slots = NULL;
     ring->capacity = 0;

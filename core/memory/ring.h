@@ -12,8 +12,10 @@
 #include "buffer.h"
 
 typedef struct {
-    fws_buffer **slots; /* `only`, or malloc'd */
-    fws_buffer *only;
+    union {
+        fws_buffer **slots; /* malloc'd */
+        fws_buffer *only;   /* with a capacity of 1 */
+    };
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t head;     /* the place of the first */
     uint32_t count;
@@ -32,9 +34,15 @@ static inline bool fws_ring_has(const fws_ring *ring, uint32_t place)
 }
 
 /* The slot of a place where there is one. */
-static inline fws_buffer **fws_ring_at(const fws_ring *ring, uint32_t place)
+static inline fws_buffer **fws_ring_slot(fws_ring *ring, uint32_t place)
 {
-    return &ring->slots[place & (ring->capacity - 1)];
+    return ring->capacity == 1 ? &ring->only : &ring->slots[place & (ring->capacity - 1)];
+}
+
+/* What is there. */
+static inline fws_buffer *fws_ring_at(const fws_ring *ring, uint32_t place)
+{
+    return ring->capacity == 1 ? ring->only : ring->slots[place & (ring->capacity - 1)];
 }
 
 /* Makes room, so that `count` pushes cannot fail; false when there is no memory. */
@@ -45,7 +53,7 @@ static inline bool fws_ring_push(fws_ring *ring, fws_buffer *buffer)
 {
     if (ring->count == ring->capacity && !fws_ring_reserve(ring, 1))
         return false;
-    *fws_ring_at(ring, fws_ring_tail(ring)) = buffer;
+    *fws_ring_slot(ring, fws_ring_tail(ring)) = buffer;
     ring->count++;
     return true;
 }
@@ -53,7 +61,7 @@ static inline bool fws_ring_push(fws_ring *ring, fws_buffer *buffer)
 /* The first one, with its reference; there is one. */
 static inline fws_buffer *fws_ring_pop(fws_ring *ring)
 {
-    fws_buffer *first = *fws_ring_at(ring, ring->head);
+    fws_buffer *first = fws_ring_at(ring, ring->head);
     ring->head++;
     ring->count--;
     return first;
@@ -63,7 +71,7 @@ static inline fws_buffer *fws_ring_pop(fws_ring *ring)
 static inline fws_buffer *fws_ring_pop_last(fws_ring *ring)
 {
     ring->count--;
-    return *fws_ring_at(ring, fws_ring_tail(ring));
+    return fws_ring_at(ring, fws_ring_tail(ring));
 }
 
 /* Of an empty one: gives back memory for more than a few buffers, or all of it. */

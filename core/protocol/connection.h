@@ -71,10 +71,10 @@ typedef struct {
     uint8_t head_size; /* bytes in `head` */
     bool compressed;   /* the message being received is */
     fws_utf8 utf8;
-    uint32_t fragments; /* frames of the message being received */
-    fws_limits limits;
+    uint32_t fragments;           /* frames of the message being received */
     fws_compression *compression; /* NULL: not agreed on */
-    uint8_t *message;             /* assembled so far; malloc'd */
+    fws_limits limits;
+    uint8_t *message; /* assembled so far; malloc'd */
     size_t message_size;
     size_t message_capacity;
     fws_frame_header frame;

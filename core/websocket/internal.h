@@ -30,6 +30,7 @@ typedef enum {
 typedef struct fws_ping fws_ping;
 
 #define FWS_CACHE_LINE 64
+#define FWS_HOT_LINES 5 /* of a websocket; fetched before its turn */
 
 struct fws_websocket {
     /* What every message needs comes first, in as few cache lines as it can: these five. */
@@ -53,17 +54,13 @@ struct fws_websocket {
     bool flush_after_callbacks; /* to be flushed at the end of its turn */
     fws_corking corking;
     fws_blocking_receive blocking_receive;
-    bool more_expected;   /* the last recv filled its buffer */
-    bool hung_up;         /* the peer has ended its side: there is an end to be read */
-    bool heard;           /* bytes have come since the engine's own ping */
-    bool unread;          /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;         /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;      /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;    /* our side of the stream is shut */
-    bool nothing_more;    /* nothing can follow what the peer has sent */
-    bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
-    bool pong_is_behind;  /* what fws_progress_excuses says of the pong, */
-    bool close_is_behind; /* and of the peer's close frame, or its end of the stream */
+    bool more_expected; /* the last recv filled its buffer */
+    bool hung_up;       /* the peer has ended its side: there is an end to be read */
+    bool heard;         /* bytes have come since the engine's own ping */
+    bool unread;        /* of an event-driven one: reading stopped before there was no more */
+    bool awaited;       /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;    /* in the notifier's list; like next_changed: the notifier's lock */
+    bool ended_output;  /* our side of the stream is shut */
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
@@ -74,17 +71,20 @@ struct fws_websocket {
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
-    size_t counted; /* of the outbox's bytes, in the engine's counters */
+    size_t counted;  /* of the outbox's bytes, in the engine's counters */
+    uint64_t handed; /* bytes that the kernel has been given, in all; see progress.h */
+
+    fws_outbox outbox;
+    fws_work_link flush; /* the lock of `work` */
+    fws_connection protocol;
 
     fws_notifier *notifier; /* constant; NULL: the handler is a thread */
     fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
-
-    fws_outbox outbox;
     fws_progress progress;
-    fws_work_link flush; /* the lock of `work` */
-
-    fws_connection protocol;
-
+    bool nothing_more;    /* nothing can follow what the peer has sent */
+    bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
+    bool pong_is_behind;  /* what fws_progress_excuses says of the pong, */
+    bool close_is_behind; /* and of the peer's close frame, or its end of the stream */
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
     fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
     size_t undecoded_start, undecoded_end;
@@ -100,6 +100,12 @@ struct fws_websocket {
     fws_table *table;                /* constant */
     fws_websocket *next_changed;
 };
+
+/* What a message needs of the state machine lies in the last of the hot lines. */
+_Static_assert(offsetof(fws_websocket, protocol) + offsetof(fws_connection, limits) +
+                       sizeof(uint64_t) <=
+                   FWS_HOT_LINES * FWS_CACHE_LINE,
+               "the hot part of a websocket has grown");
 
 /* The websocket around a link or an entry of its. */
 #define FWS_WEBSOCKET_OF(link_, member_)                                                           \
@@ -118,7 +124,7 @@ static inline void fws_websocket_unlock(fws_websocket *websocket)
 /* Has it no handler that could read for itself? */
 static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
 {
-    return websocket->notifier != NULL || websocket->evented;
+    return websocket->evented || websocket->notifier != NULL;
 }
 
 /* ---- callbacks.c ---- */

@@ -67,7 +67,7 @@ static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
 {
     if (outbox->own.count == 0)
         return NULL;
-    fws_buffer *last = *fws_ring_at(&outbox->own, fws_ring_tail(&outbox->own) - 1);
+    fws_buffer *last = fws_ring_at(&outbox->own, fws_ring_tail(&outbox->own) - 1);
     bool is_last = last->after == fws_ring_tail(&outbox->published);
     bool ours = atomic_load_explicit(&last->references, memory_order_acquire) == 1 && !last->pong &&
                 !last->continues;
@@ -108,7 +108,7 @@ static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint
     if (!fws_ring_has(&outbox->published, published))
         return false;
     return !fws_ring_has(&outbox->own, own) ||
-           (int32_t)((*fws_ring_at(&outbox->own, own))->after - published) > 0;
+           (int32_t)(fws_ring_at(&outbox->own, own)->after - published) > 0;
 }
 
 static struct iovec piece(const fws_buffer *buffer, size_t skip)
@@ -125,9 +125,9 @@ int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximu
         vector[used++] = piece(outbox->begun, outbox->sent);
     while (used < maximum) {
         if (is_published_next(outbox, published, own))
-            vector[used++] = piece(*fws_ring_at(&outbox->published, published++), 0);
+            vector[used++] = piece(fws_ring_at(&outbox->published, published++), 0);
         else if (fws_ring_has(&outbox->own, own))
-            vector[used++] = piece(*fws_ring_at(&outbox->own, own++), 0);
+            vector[used++] = piece(fws_ring_at(&outbox->own, own++), 0);
         else
             break;
     }
@@ -178,7 +178,7 @@ bool fws_outbox_replace_pong(fws_outbox *outbox, fws_buffer *pong)
 {
     if (outbox->pongs == 0 || !fws_ring_has(&outbox->own, outbox->newest_pong))
         return false;
-    fws_buffer **slot = fws_ring_at(&outbox->own, outbox->newest_pong);
+    fws_buffer **slot = fws_ring_slot(&outbox->own, outbox->newest_pong);
     if (!(*slot)->pong)
         return false;
     pong->after = (*slot)->after;
@@ -192,7 +192,7 @@ bool fws_outbox_replace_pong(fws_outbox *outbox, fws_buffer *pong)
 void fws_outbox_drop_unsent(fws_outbox *outbox)
 {
     uint32_t kept = outbox->own.head;
-    while (fws_ring_has(&outbox->own, kept) && (*fws_ring_at(&outbox->own, kept))->continues)
+    while (fws_ring_has(&outbox->own, kept) && fws_ring_at(&outbox->own, kept)->continues)
         kept++; /* its frame has begun to be sent */
     while (fws_ring_has(&outbox->own, kept))
         drop_unsent(outbox, fws_ring_pop_last(&outbox->own));

@@ -10,7 +10,7 @@ static size_t look(fws_websocket *websocket, fws_ns now)
     fws_progress *progress = &websocket->progress;
     size_t in_kernel = fws_transport_unsent(websocket->fd);
     /* What the kernel keeps may count its own overhead, so the difference can fall. */
-    uint64_t taken = progress->handed > in_kernel ? progress->handed - in_kernel : 0;
+    uint64_t taken = websocket->handed > in_kernel ? websocket->handed - in_kernel : 0;
     if (taken > progress->taken)
         progress->noticed_at = now;
     progress->taken = taken;
@@ -30,10 +30,8 @@ static fws_ns patience(const fws_websocket *websocket)
 void fws_progress_watch_backlog(fws_websocket *websocket)
 {
     fws_progress *progress = &websocket->progress;
-    if (websocket->outbox.count == 0) {
-        progress->look_at = 0;
+    if (websocket->outbox.count == 0)
         return;
-    }
     fws_ns limit = patience(websocket);
     if (progress->look_at != 0 || limit == 0)
         return;

@@ -2,7 +2,8 @@
  * deadline of the peer's passes without harm while it goes on taking bytes.
  *
  * What the peer has taken is what the kernel has been given less what the kernel still keeps. It is
- * looked at when a deadline is due and never for a message: between two looks only `handed` moves.
+ * looked at when a deadline is due and never for a message: between two looks only the websocket's
+ * `handed` moves.
  *
  * - A backlog: as long as the outbox is not empty, the peer must take something of what we have
  * sent within send_timeout. That is looked at four times in that time, so the peer is cut off
@@ -25,10 +26,10 @@
 typedef struct fws_websocket fws_websocket;
 
 typedef struct {
-    uint64_t handed;   /* bytes that the kernel has been given, in all */
-    uint64_t taken;    /* of them, what the peer had taken at the last look */
+    fws_ns
+        look_at; /* deadline: when to look at a backlog, if there still is one; 0: there is none */
+    uint64_t taken;    /* of what the kernel was given, what the peer had taken at the last look */
     fws_ns noticed_at; /* when a look last found that it had taken more, or when a backlog began */
-    fws_ns look_at;    /* deadline: when to look at a backlog next; 0: there is none */
 } fws_progress;
 
 /* After the outbox has changed: is there a backlog to be looked at? */

@@ -100,7 +100,7 @@ void fws_websocket_flush(fws_websocket *websocket)
         fws_counter_add(&websocket->work->counters.bytes_out, sent,
                         fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
-        websocket->progress.handed += sent;
+        websocket->handed += sent;
     }
     fws_progress_watch_backlog(websocket);
     fws_websocket_count(websocket);
@@ -159,7 +159,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
-    websocket->progress.handed += *sent;
+    websocket->handed += *sent;
     return FWS_OK;
 }
 
