@@ -29,14 +29,13 @@ void fws_websocket_stop_reading(fws_websocket *websocket)
     fws_websocket_schedule(websocket);
 }
 
-/* A message that has been read: FWS_OK. FWS_CLOSED: there are none and none will be given out. Else
- * FWS_WOULD_BLOCK. */
+/* A message that has been read: FWS_OK. FWS_CLOSED: there are none and none will come
+ * (fws_websocket_close has cleared the inbox). Else FWS_WOULD_BLOCK. */
 static fws_status pop(fws_websocket *websocket, fws_message *message)
 {
-    bool given_out = !fws_websocket_is_closed_here(websocket);
-    if (given_out && fws_inbox_pop(&websocket->inbox, message))
+    if (fws_inbox_pop(&websocket->inbox, message))
         return FWS_OK;
-    return given_out && websocket->state == FWS_STATE_OPEN ? FWS_WOULD_BLOCK : FWS_CLOSED;
+    return websocket->state == FWS_STATE_OPEN ? FWS_WOULD_BLOCK : FWS_CLOSED;
 }
 
 fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *message)

@@ -167,6 +167,26 @@ static void test_pings_are_still_answered(void **state)
     forget_what_was_read();
 }
 
+static void test_nothing_is_collected_until_the_peer_has_taken_enough(void **state)
+{
+    (void)state;
+    static uint8_t data[4 * SEND_BUFFER];
+    fws_websocket *websocket = slow[0].server;
+    fws_inbox taken;
+    fws_websocket_lock(websocket);
+    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* this thread runs them */
+    fws_websocket_unlock(websocket);
+    ask(&slow[0], 1, 5);
+    WAIT_FOR(inbox_count(websocket) == 1);
+    fws_websocket_send(websocket, FWS_OPCODE_BINARY, data, sizeof data, false);
+    assert_int_equal(fws_websocket_collect(websocket, &taken), FWS_WOULD_BLOCK);
+    assert_true(read_until_quiet(&slow[0], 300));
+    assert_int_equal(fws_websocket_collect(websocket, &taken), FWS_OK);
+    fws_inbox_clear(&taken);
+    fws_websocket_end_callbacks(websocket);
+    forget_what_was_read();
+}
+
 static void test_the_application_may_close_one(void **state)
 {
     (void)state;
@@ -256,6 +276,7 @@ int main(void)
         TEST(test_peers_that_do_not_read_stall_nobody),
         TEST(test_once_they_read_on_they_get_all_in_order),
         TEST(test_pings_are_still_answered),
+        TEST(test_nothing_is_collected_until_the_peer_has_taken_enough),
         TEST(test_the_application_may_close_one),
         TEST(test_one_that_leaves_is_noticed),
         TEST(test_one_that_never_reads_is_cut_off),

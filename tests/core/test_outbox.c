@@ -97,10 +97,29 @@ static void test_the_newest_pong_is_replaced_but_never_one_begun(void **state)
     assert_int_equal(outbox.pongs, 2);
     fws_outbox_consume(&outbox, 4);
     assert_int_equal(outbox.pongs, 0);
+    fws_outbox_push(&outbox, pong("p5"));
+    fws_outbox_push(&outbox, pong("p6"));
+    fws_outbox_consume(&outbox, 1);
+    fws_outbox_drop_unsent(&outbox);
     fws_outbox_push(&outbox, text("o", false)); /* at the place of a pong that is gone */
-    late = pong("p5");
+    late = pong("p7");
     assert_false(fws_outbox_replace_pong(&outbox, late));
     fws_buffer_drop(late);
+    fws_outbox_clear(&outbox);
+}
+
+static void test_what_is_appended_stays_behind_what_was_published_before_it(void **state)
+{
+    (void)state;
+    fws_outbox outbox;
+    fws_outbox_init(&outbox);
+    for (int i = 0; i < 3; i++) {
+        assert_true(fws_outbox_append(&outbox, "h", 1, "own", 3));
+        assert_true(fws_outbox_append(&outbox, "h", 1, "own", 3));
+        fws_outbox_push(&outbox, text("<p>", true));
+    }
+    assert_string_equal(contents(&outbox), "hownhown<p>hownhown<p>hownhown<p>");
+    assert_int_equal(outbox.count, 7); /* two frames to a buffer, but for the first */
     fws_outbox_clear(&outbox);
 }
 
@@ -252,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_bytes_leave_in_order_whatever_is_taken_at_once),
         cmocka_unit_test(test_the_oldest_published_message_is_dropped_but_never_one_begun),
         cmocka_unit_test(test_the_newest_pong_is_replaced_but_never_one_begun),
+        cmocka_unit_test(test_what_is_appended_stays_behind_what_was_published_before_it),
         cmocka_unit_test(test_borrowed_bytes_are_given_back_and_never_cut_off_from_their_header),
         cmocka_unit_test(test_an_empty_outbox_holds_no_large_ring),
         cmocka_unit_test(test_order_holds_whatever_is_pushed_written_and_dropped),
