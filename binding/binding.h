@@ -11,6 +11,7 @@
 #include <Python.h>
 #include <structmember.h> /* T_PYSSIZET: its new name came with Python 3.12 */
 
+#include "budget.h"
 #include "gate.h"
 
 #include "../core/fws.h"
@@ -46,6 +47,7 @@ typedef struct {
     PyObject *engine; /* keeps the engine that `core` belongs to */
     PyObject *wait;   /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
     unsigned long thread; /* whose event loop `wait` is of */
+    bool had_turn;        /* its event loop has run because its budget was spent; see waiting.c */
     PyObject *callbacks;  /* of a class view, what the hooks are given, until
                              _callbacks_ended(); else NULL */
     PyObject *id;         /* a str, and a dict for the application; NULL until they are asked for */
@@ -115,6 +117,9 @@ void fws_websocket_object_detach(fws_websocket_object *self);
 /* waiting.c: takes the GIL again, after PyEval_SaveThread, in turn with all others. */
 void fws_restore_thread(fws_module_state *state, PyThreadState *thread);
 
+/* waiting.c: the thread has just got the GIL, for a batch of callbacks: see budget.h. */
+void fws_renew_budget(void);
+
 /* waiting.c: calls that let other threads, or greenlets, run while they wait. */
 
 /* Receives one message. `timeout_ns` may be FWS_FOREVER. FWS_OK, FWS_CLOSED or FWS_TIMEOUT; -1 with
@@ -122,11 +127,15 @@ void fws_restore_thread(fws_module_state *state, PyThreadState *thread);
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message);
 /* Receives one message without waiting, for an event loop that watches the notifier. FWS_OK, or
- * FWS_WOULD_BLOCK, and then the notifier will name the websocket; -1 with an exception set. */
+ * FWS_WOULD_BLOCK, and then the notifier will name the websocket: when there is something, or at
+ * once when it is the turn of others; -1 with an exception set. */
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);
+/* The same without waiting, as fws_websocket_object_next. */
+int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, const void *data,
+                               size_t size);
 /* Sends a ping and waits for its pong; 0, or -1 with an exception set. */
 int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size_t size,
                               fws_ns deadline, fws_ns *round_trip);

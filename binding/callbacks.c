@@ -25,6 +25,7 @@ static bool enter(void *context, void **thread)
     if (*thread == NULL)
         return false;
     fws_restore_thread(state, *thread);
+    fws_renew_budget();
     return true;
 }
 

@@ -7,6 +7,15 @@
 #define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
 #define COMPRESS_WITH_GIL_MAX ((size_t)2 * 1024)
 
+/* A pause in which a thread that the GIL's release has woken takes it: without one, whoever has
+ * released it is back before that. Linux makes about 60 us of it. */
+#define PAUSE (FWS_NS_PER_MS / 100)
+/* The GIL has been wanted by somebody else when to get it back takes longer than this. A wait that
+ * is shorter is none. */
+#define AT_ONCE (FWS_NS_PER_MS / 100)
+
+static _Thread_local fws_budget budget;
+
 /* Has the handler of this websocket an event loop, and is it this thread's? Threads that are no
  * greenlets may use such a websocket too; they sleep in the core. */
 static bool in_event_loop(const fws_websocket_object *self)
@@ -33,15 +42,9 @@ static bool switch_away(fws_websocket_object *self, fws_ns deadline)
     Py_XDECREF(token);
     Py_XDECREF(seconds);
     Py_XDECREF(result);
+    fws_budget_renew(&budget);
     return result != NULL;
 }
-
-static bool is_over(fws_ns deadline)
-{
-    return deadline != FWS_FOREVER && fws_clock_now() >= deadline;
-}
-
-/* ---- receiving ---- */
 
 /* Threads that wait for the GIL wake every few milliseconds to ask for it; when thousands of
  * handlers wake at once, as for a publish or the end of the server, that is all that the process
@@ -55,9 +58,76 @@ void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
     fws_gate_leave(&state->gate, entered);
 }
 
+/* ---- letting others run ---- */
+
+/* Lets other threads have the GIL. */
+static void share_gil(fws_websocket_object *self)
+{
+    struct timespec pause = fws_clock_timespec(PAUSE);
+    PyThreadState *thread = PyEval_SaveThread();
+    nanosleep(&pause, NULL);
+    fws_ns paused = fws_clock_now();
+    fws_restore_thread(self->state, thread);
+    if (fws_clock_now() - paused > AT_ONCE)
+        fws_budget_share(&budget);
+    fws_budget_renew(&budget);
+}
+
+/* Lets the other greenlets of this thread run. Nobody can see whether any is ready. */
+static bool share_event_loop(fws_websocket_object *self)
+{
+    fws_budget_share(&budget);
+    fws_websocket_await(self->core, FWS_AWAIT_TURN);
+    return switch_away(self, FWS_FOREVER);
+}
+
+/* Before a message that need not be waited for. False with what was thrown into the greenlet. */
+static bool let_others_run(fws_websocket_object *self)
+{
+    if (!budget.spent)
+        return true;
+    if (in_event_loop(self))
+        return share_event_loop(self);
+    share_gil(self);
+    return true;
+}
+
+/* The same for whoever calls again when the notifier says so, as coroutines do: true when it is to go
+ * back to its event loop first, which the notifier tells to go on at once. */
+static bool must_let_others_run(fws_websocket_object *self)
+{
+    if (!budget.spent || self->had_turn) {
+        self->had_turn = false;
+        return false;
+    }
+    self->had_turn = true; /* and now it goes on, whoever has spent the budget meanwhile */
+    if (in_event_loop(self)) {
+        fws_budget_share(&budget);
+        fws_budget_renew(&budget);
+    } else {
+        share_gil(self); /* the event loop has a thread to itself, beside the server's */
+    }
+    fws_websocket_await(self->core, FWS_AWAIT_TURN);
+    return true;
+}
+
+void fws_renew_budget(void)
+{
+    fws_budget_renew(&budget);
+}
+
+static bool is_over(fws_ns deadline)
+{
+    return deadline != FWS_FOREVER && fws_clock_now() >= deadline;
+}
+
+/* ---- receiving ---- */
+
 static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_message *message)
 {
     fws_status status;
+    /* Who has used little of its budget renews it without a look at the clock. */
+    fws_ns begun = budget.since != 0 ? fws_clock_now() : 0;
     do {
         PyThreadState *thread = PyEval_SaveThread();
         status = fws_websocket_receive_wait(self->core, deadline, message);
@@ -65,6 +135,8 @@ static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_me
         if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
             return -1;
     } while (status == FWS_INTERRUPTED);
+    if (begun == 0 || fws_clock_now() - begun > AT_ONCE)
+        fws_budget_renew(&budget);
     return (int)status;
 }
 
@@ -84,10 +156,16 @@ static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
 {
     fws_status status = FWS_CLOSED;
+    if (must_let_others_run(self))
+        return FWS_WOULD_BLOCK;
     do {
         if (!fws_websocket_is_closed_here(self->core))
             status = fws_websocket_receive_ready(self->core, message);
     } while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_MESSAGE));
+    if (status == FWS_OK)
+        fws_budget_charge(&budget, message->length);
+    else if (status == FWS_WOULD_BLOCK)
+        fws_budget_renew(&budget); /* it goes back to its event loop */
     if (status == FWS_CLOSED)
         fws_websocket_object_raise(self, status);
     return status == FWS_CLOSED ? -1 : (int)status;
@@ -101,7 +179,11 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                         "a class view does not receive: its messages come to on_message()");
         return -1;
     }
+    if (!let_others_run(self))
+        return -1;
     int status = (int)fws_websocket_receive_ready(self->core, message);
+    if (status == FWS_OK)
+        fws_budget_charge(&budget, message->length);
     if (status == FWS_WOULD_BLOCK) {
         fws_ns deadline = timeout_ns == FWS_FOREVER ? FWS_FOREVER : fws_clock_now() + timeout_ns;
         status = in_event_loop(self) ? receive_in_greenlet(self, deadline, message)
@@ -115,13 +197,21 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
 
 /* ---- sending ---- */
 
+/* The threads that run callbacks let others run after each batch. */
+static bool is_called_by_crew(const fws_websocket_object *self)
+{
+    return self->on_message != NULL && self->wait == NULL;
+}
+
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size)
 {
-    bool greenlet = in_event_loop(self);
+    bool greenlet = in_event_loop(self), by_crew = is_called_by_crew(self);
     size_t with_gil =
         fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
     fws_status status = FWS_WOULD_BLOCK;
+    if (!by_crew && !let_others_run(self))
+        return -1;
     if (size <= with_gil)
         status = fws_websocket_send(self->core, opcode, data, size, false);
     while (status == FWS_WOULD_BLOCK) {
@@ -132,10 +222,31 @@ int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, con
             fws_websocket_send(self->core, opcode, data, size, !greenlet);
         Py_END_ALLOW_THREADS
     }
-    if (status == FWS_OK)
+    if (status == FWS_OK) {
+        if (!by_crew)
+            fws_budget_charge(&budget, size);
         return 0;
+    }
     fws_websocket_object_raise(self, status);
     return -1;
+}
+
+int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, const void *data,
+                               size_t size)
+{
+    fws_status status;
+    if (must_let_others_run(self))
+        return FWS_WOULD_BLOCK;
+    do
+        status = fws_websocket_send(self->core, opcode, data, size, false);
+    while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_ROOM));
+    if (status == FWS_OK)
+        fws_budget_charge(&budget, size);
+    else if (status == FWS_WOULD_BLOCK)
+        fws_budget_renew(&budget); /* it goes back to its event loop */
+    else
+        fws_websocket_object_raise(self, status);
+    return status == FWS_OK || status == FWS_WOULD_BLOCK ? (int)status : -1;
 }
 
 /* ---- pings ---- */

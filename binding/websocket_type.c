@@ -343,7 +343,7 @@ static PyObject *websocket_start_callbacks(PyObject *object, PyObject *Py_UNUSED
 PyDoc_STRVAR(next_doc,
              "_next($self, /)\n--\n\n"
              "A message (str or bytes) that has come; or None, and then the notifier will\n"
-             "give _token once there is something. Does not wait.\n"
+             "give _token once it is to be called again. Does not wait.\n"
              "Raises ConnectionClosed at the end.");
 
 static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
@@ -364,8 +364,8 @@ static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
 
 PyDoc_STRVAR(offer_doc,
              "_offer($self, data, /)\n--\n\n"
-             "send() without waiting. False: there is no room, and the notifier will give _token\n"
-             "once there is.");
+             "send() without waiting. False: nothing was sent, and the notifier will give _token\n"
+             "once it is to be called again.");
 
 static PyObject *websocket_offer(PyObject *object, PyObject *data)
 {
@@ -373,22 +373,13 @@ static PyObject *websocket_offer(PyObject *object, PyObject *data)
     fws_payload payload;
     if (!fws_argument_payload(data, "send()", &payload))
         return NULL;
-    fws_status status = FWS_CLOSED;
-    bool open = fws_websocket_object_open(self);
-    if (open) {
+    int status = -1;
+    if (fws_websocket_object_open(self)) {
         fws_opcode opcode = payload.is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-        do
-            status = fws_websocket_send(self->core, opcode, payload.data, payload.size, false);
-        while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_ROOM));
+        status = fws_websocket_object_offer(self, opcode, payload.data, payload.size);
     }
     fws_argument_release(&payload);
-    if (!open)
-        return NULL;
-    if (status != FWS_OK && status != FWS_WOULD_BLOCK) {
-        fws_websocket_object_raise(self, status);
-        return NULL;
-    }
-    return PyBool_FromLong(status == FWS_OK);
+    return status < 0 ? NULL : PyBool_FromLong(status == FWS_OK);
 }
 
 static PyMethodDef websocket_methods[] = {

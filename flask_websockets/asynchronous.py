@@ -81,13 +81,16 @@ class AsyncWebSocket(WebSocket):
         :returns: ``str`` of a text message, ``bytes`` of a binary one; None when the time is over.
         :raises ConnectionClosed: once the connection is closed and all messages are taken.
         """
+        if (data := self._next()) is not None:
+            return data
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (data := self._next()) is None:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return None
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            # Also when no time is left: a loop of receive(0) lets the other tasks run, and there may be
+            # a message when _next() has said that it was their turn.
             await asynchronous.event_loop().wait_for_change(self, left)
-        return data
+            if (data := self._next()) is not None or left == 0:
+                return data
 
     async def receive_json(self, timeout: float | None = None) -> Any:
         """Receive a message and decode it as JSON by the app's JSON provider; as :meth:`receive`."""

@@ -145,12 +145,21 @@ fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
 
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
 {
+    bool wait = true;
     fws_websocket_lock(websocket);
-    bool there_is = awaited == FWS_AWAIT_MESSAGE
-                        ? websocket->inbox.count > 0
-                        : websocket->outbox.bytes <= websocket->work->config.send_buffer;
-    bool wait = websocket->state == FWS_STATE_OPEN && !there_is;
-    if (wait)
+    switch (awaited) {
+    case FWS_AWAIT_MESSAGE:
+        wait = websocket->state == FWS_STATE_OPEN && websocket->inbox.count == 0;
+        break;
+    case FWS_AWAIT_ROOM:
+        wait = websocket->state == FWS_STATE_OPEN &&
+               websocket->outbox.bytes > websocket->work->config.send_buffer;
+        break;
+    case FWS_AWAIT_TURN: /* behind the others in the notifier's list */
+        fws_notifier_push(websocket->notifier, websocket);
+        break;
+    }
+    if (wait && awaited != FWS_AWAIT_TURN)
         websocket->awaited = true;
     fws_websocket_unlock(websocket);
     return wait;

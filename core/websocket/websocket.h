@@ -98,6 +98,7 @@ void fws_websocket_end_callbacks(fws_websocket *websocket);
 typedef enum {
     FWS_AWAIT_MESSAGE, /* what fws_websocket_receive_ready would give */
     FWS_AWAIT_ROOM,    /* in the outbox, for fws_websocket_send */
+    FWS_AWAIT_TURN,    /* that the event loop has seen to those that have changed before */
 } fws_awaited;
 
 /* For a websocket with a notifier: true when there is something to wait for; the notifier then

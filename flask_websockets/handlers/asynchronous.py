@@ -25,15 +25,15 @@ STOP_TIMEOUT = 1.0
 
 
 class Watched:
-    """A websocket that the event loop watches, and the task that waits for it. Used in the event loop's
+    """A websocket that the event loop watches, and the tasks that wait for it. Used in the event loop's
     thread alone."""
 
-    __slots__ = ("future", "ws")
+    __slots__ = ("waiting", "ws")
 
     def __init__(self, ws: TaskWebSocket) -> None:
         self.ws = ws
-        #: The task waits for this until the websocket has changed; None when no task waits.
-        self.future: asyncio.Future[None] | None = None
+        #: One for each task that waits: it is resolved once the websocket has changed.
+        self.waiting: list[asyncio.Future[None]] = []
 
 
 class AsyncioLoop:
@@ -111,23 +111,24 @@ class AsyncioLoop:
                 self._on_change(watched)
 
     def _on_change(self, watched: Watched) -> None:
-        if watched.future is not None:
-            resolve(watched.future)
+        if watched.waiting:
+            for future in watched.waiting:
+                resolve(future)
         elif watched.ws.closed:
             watched.ws._task.cancel()
 
     async def wait_for_change(self, ws: TaskWebSocket, timeout: float | None) -> None:
-        """Wait until the notifier names the websocket, or the time (seconds) is over."""
-        watched = self._watch(ws)
-        if watched.future is not None:
-            raise RuntimeError("another task waits for this websocket")
-        watched.future = self.loop.create_future()
+        """Wait until the notifier names the websocket, or the time (seconds) is over. Several tasks may
+        wait for the same one, and all of them go on then."""
+        waiting = self._watch(ws).waiting
+        future = self.loop.create_future()
+        waiting.append(future)
         # Not asyncio.wait_for(), which makes a task for each message.
-        timer = None if timeout is None else self.loop.call_later(timeout, resolve, watched.future)
+        timer = None if timeout is None else self.loop.call_later(timeout, resolve, future)
         try:
-            await watched.future
+            await future
         finally:
-            watched.future = None
+            waiting.remove(future)
             if timer is not None:
                 timer.cancel()
 
