@@ -32,6 +32,7 @@ typedef struct {
     PyTypeObject *protocol_type;
     PyTypeObject *notifier_type;
     PyTypeObject *quota_type;
+    PyTypeObject *loan_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
     fws_gate gate; /* see waiting.c */
@@ -64,14 +65,15 @@ extern struct PyModuleDef fws_module;
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
-/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c, quota_type.c
- */
+/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c, quota_type.c,
+ * loan_type.c */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
 extern PyType_Spec fws_protocol_spec;
 extern PyType_Spec fws_notifier_spec;
 extern PyType_Spec fws_quota_spec;
+extern PyType_Spec fws_loan_spec;
 
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];
@@ -133,9 +135,10 @@ int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);
-/* The same without waiting, as fws_websocket_object_next. */
+/* The same without waiting, as fws_websocket_object_next. With a loan the bytes must stay until it
+ * is ended. */
 int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, const void *data,
-                               size_t size);
+                               size_t size, fws_loan **loan);
 /* Sends a ping and waits for its pong; 0, or -1 with an exception set. */
 int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size_t size,
                               fws_ns deadline, fws_ns *round_trip);
@@ -186,6 +189,10 @@ typedef struct {
 /* The two arguments of every close method; `reason` may be NULL or None. False with TypeError or
  * ValueError: for a code that may not be sent, or a reason that fits no close frame. */
 bool fws_argument_close(PyObject *code, PyObject *reason, fws_close_argument *close);
+
+/* loan_type.c: takes over the loan, also when there is no memory (NULL), and the payload. */
+PyObject *fws_loan_object_new(fws_websocket_object *websocket, fws_loan *core, PyObject *data,
+                              fws_payload *payload);
 
 /* Channel names: a str is one name. The names point into `owner`, which the caller drops. */
 typedef struct {

@@ -40,8 +40,9 @@ typedef struct {
     uint32_t unlooked; /* since the clock was looked at, as FWS_BUDGET_LOOK counts */
     uint32_t shared;   /* so many budgets yet have the shorter limit */
     bool spent;
-    fws_ns since; /* when it was begun, as far as that is known: the first look at the clock; or 0 */
-} fws_budget; /* all zero at first */
+    fws_ns
+        since; /* when it was begun, as far as that is known: the first look at the clock; or 0 */
+} fws_budget;  /* all zero at first */
 
 /* A message was sent or received without waiting. */
 void fws_budget_charge(fws_budget *budget, size_t bytes);

@@ -77,8 +77,8 @@ static void share_gil(fws_websocket_object *self)
 static bool share_event_loop(fws_websocket_object *self)
 {
     fws_budget_share(&budget);
-    fws_websocket_await(self->core, FWS_AWAIT_TURN);
-    return switch_away(self, FWS_FOREVER);
+    fws_budget_renew(&budget);
+    return !fws_websocket_await(self->core, FWS_AWAIT_TURN) || switch_away(self, FWS_FOREVER);
 }
 
 /* Before a message that need not be waited for. False with what was thrown into the greenlet. */
@@ -92,8 +92,8 @@ static bool let_others_run(fws_websocket_object *self)
     return true;
 }
 
-/* The same for whoever calls again when the notifier says so, as coroutines do: true when it is to go
- * back to its event loop first, which the notifier tells to go on at once. */
+/* The same for whoever calls again when the notifier says so, as coroutines do: true when it is to
+ * go back to its event loop first, which the notifier tells to go on at once. */
 static bool must_let_others_run(fws_websocket_object *self)
 {
     if (!budget.spent || self->had_turn) {
@@ -107,8 +107,7 @@ static bool must_let_others_run(fws_websocket_object *self)
     } else {
         share_gil(self); /* the event loop has a thread to itself, beside the server's */
     }
-    fws_websocket_await(self->core, FWS_AWAIT_TURN);
-    return true;
+    return fws_websocket_await(self->core, FWS_AWAIT_TURN);
 }
 
 void fws_renew_budget(void)
@@ -203,42 +202,67 @@ static bool is_called_by_crew(const fws_websocket_object *self)
     return self->on_message != NULL && self->wait == NULL;
 }
 
+/* Until what a greenlet has lent is sent. When it is woken by an exception before that, it gets the
+ * bytes back, and a copy is sent. */
+static int wait_for_loan(fws_websocket_object *self, fws_loan *loan)
+{
+    fws_status status;
+    do
+        status = fws_websocket_poll_loan(self->core, loan);
+    while (status == FWS_WOULD_BLOCK && switch_away(self, FWS_FOREVER));
+    Py_BEGIN_ALLOW_THREADS fws_websocket_end_loan(self->core, loan);
+    Py_END_ALLOW_THREADS return status == FWS_WOULD_BLOCK ? -1 : (int)status;
+}
+
+static int send_in_greenlet(fws_websocket_object *self, fws_opcode opcode, const void *data,
+                            size_t size)
+{
+    fws_status status;
+    fws_loan *loan;
+    for (;;) {
+        Py_BEGIN_ALLOW_THREADS status = fws_websocket_lend(self->core, opcode, data, size, &loan);
+        Py_END_ALLOW_THREADS if (loan != NULL) return wait_for_loan(self, loan);
+        if (status != FWS_WOULD_BLOCK)
+            return (int)status;
+        if (fws_websocket_await(self->core, FWS_AWAIT_ROOM) && !switch_away(self, FWS_FOREVER))
+            return -1;
+    }
+}
+
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size)
 {
-    bool greenlet = in_event_loop(self), by_crew = is_called_by_crew(self);
+    bool by_crew = is_called_by_crew(self);
     size_t with_gil =
         fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
-    fws_status status = FWS_WOULD_BLOCK;
+    int status = FWS_WOULD_BLOCK;
     if (!by_crew && !let_others_run(self))
         return -1;
     if (size <= with_gil)
-        status = fws_websocket_send(self->core, opcode, data, size, false);
-    while (status == FWS_WOULD_BLOCK) {
-        if (greenlet && fws_websocket_await(self->core, FWS_AWAIT_ROOM) &&
-            !switch_away(self, FWS_FOREVER))
-            return -1;
+        status = (int)fws_websocket_send(self->core, opcode, data, size, false);
+    if (status == FWS_WOULD_BLOCK && in_event_loop(self)) {
+        status = send_in_greenlet(self, opcode, data, size);
+    } else if (status == FWS_WOULD_BLOCK) {
         Py_BEGIN_ALLOW_THREADS status =
-            fws_websocket_send(self->core, opcode, data, size, !greenlet);
+            (int)fws_websocket_send(self->core, opcode, data, size, true);
         Py_END_ALLOW_THREADS
     }
-    if (status == FWS_OK) {
-        if (!by_crew)
-            fws_budget_charge(&budget, size);
-        return 0;
-    }
-    fws_websocket_object_raise(self, status);
-    return -1;
+    if (status == FWS_OK && !by_crew)
+        fws_budget_charge(&budget, size);
+    if (status > FWS_OK)
+        fws_websocket_object_raise(self, (fws_status)status);
+    return status == FWS_OK ? 0 : -1;
 }
 
 int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, const void *data,
-                               size_t size)
+                               size_t size, fws_loan **loan)
 {
     fws_status status;
+    *loan = NULL;
     if (must_let_others_run(self))
         return FWS_WOULD_BLOCK;
     do
-        status = fws_websocket_send(self->core, opcode, data, size, false);
+        status = fws_websocket_lend(self->core, opcode, data, size, loan);
     while (status == FWS_WOULD_BLOCK && !fws_websocket_await(self->core, FWS_AWAIT_ROOM));
     if (status == FWS_OK)
         fws_budget_charge(&budget, size);

@@ -364,8 +364,9 @@ static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
 
 PyDoc_STRVAR(offer_doc,
              "_offer($self, data, /)\n--\n\n"
-             "send() without waiting. False: nothing was sent, and the notifier will give _token\n"
-             "once it is to be called again.");
+             "send() without waiting. True: it is sent, or queued. False: it is not, and the\n"
+             "notifier will give _token once it is to be called again. A Loan: it is being sent\n"
+             "from where it is; the notifier will give _token once Loan.is_over() is to be asked.");
 
 static PyObject *websocket_offer(PyObject *object, PyObject *data)
 {
@@ -374,12 +375,18 @@ static PyObject *websocket_offer(PyObject *object, PyObject *data)
     if (!fws_argument_payload(data, "send()", &payload))
         return NULL;
     int status = -1;
+    fws_loan *loan = NULL;
     if (fws_websocket_object_open(self)) {
         fws_opcode opcode = payload.is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-        status = fws_websocket_object_offer(self, opcode, payload.data, payload.size);
+        status = fws_websocket_object_offer(self, opcode, payload.data, payload.size, &loan);
     }
+    PyObject *result = NULL;
+    if (loan != NULL)
+        result = fws_loan_object_new(self, loan, data, &payload);
+    else if (status >= 0)
+        result = PyBool_FromLong(status == FWS_OK);
     fws_argument_release(&payload);
-    return status < 0 ? NULL : PyBool_FromLong(status == FWS_OK);
+    return result;
 }
 
 static PyMethodDef websocket_methods[] = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from . import msgpack
+from ._core import Loan
 from .context import leave_context, report
 from .errors import ConnectionClosed
 from .handlers import asynchronous
@@ -52,8 +53,19 @@ class AsyncWebSocket(WebSocket):
         :raises TypeError: for any other type.
         :raises ConnectionClosed: when the connection is closing or closed.
         """
-        while not self._offer(data):
+        while (sent := self._offer(data)) is not True:
+            if sent is not False:
+                return await self._end_of(sent)
             await asynchronous.event_loop().wait_for_change(self, None)
+
+    async def _end_of(self, loan: Loan) -> None:
+        """Wait until the bytes of a large message are sent. When the task is cancelled before, the rest
+        is sent all the same: a frame that has begun must be finished."""
+        try:
+            while not loan.is_over():
+                await asynchronous.event_loop().wait_for_change(self, None)
+        finally:
+            loan.end()
 
     async def send_text(self, data: str) -> None:  # type: ignore[override]
         """Send a str as one text message; else as :meth:`send`."""

@@ -234,6 +234,9 @@ bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer);
 /* Queues bytes for the wire; takes over nothing. False when there is no memory. */
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
 
+/* Waits, without the lock, until `changed` is signalled. */
+void fws_websocket_sleep_until_changed(fws_websocket *websocket);
+
 /* Tells the engine's counters what has been sent and what is queued. */
 void fws_websocket_count(fws_websocket *websocket);
 

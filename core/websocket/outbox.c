@@ -166,6 +166,35 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size)
     fws_ring_shrink(&outbox->published);
 }
 
+size_t fws_outbox_sent_of(const fws_outbox *outbox, const fws_buffer *buffer)
+{
+    return outbox->begun == buffer ? outbox->sent : 0;
+}
+
+/* Where it is, or NULL. */
+static fws_buffer **find(fws_outbox *outbox, const fws_buffer *buffer)
+{
+    if (outbox->begun == buffer)
+        return &outbox->begun;
+    for (uint32_t at = outbox->own.head; fws_ring_has(&outbox->own, at); at++)
+        if (*fws_ring_at(&outbox->own, at) == buffer)
+            return fws_ring_at(&outbox->own, at);
+    return NULL;
+}
+
+bool fws_outbox_replace(fws_outbox *outbox, fws_buffer *old, fws_buffer *by, size_t from)
+{
+    fws_buffer **place = find(outbox, old);
+    if (place == NULL)
+        return false;
+    if (place == &outbox->begun)
+        outbox->sent -= from;
+    by->after = old->after;
+    *place = by;
+    fws_buffer_drop(old);
+    return true;
+}
+
 bool fws_outbox_drop_oldest(fws_outbox *outbox)
 {
     if (outbox->published.count == 0)

@@ -55,6 +55,14 @@ int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximu
 /* `size` bytes from the front are gone. */
 void fws_outbox_consume(fws_outbox *outbox, size_t size);
 
+/* How much of this buffer is gone; 0 also when it is not in the outbox. */
+size_t fws_outbox_sent_of(const fws_outbox *outbox, const fws_buffer *buffer);
+
+/* Puts one buffer, whose reference it takes over, in the place of another, of which it has what
+ * follows the first `from` bytes; those are gone. False, and nothing is taken over, when the other
+ * is not there. */
+bool fws_outbox_replace(fws_outbox *outbox, fws_buffer *old, fws_buffer *by, size_t from);
+
 /* Drops the oldest published buffer of which nothing is sent yet; false when there is none. */
 bool fws_outbox_drop_oldest(fws_outbox *outbox);
 

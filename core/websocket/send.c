@@ -1,4 +1,5 @@
 #include "internal.h"
+#include "loan.h"
 
 #include "../io/transport.h"
 
@@ -130,7 +131,7 @@ void fws_websocket_on_flush(fws_websocket *websocket)
     fws_websocket_unlock(websocket);
 }
 
-static void sleep_until_changed(fws_websocket *websocket)
+void fws_websocket_sleep_until_changed(fws_websocket *websocket)
 {
     websocket->sleepers++;
     pthread_cond_wait(&websocket->changed, &websocket->lock);
@@ -172,46 +173,17 @@ static size_t most_queued(const fws_websocket *websocket)
     return limit > SIZE_MAX / FWS_CALLBACK_BUFFERS ? SIZE_MAX : limit * FWS_CALLBACK_BUFFERS;
 }
 
-/* A message that is larger than what may be queued stays where it is, and its sender waits until it
- * is sent, or given up. */
-static fws_status lend_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
-                            const uint8_t *data, size_t length)
-{
-    bool gone = false;
-    fws_buffer *first = NULL, *second;
-    if (!fws_outbox_reserve(&websocket->outbox, 2))
-        return FWS_NO_MEMORY;
-    if (header_size > 0 && (first = fws_buffer_join(header, header_size, NULL, 0)) == NULL)
-        return FWS_NO_MEMORY;
-    second = fws_buffer_borrow(data, length, &gone);
-    if (second == NULL) {
-        if (first)
-            fws_buffer_drop(first);
-        return FWS_NO_MEMORY;
-    }
-    second->continues = true;
-    if (first)
-        fws_outbox_push(&websocket->outbox, first);
-    fws_outbox_push(&websocket->outbox, second);
-    fws_progress_watch_backlog(websocket);
-    fws_websocket_count(websocket);
-    fws_websocket_note_backlog(websocket);
-    fws_websocket_update_watch(websocket);
-    while (!gone)
-        sleep_until_changed(websocket);
-    bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
-    return alive ? FWS_OK : FWS_CLOSED;
-}
-
-/* Queues what the socket did not take: the header from byte `sent` on, and the payload. */
+/* Queues what the socket did not take: the header from byte `sent` on, and the payload. Of a large
+ * one the bytes are lent, if there is a loan for them. */
 static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
-                             const uint8_t *data, size_t length, size_t sent, bool wait)
+                             const uint8_t *data, size_t length, size_t sent, fws_loan *loan)
 {
     size_t of_header = sent < header_size ? sent : header_size;
     size_t of_data = sent - of_header;
-    if (wait && length - of_data > most_queued(websocket)) {
-        fws_status status = lend_tail(websocket, header + of_header, header_size - of_header,
-                                      data + of_data, length - of_data);
+    if (loan != NULL && length - of_data > most_queued(websocket)) {
+        fws_status status =
+            fws_loan_begin(websocket, loan, header + of_header, header_size - of_header,
+                           data + of_data, length - of_data);
         if (status == FWS_NO_MEMORY && sent > 0)
             fws_websocket_finish(websocket);
         return status;
@@ -265,7 +237,7 @@ static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *heade
     return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
 }
 
-static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, bool wait)
+static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, fws_loan *loan)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
@@ -289,7 +261,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
             return status;
     }
     fws_status status =
-        queue_tail(websocket, header, header_size, message->data, message->length, sent, wait);
+        queue_tail(websocket, header, header_size, message->data, message->length, sent, loan);
     if (websocket->state != FWS_STATE_CLOSED) {
         fws_progress_watch_backlog(websocket);
         fws_websocket_count(websocket);
@@ -329,7 +301,7 @@ static fws_status wait_for_room(fws_websocket *websocket, bool wait)
         }
         if (!wait)
             return FWS_WOULD_BLOCK;
-        sleep_until_changed(websocket);
+        fws_websocket_sleep_until_changed(websocket);
     }
     return FWS_CLOSED;
 }
@@ -354,8 +326,9 @@ static void count_message(fws_websocket *websocket)
         fws_websocket_count(websocket);
 }
 
-fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                              size_t length, bool wait)
+/* With `wait`, it waits for room, and until what is lent is gone. */
+static fws_status send_message(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                               size_t length, bool wait, fws_loan *loan)
 {
     outgoing message = {.opcode = opcode, .data = data, .length = length};
     const fws_compression *compression = websocket->protocol.compression;
@@ -375,9 +348,13 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
     if (status == FWS_OK) {
         if (compressible && compression->send_takeover)
             compress(websocket, &message, room);
+        if (message.compressed && !wait)
+            loan = NULL; /* its bytes are in `room` */
         status = websocket->protocol.role == FWS_ROLE_SERVER
-                     ? send_unmasked(websocket, &message, wait)
+                     ? send_unmasked(websocket, &message, loan)
                      : send_masked(websocket, &message);
+        if (status == FWS_OK && wait && loan->buffer != NULL)
+            status = fws_loan_wait(websocket, loan);
         if (status == FWS_OK)
             count_message(websocket);
         else if (message.compressed)
@@ -388,6 +365,30 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
         fws_pool_return(&websocket->work->pool, room);
     else
         free(room);
+    return status;
+}
+
+fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, bool wait)
+{
+    fws_loan loan = {0};
+    return send_message(websocket, opcode, data, length, wait, wait ? &loan : NULL);
+}
+
+fws_status fws_websocket_lend(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, fws_loan **lent)
+{
+    *lent = NULL;
+    if (length <= websocket->work->config.send_buffer)
+        return send_message(websocket, opcode, data, length, false, NULL);
+    fws_loan *loan = calloc(1, sizeof *loan);
+    if (loan == NULL)
+        return FWS_NO_MEMORY;
+    fws_status status = send_message(websocket, opcode, data, length, false, loan);
+    if (loan->buffer != NULL)
+        *lent = loan;
+    else
+        free(loan);
     return status;
 }
 

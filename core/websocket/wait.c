@@ -155,8 +155,10 @@ bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
         wait = websocket->state == FWS_STATE_OPEN &&
                websocket->outbox.bytes > websocket->work->config.send_buffer;
         break;
-    case FWS_AWAIT_TURN: /* behind the others in the notifier's list */
-        fws_notifier_push(websocket->notifier, websocket);
+    case FWS_AWAIT_TURN:                    /* behind the others in the notifier's list */
+        wait = websocket->notifier != NULL; /* it has none in a forked child */
+        if (wait)
+            fws_notifier_push(websocket->notifier, websocket);
         break;
     }
     if (wait && awaited != FWS_AWAIT_TURN)

@@ -55,6 +55,7 @@ typedef enum {
 #define FWS_CALLBACK_BUFFERS 8
 
 typedef struct fws_ping fws_ping;
+typedef struct fws_loan fws_loan;
 
 fws_websocket *fws_websocket_keep(fws_websocket *websocket);
 void fws_websocket_drop(fws_websocket *websocket);
@@ -118,6 +119,20 @@ bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
  * message; and control frames. */
 fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, bool wait);
+
+/* As fws_websocket_send without `wait`, but that of a message which is larger than send_buffer, and
+ * which the socket does not take at once, the bytes are not copied. Then *loan is not NULL, and they
+ * must neither change nor go away until the loan is ended; nor may the websocket. */
+fws_status fws_websocket_lend(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, fws_loan **loan);
+
+/* FWS_OK: the bytes are sent. FWS_CLOSED: they are no longer needed, and perhaps not all were sent.
+ * FWS_WOULD_BLOCK: they are needed; the notifier, if there is one, tells when to look again. */
+fws_status fws_websocket_poll_loan(fws_websocket *websocket, fws_loan *loan);
+
+/* Ends and frees the loan. Bytes that are still needed are copied, which may take long, but is done
+ * without a lock; when there is no memory, the connection is cut off. */
+void fws_websocket_end_loan(fws_websocket *websocket, fws_loan *loan);
 
 /* The window of the peer's inflater, 8 to 15, or 0 without compression. Takes no lock. */
 uint8_t fws_websocket_window_bits(const fws_websocket *websocket);

@@ -1,0 +1,82 @@
+#include "loan.h"
+
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+fws_status fws_loan_begin(fws_websocket *websocket, fws_loan *loan, const uint8_t *header,
+                          size_t header_size, const uint8_t *data, size_t size)
+{
+    fws_buffer *first = NULL, *second;
+    if (!fws_outbox_reserve(&websocket->outbox, 2))
+        return FWS_NO_MEMORY;
+    if (header_size > 0 && (first = fws_buffer_join(header, header_size, NULL, 0)) == NULL)
+        return FWS_NO_MEMORY;
+    loan->gone = false;
+    second = fws_buffer_borrow(data, size, &loan->gone);
+    if (second == NULL) {
+        if (first)
+            fws_buffer_drop(first);
+        return FWS_NO_MEMORY;
+    }
+    second->continues = true;
+    if (first)
+        fws_outbox_push(&websocket->outbox, first);
+    fws_outbox_push(&websocket->outbox, second);
+    loan->buffer = second;
+    return FWS_OK;
+}
+
+/* Once it is gone. */
+static fws_status outcome(const fws_websocket *websocket)
+{
+    bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
+    return alive ? FWS_OK : FWS_CLOSED;
+}
+
+fws_status fws_loan_wait(fws_websocket *websocket, const fws_loan *loan)
+{
+    while (!loan->gone)
+        fws_websocket_sleep_until_changed(websocket);
+    return outcome(websocket);
+}
+
+fws_status fws_websocket_poll_loan(fws_websocket *websocket, fws_loan *loan)
+{
+    fws_websocket_lock(websocket);
+    bool over = loan->gone || websocket->state == FWS_STATE_CLOSED; /* as in a forked child */
+    fws_status status = over ? outcome(websocket) : FWS_WOULD_BLOCK;
+    if (status == FWS_WOULD_BLOCK)
+        websocket->awaited = websocket->notifier != NULL;
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+/* Has the outbox send what it still needs from a copy, which is made without the lock: meanwhile it
+ * goes on sending from the bytes themselves. */
+static void take_back(fws_websocket *websocket, fws_buffer *buffer)
+{
+    size_t sent = fws_outbox_sent_of(&websocket->outbox, buffer);
+    fws_buffer_keep(buffer);
+    fws_websocket_unlock(websocket);
+    fws_buffer *copy = fws_buffer_join(buffer->bytes + sent, buffer->size - sent, NULL, 0);
+    fws_websocket_lock(websocket);
+    if (copy != NULL) {
+        copy->continues = true;
+        if (!fws_outbox_replace(&websocket->outbox, buffer, copy, sent))
+            fws_buffer_drop(copy); /* it is gone by now */
+    } else if (atomic_load_explicit(&buffer->references, memory_order_acquire) > 1) {
+        fws_websocket_finish(websocket); /* half a frame is out: the stream cannot go on */
+    }
+    fws_buffer_drop(buffer);
+}
+
+void fws_websocket_end_loan(fws_websocket *websocket, fws_loan *loan)
+{
+    fws_websocket_lock(websocket);
+    if (!loan->gone && websocket->state != FWS_STATE_CLOSED)
+        take_back(websocket, loan->buffer);
+    fws_websocket_unlock(websocket);
+    free(loan);
+}
