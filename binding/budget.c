@@ -18,9 +18,11 @@ void fws_budget_charge(fws_budget *budget, size_t bytes)
 
 void fws_budget_renew(fws_budget *budget)
 {
-    if (budget->spent && budget->shared > 0)
+    budget->since = 0;
+    if (budget->spent && budget->shared > 0) {
         budget->shared--;
+        budget->since = fws_clock_now();
+    }
     budget->messages = budget->unlooked = 0;
     budget->spent = false;
-    budget->since = 0;
 }

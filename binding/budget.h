@@ -32,8 +32,8 @@
 
 /* The clock is looked at once in so many messages; a message counts once more for each
  * FWS_BUDGET_STEP bytes. */
-#define FWS_BUDGET_LOOK 32
-#define FWS_BUDGET_STEP 512
+#define FWS_BUDGET_LOOK 8
+#define FWS_BUDGET_STEP 1024
 
 typedef struct {
     uint32_t messages; /* charged to it */

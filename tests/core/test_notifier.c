@@ -61,6 +61,21 @@ static void expect_no_change(void)
     assert_int_equal(changes(50 * FWS_NS_PER_MS, changed, 1), 0);
 }
 
+static void test_who_awaits_its_turn_is_named_at_once_behind_the_others(void **state)
+{
+    (void)state;
+    pair other;
+    fws_websocket *changed[4];
+    open_notified_pair(&other, engine, notifier);
+    assert_true(fws_websocket_await(other.server, FWS_AWAIT_TURN));
+    assert_true(fws_websocket_await(p.server, FWS_AWAIT_TURN));
+    assert_true(fws_websocket_await(p.server, FWS_AWAIT_TURN));
+    assert_int_equal(changes(0, changed, 4), 2);
+    assert_ptr_equal(changed[0], other.server);
+    assert_ptr_equal(changed[1], p.server);
+    close_pair(&other);
+}
+
 static void test_a_message_is_told_once(void **state)
 {
     (void)state;
@@ -278,6 +293,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        TEST(test_who_awaits_its_turn_is_named_at_once_behind_the_others),
         TEST(test_a_message_is_told_once),
         TEST(test_what_nobody_awaits_is_not_told),
         TEST(test_a_full_inbox_is_read_on),
