@@ -337,7 +337,8 @@ def test_a_greenlet(program, green, path):
             got = json.loads(answer.split(b"\r\n\r\n", 1)[1])
             return got if len(got) >= COUNT else None
 
-        assert longest_run(wait_for(marks, 20)) <= BUDGET
+        # A hub that has just called the greenlet for a timer may look at descriptors next.
+        assert longest_run(wait_for(marks, 20)) <= 2 * BUDGET
 
 
 # ---- the notifier ----
