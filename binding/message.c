@@ -1,7 +1,8 @@
 /* A received message as a Python object.
  *
  * A large one is moved piece by piece, from its end, and what has been moved is given back at once:
- * the message is never in memory twice.
+ * the message is never in memory twice. That takes a millisecond for each megabyte, so the GIL is
+ * released meanwhile.
  */
 #include "binding.h"
 
@@ -23,12 +24,14 @@ static PyObject *large_bytes(fws_message *message)
     if (result == NULL)
         return NULL;
     char *to = PyBytes_AS_STRING(result);
+    Py_BEGIN_ALLOW_THREADS; /* nobody else has seen it */
     for (size_t left = message->length; left > 0;) {
         size_t piece = left < LARGE ? left : LARGE;
         left -= piece;
         memcpy(to + left, message->data + left, piece);
         give_back(message, left);
     }
+    Py_END_ALLOW_THREADS;
     return result;
 }
 
@@ -64,15 +67,9 @@ static Py_UCS4 decode_character(const uint8_t **data)
     return character;
 }
 
-static PyObject *large_text(fws_message *message)
+/* Into `to`, a str of this kind that has room for `place` characters. */
+static void move_text(fws_message *message, int kind, bool ascii, void *to, Py_ssize_t place)
 {
-    Py_UCS4 largest;
-    Py_ssize_t place = count_characters(message->data, message->length, &largest);
-    PyObject *result = PyUnicode_New(place, largest);
-    if (result == NULL)
-        return NULL;
-    int kind = (int)PyUnicode_KIND(result);
-    void *to = PyUnicode_DATA(result);
     for (size_t left = message->length; left > 0;) {
         size_t end = left, characters = 0;
         left = left < LARGE ? 0 : left - LARGE;
@@ -81,7 +78,7 @@ static PyObject *large_text(fws_message *message)
         for (size_t i = left; i < end; i++)
             characters += !is_continuation(message->data[i]);
         place -= (Py_ssize_t)characters;
-        if (largest == 0x7F) {
+        if (ascii) {
             memcpy((char *)to + place, message->data + left, end - left);
         } else {
             const uint8_t *from = message->data + left;
@@ -90,6 +87,23 @@ static PyObject *large_text(fws_message *message)
         }
         give_back(message, left);
     }
+}
+
+static PyObject *large_text(fws_message *message)
+{
+    Py_UCS4 largest;
+    Py_ssize_t characters;
+    Py_BEGIN_ALLOW_THREADS;
+    characters = count_characters(message->data, message->length, &largest);
+    Py_END_ALLOW_THREADS;
+    PyObject *result = PyUnicode_New(characters, largest);
+    if (result == NULL)
+        return NULL;
+    int kind = (int)PyUnicode_KIND(result);
+    void *to = PyUnicode_DATA(result);
+    Py_BEGIN_ALLOW_THREADS; /* nobody else has seen it */
+    move_text(message, kind, largest == 0x7F, to, characters);
+    Py_END_ALLOW_THREADS;
     return result;
 }
 

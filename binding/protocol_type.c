@@ -66,6 +66,7 @@ static PyObject *event_object(const fws_event *event)
         return Py_BuildValue("(sis#y#)", "failed", (int)event->code, data, length, reply,
                              reply_size);
     case FWS_EVENT_NONE:
+    case FWS_EVENT_MORE:
         break;
     }
     Py_UNREACHABLE();
@@ -95,6 +96,8 @@ static PyObject *protocol_receive(PyObject *object, PyObject *args)
     PyBuffer_Release(&data);
     while (events != NULL &&
            fws_connection_receive(&self->core, &cursor, end, &event) != FWS_EVENT_NONE) {
+        if (event.type == FWS_EVENT_MORE)
+            continue;
         PyObject *item = event_object(&event);
         if (item == NULL || PyList_Append(events, item) < 0)
             Py_CLEAR(events);

@@ -32,6 +32,8 @@ static void abandon(fws_websocket *websocket)
     websocket->adopted = websocket->flush_queued = websocket->awaited = false;
     fws_corking_end(websocket);
     websocket->evented = false; /* and whoever was to be called is left behind as well */
+    websocket->inflating = websocket->unfinished_queued = false;
+    websocket->compressing = NULL;
     if (websocket->notifier)
         fws_notifier_after_fork(websocket->notifier);
     websocket->notifier = NULL; /* its descriptors are the parent's */

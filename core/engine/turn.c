@@ -12,6 +12,8 @@
 #define AT_ONCE 64
 #endif
 
+#define UNFINISHED_TIME FWS_NS_PER_MS /* of each turn, for what is long */
+
 static void flush_all(fws_work_link *list)
 {
     while (list) {
@@ -50,6 +52,44 @@ static fws_ns earlier(fws_ns one, fws_ns other)
     return one == FWS_FOREVER || (other != FWS_FOREVER && other < one) ? other : one;
 }
 
+/* One piece of what is long: decompressing, compressing. In turn, and for UNFINISHED_TIME in all,
+ * so that what else is ready does not wait for long. */
+static void continue_unfinished(fws_engine *engine)
+{
+    fws_work *work = &engine->work;
+    fws_ns until = 0;
+    size_t left = SIZE_MAX;
+    for (;;) {
+        pthread_mutex_lock(&work->lock);
+        if (left > work->unfinished.count)
+            left = work->unfinished.count; /* not those that are queued again */
+        fws_work_link *link = left > 0 ? fws_run_queue_pop(&work->unfinished) : NULL;
+        pthread_mutex_unlock(&work->lock);
+        if (link == NULL)
+            return;
+        left--;
+        if (until == 0)
+            until = fws_clock_now() + UNFINISHED_TIME;
+        fws_websocket *websocket = FWS_WEBSOCKET_OF(link, unfinished);
+        fws_websocket_on_unfinished(websocket);
+        fws_websocket_drop(websocket);
+        if (fws_clock_now() >= until)
+            return;
+    }
+}
+
+static void drop_unfinished(fws_engine *engine)
+{
+    fws_work_link *link;
+    do {
+        pthread_mutex_lock(&engine->work.lock);
+        link = fws_run_queue_pop(&engine->work.unfinished);
+        pthread_mutex_unlock(&engine->work.lock);
+        if (link != NULL)
+            fws_websocket_drop(FWS_WEBSOCKET_OF(link, unfinished));
+    } while (link != NULL);
+}
+
 static fws_ns next_deadline(const fws_engine *engine)
 {
     fws_ns look = engine->work.cork.look_at;
@@ -74,7 +114,8 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     engine->work.retired_count = 0;
     *timeout = 0;
     fws_crew_try_again(engine);
-    if (*flush == NULL && *corked == NULL && *retired == NULL && !fws_batch_is_possible(engine)) {
+    if (*flush == NULL && *corked == NULL && *retired == NULL &&
+        engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine)) {
         engine->work.sleep_until = next_deadline(engine);
         engine->work.sleeping = true;
         fws_crew_note_sleep(&engine->crew);
@@ -157,6 +198,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
         }
         if (ready->next == ready->count)
             fire_timers(engine);
+        continue_unfinished(engine);
         leading = fws_batch_run(engine, term, thread);
         if (leading)
             flush_queued(engine);
@@ -173,5 +215,6 @@ void fws_turn_finish(fws_engine *engine)
     pthread_mutex_unlock(&engine->work.lock);
     flush_all(flush);
     flush_all(corked);
+    drop_unfinished(engine);
     drop_retired(retired);
 }

@@ -13,6 +13,7 @@ fws_buffer *fws_buffer_new(size_t size)
     atomic_init(&buffer->references, 1);
     buffer->size = buffer->capacity = size;
     buffer->published = buffer->compressed = buffer->continues = buffer->pong = false;
+    buffer->pending = false;
     buffer->bytes = buffer->data;
     buffer->gone = NULL;
     return buffer;
@@ -37,6 +38,28 @@ fws_buffer *fws_buffer_new_empty(size_t capacity)
     return buffer;
 }
 
+fws_buffer *fws_buffer_new_place(size_t size)
+{
+    fws_buffer *buffer = fws_buffer_new(0);
+    if (buffer != NULL) {
+        buffer->size = size;
+        buffer->pending = true;
+    }
+    return buffer;
+}
+
+fws_buffer *fws_buffer_shrink(fws_buffer *buffer, size_t size)
+{
+    if (size >= buffer->capacity)
+        return buffer;
+    fws_buffer *shrunk = realloc(buffer, sizeof *buffer + size);
+    if (shrunk == NULL)
+        return buffer;
+    shrunk->size = shrunk->capacity = size;
+    shrunk->bytes = shrunk->data;
+    return shrunk;
+}
+
 void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size)
 {
     if (size > 0)
@@ -46,6 +69,8 @@ void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size)
 
 fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size)
 {
+    if (head_size > SIZE_MAX - body_size)
+        return NULL;
     fws_buffer *buffer = fws_buffer_new_empty(head_size + body_size);
     if (buffer == NULL)
         return NULL;

@@ -22,6 +22,7 @@ typedef struct {
     bool published;  /* a slow consumer may lose it, see fws_slow_consumer */
     bool compressed; /* a message, by itself: see fws_compression_forget */
     bool continues;  /* a frame that the buffer before it begins: it may not be dropped alone */
+    bool pending;    /* a place in an outbox, for a message that is still being compressed */
     bool pong;       /* a later one makes it superfluous: RFC 6455 section 5.5.3 */
     uint32_t after;  /* of one that is in one outbox only: see outbox.h */
     const uint8_t *bytes; /* `data`, or what is borrowed */
@@ -35,6 +36,10 @@ fws_buffer *fws_buffer_new(size_t size);
 fws_buffer *fws_buffer_join(const void *head, size_t head_size, const void *body, size_t body_size);
 /* With room for `capacity` bytes, and nothing in it. */
 fws_buffer *fws_buffer_new_empty(size_t capacity);
+/* A place for a message, which counts for `size` bytes until it is replaced. */
+fws_buffer *fws_buffer_new_place(size_t size);
+/* Gives back the memory behind the first `size` bytes; the caller has the only reference. */
+fws_buffer *fws_buffer_shrink(fws_buffer *buffer, size_t size);
 /* Adds bytes at the end; the caller has the only reference, and there is room. */
 void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size);
 /* Same as fws_buffer_new, with bytes that stay the caller's: they must live until *gone is set. */

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 
 #define SECOND_CAPACITY 4u
-#define KEPT_CAPACITY 16u /* a larger one is given back as soon as it is empty */
+#define CAPACITY_MAX (1u << 24) /* it can be doubled, also in bytes */
+#define KEPT_CAPACITY 16u       /* a larger one is given back as soon as it is empty */
 
 static bool grow(fws_ring *ring)
 {
+    if (ring->capacity > CAPACITY_MAX)
+        return false;
     uint32_t capacity = ring->capacity == 0   ? 1
                         : ring->capacity == 1 ? SECOND_CAPACITY
                                               : ring->capacity * 2;

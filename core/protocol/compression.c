@@ -19,11 +19,15 @@ fws_compression *fws_compression_new(fws_deflate_pool *pool,
     return compression;
 }
 
-void fws_compression_clear(fws_compression *compression)
+void fws_compression_clear_deflater(fws_compression *compression)
 {
     fws_deflater_free(compression->deflater);
-    fws_inflater_free(compression->inflater);
     compression->deflater = NULL;
+}
+
+void fws_compression_clear_inflater(fws_compression *compression)
+{
+    fws_inflater_free(compression->inflater);
     compression->inflater = NULL;
 }
 
@@ -31,7 +35,8 @@ void fws_compression_free(fws_compression *compression)
 {
     if (compression == NULL)
         return;
-    fws_compression_clear(compression);
+    fws_compression_clear_deflater(compression);
+    fws_compression_clear_inflater(compression);
     free(compression);
 }
 
@@ -53,6 +58,23 @@ bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, 
     compression->stale =
         !fws_deflater_message(compression->deflater, data, length, out, capacity, size);
     return !compression->stale;
+}
+
+fws_deflater *fws_compression_begin_deflating(fws_compression *compression, bool anew)
+{
+    if (!compression->send_takeover)
+        return fws_deflate_pool_borrow_deflater(compression->pool, compression->send_bits);
+    if (compression->deflater == NULL)
+        compression->deflater = fws_deflater_new(compression->send_bits, compression->pool->level);
+    else if (anew)
+        fws_deflater_reset(compression->deflater);
+    return compression->deflater;
+}
+
+void fws_compression_end_deflating(fws_compression *compression, fws_deflater *deflater)
+{
+    if (!compression->send_takeover)
+        fws_deflate_pool_return_deflater(compression->pool, deflater);
 }
 
 fws_inflate_status fws_compression_inflate(fws_compression *compression, const uint8_t **data,

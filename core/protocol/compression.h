@@ -30,12 +30,18 @@ fws_compression *fws_compression_new(fws_deflate_pool *pool,
 void fws_compression_free(fws_compression *compression);
 
 /* Frees the states that belong to the connection. */
-void fws_compression_clear(fws_compression *compression);
+void fws_compression_clear_deflater(fws_compression *compression);
+void fws_compression_clear_inflater(fws_compression *compression);
 
 /* Compresses one message to be sent next. False when it does not fit into `capacity` bytes, or when
  * there is no memory: then it is to be sent as it is. */
 bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, size_t length,
                              uint8_t *out, size_t capacity, size_t *size);
+
+/* The deflater for a message that is compressed in parts, with fws_deflater_feed, and sent next.
+ * With context takeover it is the connection's. NULL: no memory. */
+fws_deflater *fws_compression_begin_deflating(fws_compression *compression, bool anew);
+void fws_compression_end_deflating(fws_compression *compression, fws_deflater *deflater);
 
 /* A message that this deflater has not seen went out compressed, or one that it has seen did not.
  */

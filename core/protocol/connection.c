@@ -1,13 +1,10 @@
 #include "connection.h"
 
+#include "assembly.h"
 #include "mask.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* A message that arrives in parts first gets this much, then doubles: what the header promises is
- * never reserved before it arrives, or a header alone would cost the whole limit. */
-#define FIRST_CAPACITY 4096
 
 /* Section 5.2: a masked frame whose length is in its second byte. */
 #define SHORT_HEADER 6
@@ -20,6 +17,7 @@ void fws_connection_init(fws_connection *connection, fws_role role, const fws_li
     connection->role = role;
     connection->limits = *limits;
     connection->entropy = entropy;
+    connection->allowance = FWS_INFLATE_PIECE;
     fws_utf8_reset(&connection->utf8);
 }
 
@@ -31,50 +29,27 @@ bool fws_connection_use_compression(fws_connection *connection, fws_deflate_pool
     return connection->compression != NULL;
 }
 
-static void drop_message(fws_connection *connection)
-{
-    if (connection->compressed)
-        fws_compression_end_message(connection->compression);
-    connection->compressed = false;
-    free(connection->message);
-    connection->message = NULL;
-    connection->message_size = 0;
-    connection->message_capacity = 0;
-    connection->given_out = false;
-}
-
-void fws_connection_abandon(fws_connection *connection)
+void fws_connection_abandon_receiving(fws_connection *connection)
 {
     connection->ended = true;
-    drop_message(connection);
+    fws_assembly_drop(connection);
     if (connection->compression)
-        fws_compression_clear(connection->compression);
+        fws_compression_clear_inflater(connection->compression);
+}
+
+void fws_connection_abandon_sending(fws_connection *connection)
+{
+    if (connection->compression)
+        fws_compression_clear_deflater(connection->compression);
 }
 
 void fws_connection_clear(fws_connection *connection)
 {
-    drop_message(connection);
+    fws_assembly_drop(connection);
     fws_compression_free(connection->compression);
     connection->compression = NULL;
     free(connection->control);
     connection->control = NULL;
-}
-
-uint8_t *fws_connection_detach_message(fws_connection *connection)
-{
-    uint8_t *message = connection->message;
-    size_t size = connection->message_size, spare = connection->message_capacity - size;
-    connection->message = NULL;
-    if (size == 0) {
-        free(message);
-        return NULL;
-    }
-    if (spare > size / 8) { /* it may wait in a queue for long */
-        uint8_t *shrunk = realloc(message, size);
-        if (shrunk)
-            message = shrunk;
-    }
-    return message;
 }
 
 /* ---- receiving ---- */
@@ -85,7 +60,7 @@ static fws_event_type fail(fws_connection *connection, fws_event *event, uint16_
 {
     connection->ended = true;
     connection->in_frame = false;
-    drop_message(connection);
+    fws_assembly_drop(connection);
     event->type = FWS_EVENT_FAILED;
     event->code = code;
     event->data = (const uint8_t *)reason;
@@ -143,114 +118,15 @@ static const char *check_header(const fws_connection *connection)
 /* From the header, before anything of the payload is kept. */
 static bool exceeds_limit(const fws_connection *connection)
 {
-    uint64_t most = connection->limits.max_message_size;
+    uint64_t most = fws_assembly_limit(connection);
     uint64_t length = connection->frame.length;
     if (connection->compressed) {
         /* What does not compress grows a little: a message of the full size must get through. */
-        if (most == 0)
-            return false;
         most += most / 64 + 1024;
         return length > most || connection->compressed_size > most - length;
     }
-    if (most == 0)
-        return length > SIZE_MAX - connection->message_size;
     /* message_size never passes the limit, so the difference does not wrap. */
     return length > most - connection->message_size;
-}
-
-/* Makes room for `needed` bytes, at least twice what there was: a message in many pieces is copied
- * a few times, not once for each. `most`: it will hold no more; at least `needed`. When half of
- * that is there, the rest gets its room at once. */
-static bool grow(fws_connection *connection, size_t needed, uint64_t most)
-{
-    if (needed <= connection->message_capacity)
-        return true;
-    size_t capacity = connection->message_capacity * 2;
-    if (capacity < FIRST_CAPACITY)
-        capacity = FIRST_CAPACITY;
-    if (capacity < needed)
-        capacity = needed;
-    if (capacity > most || most / 2 <= needed)
-        capacity = (size_t)most;
-    uint8_t *grown = realloc(connection->message, capacity);
-    if (grown == NULL)
-        return false;
-    connection->message = grown;
-    connection->message_capacity = capacity;
-    return true;
-}
-
-static bool append(fws_connection *connection, const uint8_t *data, size_t length)
-{
-    size_t needed = connection->message_size + length;
-    uint64_t most =
-        connection->limits.max_message_size ? connection->limits.max_message_size : UINT64_MAX;
-    if (connection->frame.final) /* then the header says what will come */
-        most = needed + (connection->frame.length - connection->frame_received - length);
-    if (!grow(connection, needed, most))
-        return false;
-    if (length > 0)
-        memcpy(connection->message + connection->message_size, data, length);
-    connection->message_size = needed;
-    return true;
-}
-
-/* Decompresses what arrived of a message and appends it; checks every byte of it at once. Stops one
- * byte beyond the limit. NULL, or what is wrong, with its code. */
-static const char *inflate_payload(fws_connection *connection, const uint8_t *data, size_t length,
-                                   uint16_t *code)
-{
-    uint64_t most =
-        connection->limits.max_message_size ? connection->limits.max_message_size + 1 : UINT64_MAX;
-    fws_inflate_status status;
-    do {
-        if (!grow(connection, connection->message_size + 1, most)) {
-            *code = FWS_CLOSE_INTERNAL_ERROR;
-            return "out of memory";
-        }
-        uint8_t *start = connection->message + connection->message_size, *out = start;
-        size_t room = connection->message_capacity - connection->message_size;
-        status = fws_compression_inflate(connection->compression, &data, &length, &out, &room);
-        size_t written = (size_t)(out - start);
-        connection->message_size += written;
-        if (status == FWS_INFLATE_NO_MEMORY) {
-            *code = FWS_CLOSE_INTERNAL_ERROR;
-            return "out of memory";
-        }
-        if (connection->opcode == FWS_OPCODE_TEXT &&
-            !fws_utf8_feed(&connection->utf8, start, written)) {
-            *code = FWS_CLOSE_INVALID_DATA;
-            return "text is not valid UTF-8";
-        }
-        if (connection->message_size >= most) {
-            *code = FWS_CLOSE_TOO_BIG;
-            return "message too big after decompression";
-        }
-        if (status == FWS_INFLATE_CORRUPT) {
-            *code = FWS_CLOSE_INVALID_DATA;
-            return "compressed message is not a DEFLATE stream";
-        }
-    } while (status == FWS_INFLATE_FULL);
-    return NULL;
-}
-
-/* The last frame is complete: section 7.2.2 of RFC 7692. */
-static const char *inflate_end(fws_connection *connection, uint16_t *code)
-{
-    static const uint8_t tail[] = {0x00, 0x00, 0xFF, 0xFF};
-    if (connection->compressed_size == 0)
-        return NULL; /* some peers send an empty message so, without the byte of section 7.2.3.6 */
-    const char *problem = inflate_payload(connection, tail, sizeof tail, code);
-    if (problem == NULL && !fws_inflater_at_boundary(connection->compression->inflater)) {
-        *code = FWS_CLOSE_INVALID_DATA;
-        problem = "compressed message ends within a block";
-    }
-    if (problem == NULL && connection->opcode == FWS_OPCODE_TEXT &&
-        !fws_utf8_complete(&connection->utf8)) {
-        *code = FWS_CLOSE_INVALID_DATA;
-        problem = "text is not valid UTF-8";
-    }
-    return problem;
 }
 
 static fws_event_type receive_control(fws_connection *connection, fws_event *event,
@@ -287,7 +163,7 @@ static fws_event_type receive_control(fws_connection *connection, fws_event *eve
         break;
     }
     connection->ended = true;
-    drop_message(connection);
+    fws_assembly_drop(connection);
     /* Section 5.5.1: the answer typically echoes the status code. */
     event->reply_size = fws_connection_close(connection, event->reply, event->code, NULL, 0);
     event->data = length > 2 ? payload + 2 : payload;
@@ -321,62 +197,54 @@ static fws_event_type read_control(fws_connection *connection, uint8_t **cursor,
     return receive_control(connection, event, connection->control);
 }
 
-/* Checks and keeps a piece of the payload. `whole`: it is all of the message, and stays where it
- * is. NULL, or what is wrong, with its code. */
+/* Checks and keeps a part of the payload that is not compressed. `whole`: it is all of the message,
+ * and stays where it is. NULL, or what is wrong, with its code. */
 static const char *read_payload(fws_connection *connection, uint8_t *data, size_t length, bool last,
                                 bool whole, uint16_t *code)
 {
     if (connection->frame.masked)
         fws_mask_apply(data, length, connection->frame.key, connection->frame_received);
-    if (connection->compressed) {
-        const char *problem = length > 0 ? inflate_payload(connection, data, length, code) : NULL;
-        return problem || !last ? problem : inflate_end(connection, code);
-    }
     if (connection->opcode == FWS_OPCODE_TEXT &&
         (!fws_utf8_feed(&connection->utf8, data, length) ||
          (last && !fws_utf8_complete(&connection->utf8)))) {
         *code = FWS_CLOSE_INVALID_DATA;
         return "text is not valid UTF-8";
     }
-    if (!whole && !append(connection, data, length)) {
+    if (!whole && !fws_assembly_append(connection, data, length)) {
         *code = FWS_CLOSE_INTERNAL_ERROR;
         return "out of memory";
     }
     return NULL;
 }
 
-static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, uint8_t *end,
-                                fws_event *event)
+/* How much of the current payload is there. */
+static size_t available_payload(const fws_connection *connection, const uint8_t *cursor,
+                                const uint8_t *end)
 {
-    fws_frame_header *frame = &connection->frame;
-    uint64_t wanted = frame->length - connection->frame_received;
-    size_t available = (size_t)(end - *cursor);
-    size_t length = available < wanted ? available : (size_t)wanted;
-    uint8_t *data = *cursor;
-    *cursor += length;
-    bool whole = frame->final && connection->fragments == 1 && !connection->compressed &&
-                 length == frame->length;
-    bool finished = length == wanted;
-    event->type = FWS_EVENT_NONE;
+    uint64_t wanted = connection->frame.length - connection->frame_received;
+    size_t available = (size_t)(end - cursor);
+    return available < wanted ? available : (size_t)wanted;
+}
 
-    if (!connection->close_sent) { /* else: section 1.4, read to find the close frame, not kept */
-        uint16_t code = 0;
-        const char *problem =
-            read_payload(connection, data, length, finished && frame->final, whole, &code);
-        if (problem)
-            return fail(connection, event, code, problem);
-    }
-    connection->frame_received += length;
-    if (!finished)
-        return FWS_EVENT_NONE;
+void fws_connection_inflate(fws_connection *connection, uint8_t **cursor, uint8_t *end)
+{
+    size_t length = available_payload(connection, *cursor, end);
+    connection->allowance = FWS_INFLATE_PIECE;
+    if (length > 0)
+        fws_assembly_inflate(connection, cursor, length);
+}
+
+/* The payload is complete, and with it perhaps the message, which lies at `data`. */
+static fws_event_type end_data(fws_connection *connection, fws_event *event, const uint8_t *data,
+                               size_t length, bool whole)
+{
     connection->in_frame = false;
-    if (!frame->final)
+    if (!connection->frame.final)
         return FWS_EVENT_NONE;
-
     event->opcode = connection->opcode;
     connection->opcode = FWS_OPCODE_CONTINUATION;
     if (connection->close_sent) {
-        drop_message(connection); /* what had come before our close frame went out */
+        fws_assembly_drop(connection); /* what had come before our close frame went out */
         return FWS_EVENT_NONE;
     }
     if (connection->compressed)
@@ -388,6 +256,46 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
     event->length = whole ? length : connection->message_size;
     connection->given_out = !whole;
     return event->type;
+}
+
+/* The same for a message that is compressed. */
+static fws_event_type read_compressed(fws_connection *connection, uint8_t **cursor, uint8_t *end,
+                                      fws_event *event)
+{
+    size_t length = available_payload(connection, *cursor, end);
+    if (connection->problem == NULL && length > 0)
+        fws_assembly_inflate(connection, cursor, length);
+    if (connection->more)
+        return event->type = FWS_EVENT_MORE;
+    bool finished = connection->frame_received == connection->frame.length;
+    if (connection->problem == NULL && finished && connection->frame.final)
+        fws_assembly_end_inflating(connection);
+    if (connection->problem)
+        return fail(connection, event, connection->problem_code, connection->problem);
+    return finished ? end_data(connection, event, NULL, 0, false) : FWS_EVENT_NONE;
+}
+
+static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, uint8_t *end,
+                                fws_event *event)
+{
+    fws_frame_header *frame = &connection->frame;
+    if (connection->compressed && !connection->close_sent)
+        return read_compressed(connection, cursor, end, event);
+    size_t length = available_payload(connection, *cursor, end);
+    uint8_t *data = *cursor;
+    *cursor += length;
+    bool whole = frame->final && connection->fragments == 1 && length == frame->length;
+    bool finished = length == frame->length - connection->frame_received;
+
+    if (!connection->close_sent) { /* else: section 1.4, read to find the close frame, not kept */
+        uint16_t code = 0;
+        const char *problem =
+            read_payload(connection, data, length, finished && frame->final, whole, &code);
+        if (problem)
+            return fail(connection, event, code, problem);
+    }
+    connection->frame_received += length;
+    return finished ? end_data(connection, event, data, length, whole) : FWS_EVENT_NONE;
 }
 
 /* What the header of a data frame means for its message; NULL, or what is wrong, with its code. */
@@ -451,10 +359,13 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
                                       fws_event *event)
 {
     if (connection->given_out)
-        drop_message(connection);
+        fws_assembly_drop(connection);
     event->type = FWS_EVENT_NONE;
     event->assembled = false;
     event->reply_size = 0;
+    if (connection->more)
+        connection->allowance = FWS_INFLATE_PIECE;
+    connection->more = false;
     for (;;) {
         if (connection->ended) {
             *cursor = end;

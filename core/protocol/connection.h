@@ -6,6 +6,11 @@
  *     uint8_t *cursor = buffer, *end = buffer + received;
  *     while (fws_connection_receive(connection, &cursor, end, &event) != FWS_EVENT_NONE) { ... }
  *
+ * One call decompresses at most FWS_INFLATE_PIECE bytes and then says FWS_EVENT_MORE, so that
+ * others can have their turn before the next: whoever has others keeps the bytes that are left, of
+ * which there is at least one, and hands them in again. What a call has not taken it may have
+ * unmasked, so they must be the same bytes.
+ *
  * Payloads are unmasked in place, in the caller's buffer; a message that arrived whole is given out
  * from there without a copy, one that arrived in parts, or compressed, is assembled in memory of
  * the connection. What the protocol requires as an answer (a pong, a close frame) comes with the
@@ -41,6 +46,7 @@ typedef struct {
 
 typedef enum {
     FWS_EVENT_NONE,    /* the bytes are used up */
+    FWS_EVENT_MORE,    /* a piece of a message was decompressed: call again, with what is left */
     FWS_EVENT_MESSAGE, /* opcode, data, length: text is valid UTF-8 */
     FWS_EVENT_PING,    /* data, length; the reply is the pong */
     FWS_EVENT_PONG,    /* data, length */
@@ -70,6 +76,7 @@ typedef struct {
     uint8_t opcode;    /* of the message being received; CONTINUATION between messages */
     uint8_t head_size; /* bytes in `head` */
     bool compressed;   /* the message being received is */
+    bool more;         /* the last call said FWS_EVENT_MORE, or fws_connection_inflate stopped so */
     fws_utf8 utf8;
     uint32_t fragments;           /* frames of the message being received */
     fws_compression *compression; /* NULL: not agreed on */
@@ -80,6 +87,11 @@ typedef struct {
     fws_frame_header frame;
     uint64_t frame_received;  /* bytes of the current payload */
     uint64_t compressed_size; /* bytes of the message before decompression, as far as announced */
+    size_t unmasked;          /* bytes of the payload that are left to the caller, and unmasked */
+    size_t allowance;         /* bytes that may be decompressed before FWS_EVENT_MORE */
+    bool last_kept;           /* of `unmasked`, the first is decompressed, see assembly.h */
+    uint16_t problem_code;    /* what fws_assembly_inflate has found to be wrong: a close code, */
+    const char *problem;      /* and in words; NULL: nothing */
     fws_entropy entropy;
     uint8_t *control; /* the payload of a control frame that came in pieces; malloc'd */
     uint8_t head[FWS_FRAME_HEADER_MAX]; /* a header that has only partly arrived */
@@ -90,9 +102,10 @@ void fws_connection_init(fws_connection *connection, fws_role role, const fws_li
                          fws_entropy entropy);
 void fws_connection_clear(fws_connection *connection);
 
-/* Nothing more will be received or sent: gives back the memory of both, but for what other threads
+/* Nothing more will be received, or sent: gives back the memory of that, but for what other threads
  * may read (see compression.h) and fws_connection_clear frees. */
-void fws_connection_abandon(fws_connection *connection);
+void fws_connection_abandon_receiving(fws_connection *connection);
+void fws_connection_abandon_sending(fws_connection *connection);
 
 /* permessage-deflate was agreed on; before the first byte. The pool must outlive the connection.
  * False when there is no memory. */
@@ -105,6 +118,26 @@ bool fws_connection_use_compression(fws_connection *connection, fws_deflate_pool
  * (section 1.4). */
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event);
+
+/* How much one call decompresses; bytes. Takes some 0.2 ms. */
+#define FWS_INFLATE_PIECE ((size_t)64 * 1024)
+
+/* Is there a message of which more is to be decompressed? Then bytes are left to the caller. */
+static inline bool fws_connection_is_inflating(const fws_connection *connection)
+{
+    return connection->more;
+}
+
+/* What the next call may decompress is a whole piece again. */
+static inline void fws_connection_allow_piece(fws_connection *connection)
+{
+    connection->allowance = FWS_INFLATE_PIECE;
+}
+
+/* Decompresses the next piece of it ahead of fws_connection_receive, which is called next; moves
+ * *cursor, to `end` at most. Meanwhile other threads may send and close: nothing that these use is
+ * read or written but `limits`, `opcode`, `frame` and what only receiving uses. */
+void fws_connection_inflate(fws_connection *connection, uint8_t **cursor, uint8_t *end);
 
 /* After a message event with `assembled` set: hands its memory to the caller, who frees it. NULL
  * for an empty message. */

@@ -5,11 +5,12 @@
 #include <string.h>
 #include <zlib.h>
 
-#define TAIL_SIZE 4 /* 00 00 FF FF: what a sync flush ends with and section 7.2.1 removes */
 #define SMALL_WINDOW_BITS 12             /* enough for FWS_DEFLATE_SHORT_MAX bytes */
 #define SAMPLED_FROM ((size_t)32 * 1024) /* zlib spends milliseconds on what does not compress */
 #define SAMPLES 4
 #define SAMPLE_SIZE 2048
+#define PIECE ((size_t)32 * 1024)
+#define THOROUGH_PIECE ((size_t)8 * 1024)
 #define ZLIB_CHUNK ((size_t)1 << 30) /* zlib counts in unsigned int */
 
 struct fws_deflater {
@@ -75,10 +76,33 @@ void fws_deflater_reset(fws_deflater *deflater)
     deflateReset(&deflater->stream);
 }
 
+bool fws_deflater_feed(fws_deflater *deflater, const uint8_t *data, size_t length, bool last,
+                       uint8_t **out, size_t *capacity)
+{
+    z_stream *stream = &deflater->stream;
+    size_t read = 0;
+    stream->avail_in = 0;
+    while (*capacity > 0) {
+        if (stream->avail_in == 0) {
+            stream->next_in = (z_const Bytef *)(uintptr_t)(data + read);
+            stream->avail_in = chunk(length - read);
+            read += stream->avail_in;
+        }
+        uInt room = chunk(*capacity);
+        stream->next_out = *out;
+        stream->avail_out = room;
+        deflate(stream, !last || read < length ? Z_NO_FLUSH : Z_SYNC_FLUSH);
+        *out += room - stream->avail_out;
+        *capacity -= room - stream->avail_out;
+        if (read == length && stream->avail_in == 0 && stream->avail_out > 0)
+            return true;
+    }
+    return false;
+}
+
 bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
                           size_t capacity, size_t *size)
 {
-    z_stream *stream = &deflater->stream;
     if (length == 0) { /* nothing to flush; section 7.2.3.6 */
         if (capacity < 1)
             return false;
@@ -86,25 +110,11 @@ bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t le
         *size = 1;
         return true;
     }
-    size_t written = 0, read = 0;
-    stream->avail_in = 0;
-    while (written < capacity) {
-        if (stream->avail_in == 0) {
-            stream->next_in = (z_const Bytef *)(uintptr_t)(data + read);
-            stream->avail_in = chunk(length - read);
-            read += stream->avail_in;
-        }
-        uInt room = chunk(capacity - written);
-        stream->next_out = out + written;
-        stream->avail_out = room;
-        deflate(stream, read < length ? Z_NO_FLUSH : Z_SYNC_FLUSH);
-        written += room - stream->avail_out;
-        if (read == length && stream->avail_in == 0 && stream->avail_out > 0) {
-            *size = written - TAIL_SIZE;
-            return true;
-        }
-    }
-    return false;
+    size_t left = capacity;
+    if (!fws_deflater_feed(deflater, data, length, true, &out, &left))
+        return false;
+    *size = capacity - left - FWS_DEFLATE_TAIL_SIZE;
+    return true;
 }
 
 /* ---- decompressing ---- */
@@ -242,21 +252,42 @@ void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *infl
         fws_inflater_free(inflater);
 }
 
-static bool compress_by_zlib(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
-                             size_t length, uint8_t *out, size_t capacity, size_t *size)
+static _Atomic(void *) *deflater_slots(fws_deflate_pool *pool, uint8_t window_bits)
 {
-    _Atomic(void *) *slots =
-        window_bits <= SMALL_WINDOW_BITS ? pool->small_deflaters : pool->large_deflaters;
+    return window_bits <= SMALL_WINDOW_BITS ? pool->small_deflaters : pool->large_deflaters;
+}
+
+fws_deflater *fws_deflate_pool_borrow_deflater(fws_deflate_pool *pool, uint8_t window_bits)
+{
+    _Atomic(void *) *slots = deflater_slots(pool, window_bits);
     fws_deflater *deflater;
     while ((deflater = take(slots)) != NULL && deflater->window_bits != window_bits)
         fws_deflater_free(deflater); /* made for other parameters, which are rare */
-    if (deflater != NULL)
-        fws_deflater_reset(deflater);
-    else if ((deflater = fws_deflater_new(window_bits, pool->level)) == NULL)
+    if (deflater == NULL)
+        return fws_deflater_new(window_bits, pool->level);
+    fws_deflater_reset(deflater);
+    return deflater;
+}
+
+void fws_deflate_pool_return_deflater(fws_deflate_pool *pool, fws_deflater *deflater)
+{
+    if (!keep(deflater_slots(pool, deflater->window_bits), deflater))
+        fws_deflater_free(deflater);
+}
+
+size_t fws_deflate_pool_piece(const fws_deflate_pool *pool)
+{
+    return pool->level < FWS_DEFLATE_LEVEL_THOROUGH ? PIECE : THOROUGH_PIECE;
+}
+
+static bool compress_by_zlib(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
+                             size_t length, uint8_t *out, size_t capacity, size_t *size)
+{
+    fws_deflater *deflater = fws_deflate_pool_borrow_deflater(pool, window_bits);
+    if (deflater == NULL)
         return false;
     bool done = fws_deflater_message(deflater, data, length, out, capacity, size);
-    if (!keep(slots, deflater))
-        fws_deflater_free(deflater);
+    fws_deflate_pool_return_deflater(pool, deflater);
     return done;
 }
 

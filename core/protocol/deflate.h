@@ -33,8 +33,19 @@ void fws_deflater_free(fws_deflater *deflater);
 /* Forgets what came before: the next message refers to nothing outside itself. */
 void fws_deflater_reset(fws_deflater *deflater);
 
+/* Compresses a part of a message, the last one with the flush; moves *out and *capacity by what was
+ * written. False when that does not fit: then the deflater must be reset before its next message.
+ * The last FWS_DEFLATE_TAIL_SIZE bytes of a message are not to be sent. */
+bool fws_deflater_feed(fws_deflater *deflater, const uint8_t *data, size_t length, bool last,
+                       uint8_t **out, size_t *capacity);
+
+/* 00 00 FF FF: what a message ends with after the last part, and what RFC 7692 section 7.2.1
+ * removes. */
+#define FWS_DEFLATE_TAIL_SIZE 4
+
 /* Compresses one message; false when that and the flush do not fit into `capacity` bytes, and then
- * the deflater must be reset before its next message. */
+ * the deflater must be reset before its next message. Of an empty message there is nothing to
+ * flush: section 7.2.3.6. */
 bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
                           size_t capacity, size_t *size);
 
@@ -85,6 +96,14 @@ void fws_deflate_pool_clear(fws_deflate_pool *pool);
 /* Reset; NULL when there is no memory. An inflater of the pool has the largest window. */
 fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool);
 void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *inflater);
+
+/* The same for a deflater with this window and the level of the pool. */
+fws_deflater *fws_deflate_pool_borrow_deflater(fws_deflate_pool *pool, uint8_t window_bits);
+void fws_deflate_pool_return_deflater(fws_deflate_pool *pool, fws_deflater *deflater);
+
+/* How many bytes are compressed at once when others wait: some 0.5 ms, and what repeats itself in
+ * the worst way takes ten times as long at level 9. */
+size_t fws_deflate_pool_piece(const fws_deflate_pool *pool);
 
 /* The window that a message of this length is compressed with, for a peer whose own is this. */
 uint8_t fws_deflate_pool_window(uint8_t window_bits, size_t length);

@@ -24,8 +24,20 @@ bool fws_blocking_receive_is_worth(fws_websocket *websocket, fws_ns deadline)
     return receive->prepared;
 }
 
-/* What others have found out, or left to be done, while it was in recv. */
-static void catch_up(fws_websocket *websocket)
+void fws_blocking_receive_begin(fws_websocket *websocket)
+{
+    websocket->pollers++;
+    websocket->blocking_receive.active = true;
+}
+
+void fws_blocking_receive_end(fws_websocket *websocket)
+{
+    websocket->pollers--;
+    websocket->blocking_receive.active = false;
+    fws_websocket_release_fd(websocket);
+}
+
+void fws_blocking_receive_catch_up(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return;
@@ -41,15 +53,12 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
     uint8_t buffer[BUFFER_SIZE];
     size_t received;
     int fd = websocket->fd;
-    websocket->pollers++;
-    receive->active = true;
+    fws_blocking_receive_begin(websocket);
     fws_websocket_unlock(websocket);
     fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
     int error = errno;
     fws_websocket_lock(websocket);
-    websocket->pollers--;
-    receive->active = false;
-    fws_websocket_release_fd(websocket);
+    fws_blocking_receive_end(websocket);
     if (status == FWS_TRANSPORT_AGAIN) {
         receive->short_waits = 0;
     } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
@@ -60,7 +69,7 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
     } else if (websocket->state != FWS_STATE_CLOSED) {
         fws_websocket_finish(websocket);
     }
-    catch_up(websocket);
+    fws_blocking_receive_catch_up(websocket);
     /* Others may wait for what was just read, or for the role of the reader. */
     fws_websocket_notify(websocket);
     return status != FWS_TRANSPORT_AGAIN || error != EINTR;

@@ -6,6 +6,8 @@
  * a failure that others meet meanwhile is left to it: recv reports the same, and before it what the
  * peer has sent last, such as a close frame.
  *
+ * The same rules hold while a thread decompresses without the lock (pieces.c).
+ *
  * Threads: the websocket's lock protects the fields, which no other file touches.
  */
 #ifndef FWS_WEBSOCKET_BLOCKING_RECEIVE_H
@@ -24,7 +26,7 @@ typedef struct fws_websocket fws_websocket;
 typedef struct {
     uint8_t short_waits; /* in a row, up to FWS_SHORT_WAITS */
     bool prepared;       /* the descriptor: see fws_transport_let_wait */
-    bool active;         /* a thread is in recv */
+    bool active;         /* a thread is in recv, or decompresses */
     bool failed;         /* the connection has, as others have found while `active` */
 } fws_blocking_receive;
 
@@ -51,6 +53,13 @@ static inline bool fws_blocking_receive_leave_failure(fws_blocking_receive *rece
     receive->failed |= receive->active;
     return receive->active;
 }
+
+/* This thread reads, and releases the lock while it does. */
+void fws_blocking_receive_begin(fws_websocket *websocket);
+/* It has the lock again; and, once what was read is decoded, sees to what others have found out, or
+ * left to be done, meanwhile. */
+void fws_blocking_receive_end(fws_websocket *websocket);
+void fws_blocking_receive_catch_up(fws_websocket *websocket);
 
 /* A wait in poll has ended, that had begun at `begun`. */
 void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun);

@@ -6,8 +6,8 @@ static bool has_something(const fws_websocket *websocket)
 {
     if (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered)
         return true;
-    return (websocket->inbox.count > 0 || websocket->undecoded != NULL) &&
-           !fws_websocket_is_held_back(websocket);
+    bool undecoded = websocket->undecoded != NULL && !fws_websocket_is_inflating(websocket);
+    return (websocket->inbox.count > 0 || undecoded) && !fws_websocket_is_held_back(websocket);
 }
 
 void fws_websocket_queue_callbacks(fws_websocket *websocket)
@@ -48,8 +48,12 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken)
         return FWS_WOULD_BLOCK; /* flush() has them queued again */
     }
     if (websocket->inbox.count == 0 && websocket->undecoded != NULL &&
-        websocket->state == FWS_STATE_OPEN)
-        fws_websocket_decode_undecoded(websocket);
+        websocket->state == FWS_STATE_OPEN) {
+        if (!fws_websocket_is_inflating(websocket))
+            fws_websocket_decode_undecoded(websocket);
+        if (fws_websocket_is_inflating(websocket))
+            fws_websocket_queue_unfinished(websocket);
+    }
     if (fws_websocket_is_closed_here(websocket))
         fws_inbox_clear(&websocket->inbox);
     if (websocket->inbox.count > 0) {

@@ -28,6 +28,7 @@ typedef enum {
 } fws_callbacks_state;
 
 typedef struct fws_ping fws_ping;
+typedef struct fws_compressing fws_compressing;
 
 #define FWS_CACHE_LINE 64
 #define FWS_HOT_LINES 5 /* of a websocket; fetched before its turn */
@@ -64,7 +65,7 @@ struct fws_websocket {
 
     pthread_mutex_t lock;
     uint32_t sleepers;  /* threads waiting for `changed` */
-    uint32_t pollers;   /* threads inside poll or recv on the descriptor: 0 or 1 */
+    uint32_t pollers;   /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
     uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
     uint16_t close_code;
     uint8_t close_reason_size;
@@ -99,6 +100,10 @@ struct fws_websocket {
     fws_work_entry entry;            /* the lock of `work` */
     fws_table *table;                /* constant */
     fws_websocket *next_changed;
+    fws_work_link unfinished;     /* the lock of `work` */
+    bool unfinished_queued;       /* in the list of `work` of those that the leader goes on with */
+    bool inflating;               /* a thread decompresses without the lock: see pieces.c */
+    fws_compressing *compressing; /* a long message, see compressing.c; NULL: none */
 };
 
 /* What a message needs of the state machine lies in the last of the hot lines. */
@@ -201,12 +206,56 @@ void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, si
 /* Decodes what is left over, as far as the inbox has room. */
 void fws_websocket_decode_undecoded(fws_websocket *websocket);
 
+/* The loop thread reads, until there is nothing more or enough for one turn. */
+void fws_websocket_read_for_handler(fws_websocket *websocket);
+
 /* The loop thread reads from now on, if the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
 
 /* The peer is gone, but its close frame may still lie in our receive buffer. Not within decoding.
  */
 void fws_websocket_read_and_finish(fws_websocket *websocket);
+
+/* ---- pieces.c ---- */
+
+/* Has decompression stopped in the middle of a message? Then `undecoded` has what is left. */
+static inline bool fws_websocket_is_inflating(const fws_websocket *websocket)
+{
+    return websocket->undecoded != NULL && fws_connection_is_inflating(&websocket->protocol);
+}
+
+/* Decompresses one piece more of that message, and releases the lock while it does. What is left
+ * lies in `undecoded` afterwards, unless the websocket has ended meanwhile. */
+void fws_websocket_inflate_piece(fws_websocket *websocket);
+
+/* The leader goes on with what is unfinished, in one of its next turns. */
+void fws_websocket_queue_unfinished(fws_websocket *websocket);
+
+/* ---- compressing.c ---- */
+
+/* A message as it goes out. */
+typedef struct {
+    fws_opcode opcode;
+    bool compressed;
+    const void *data;
+    size_t length;
+} fws_outgoing;
+
+/* Up to this length a message is compressed at once, and with context takeover under the lock. */
+#define FWS_COMPRESSED_AT_ONCE_MAX FWS_POOL_BUFFER_SIZE
+
+/* Sends a message that is longer. As fws_websocket_send; takes the lock. */
+fws_status fws_websocket_send_long(fws_websocket *websocket, const fws_outgoing *message,
+                                   bool wait);
+
+/* Is there a message that is being compressed, by the leader? */
+bool fws_websocket_is_compressing_unfinished(const fws_websocket *websocket);
+
+/* By the leader: compresses one piece more of it, and releases the lock while it does. */
+void fws_websocket_compress_piece(fws_websocket *websocket);
+
+/* Nothing more will be sent: gives it up, unless a thread is at it, which then does so itself. */
+void fws_websocket_abandon_compressing(fws_websocket *websocket);
 
 /* ---- wait.c ---- */
 
@@ -240,6 +289,26 @@ void fws_websocket_sleep_until_changed(fws_websocket *websocket);
 /* Tells the engine's counters what has been sent and what is queued. */
 void fws_websocket_count(fws_websocket *websocket);
 
+/* One more was sent; whoever flushes it soon tells the engine. */
+void fws_websocket_count_message(fws_websocket *websocket);
+
+/* While a message is being compressed, others wait for their turn; but for those of callbacks in
+ * the leader's batch: to wait there would be to wait for itself. */
+static inline bool fws_websocket_has_turn(const fws_websocket *websocket)
+{
+    return websocket->compressing == NULL || fws_work_is_batching(websocket->work);
+}
+
+/* Waits until there is room in the outbox and it is this message's turn, or, without `wait`,
+ * returns FWS_WOULD_BLOCK. FWS_OK, FWS_CLOSED. Releases the lock while it waits. */
+fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait);
+
+/* Sends a message that there is room for. Reads each byte once. With `wait`, it returns once a
+ * large one needs its bytes no longer; without, they are lent by `loan`, or copied if that is NULL.
+ */
+fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoing *message,
+                                      bool wait, fws_loan *loan);
+
 /* Brings `held_back` in line with what is queued. */
 void fws_websocket_note_backlog(fws_websocket *websocket);
 
@@ -263,5 +332,6 @@ void fws_websocket_await_end(fws_websocket *websocket);
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready);
 void fws_websocket_on_timer(fws_websocket *websocket);
 void fws_websocket_on_flush(fws_websocket *websocket);
+void fws_websocket_on_unfinished(fws_websocket *websocket);
 
 #endif

@@ -79,14 +79,16 @@ static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
 bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
                        size_t size)
 {
+    if (header_size > SIZE_MAX - size)
+        return false;
     size_t whole = header_size + size;
     fws_buffer *last = last_with_room(outbox, whole);
     size_t room = ROOM;
     if (outbox->count == 0) { /* there will be as much as the last time */
-        room = outbox->batch < ROOM_MAX ? outbox->batch : ROOM_MAX;
+        room = outbox->batch;
         outbox->batch = 0;
     }
-    outbox->batch += (uint32_t)whole;
+    outbox->batch = whole < ROOM_MAX - outbox->batch ? outbox->batch + (uint32_t)whole : ROOM_MAX;
     if (last == NULL) {
         last = fws_buffer_new_empty(whole > room ? whole : room);
         if (last == NULL)
@@ -111,6 +113,30 @@ static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint
            (int32_t)(fws_ring_at(&outbox->own, own)->after - published) > 0;
 }
 
+bool fws_outbox_is_ready(const fws_outbox *outbox)
+{
+    uint32_t published = outbox->published.head, own = outbox->own.head;
+    if (outbox->begun != NULL || is_published_next(outbox, published, own))
+        return true;
+    return fws_ring_has(&outbox->own, own) && !fws_ring_at(&outbox->own, own)->pending;
+}
+
+bool fws_outbox_fill_place(fws_outbox *outbox, const fws_buffer *place, fws_buffer *buffer)
+{
+    uint32_t at = outbox->own.head;
+    while (fws_ring_has(&outbox->own, at) && fws_ring_at(&outbox->own, at) != place)
+        at++;
+    if (!fws_ring_has(&outbox->own, at))
+        return false;
+    fws_buffer **slot = fws_ring_slot(&outbox->own, at);
+    buffer->after = (*slot)->after;
+    outbox->bytes -= (*slot)->size;
+    outbox->bytes += buffer->size;
+    fws_buffer_drop(*slot);
+    *slot = buffer;
+    return true;
+}
+
 static struct iovec piece(const fws_buffer *buffer, size_t skip)
 {
     return (struct iovec){.iov_base = (void *)(uintptr_t)(buffer->bytes + skip),
@@ -126,7 +152,7 @@ int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximu
     while (used < maximum) {
         if (is_published_next(outbox, published, own))
             vector[used++] = piece(fws_ring_at(&outbox->published, published++), 0);
-        else if (fws_ring_has(&outbox->own, own))
+        else if (fws_ring_has(&outbox->own, own) && !fws_ring_at(&outbox->own, own)->pending)
             vector[used++] = piece(fws_ring_at(&outbox->own, own++), 0);
         else
             break;
@@ -177,8 +203,8 @@ static fws_buffer **find(fws_outbox *outbox, const fws_buffer *buffer)
     if (outbox->begun == buffer)
         return &outbox->begun;
     for (uint32_t at = outbox->own.head; fws_ring_has(&outbox->own, at); at++)
-        if (*fws_ring_at(&outbox->own, at) == buffer)
-            return fws_ring_at(&outbox->own, at);
+        if (fws_ring_at(&outbox->own, at) == buffer)
+            return fws_ring_slot(&outbox->own, at);
     return NULL;
 }
 

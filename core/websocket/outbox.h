@@ -23,7 +23,7 @@
 typedef struct {
     size_t bytes;           /* still to send, over all buffers */
     uint32_t count;         /* of all buffers */
-    uint32_t batch;         /* bytes appended since it was empty */
+    uint32_t batch;         /* bytes appended since it was empty, up to a limit */
     fws_ring own;           /* what is not published */
     fws_buffer *begun;      /* a part of it is sent; NULL: of none */
     size_t sent;            /* so many bytes of it */
@@ -49,7 +49,14 @@ bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer);
 bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
                        size_t size);
 
-/* Describes up to `maximum` pieces for one writev; returns how many. */
+/* Is there something that can be written? Not while a place (fws_buffer_new_place) is first. */
+bool fws_outbox_is_ready(const fws_outbox *outbox);
+
+/* Puts a buffer in such a place and takes over its reference. False: the place has been dropped,
+ * and the reference stays the caller's. */
+bool fws_outbox_fill_place(fws_outbox *outbox, const fws_buffer *place, fws_buffer *buffer);
+
+/* Describes up to `maximum` pieces for one writev, up to the first place; returns how many. */
 int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum);
 
 /* `size` bytes from the front are gone. */

@@ -30,7 +30,7 @@ static fws_ns patience(const fws_websocket *websocket)
 void fws_progress_watch_backlog(fws_websocket *websocket)
 {
     fws_progress *progress = &websocket->progress;
-    if (websocket->outbox.count == 0)
+    if (!fws_outbox_is_ready(&websocket->outbox))
         return;
     fws_ns limit = patience(websocket);
     if (progress->look_at != 0 || limit == 0)
@@ -45,7 +45,7 @@ bool fws_progress_check_backlog(fws_websocket *websocket, fws_ns now)
     fws_progress *progress = &websocket->progress;
     fws_ns limit = patience(websocket);
     progress->look_at = 0;
-    if (websocket->outbox.count == 0 || limit == 0)
+    if (!fws_outbox_is_ready(&websocket->outbox) || limit == 0)
         return true;
     look(websocket, now);
     fws_ns end = progress->noticed_at + limit;

@@ -121,19 +121,21 @@ static void accept_failure(fws_websocket *websocket, const fws_event *event)
     fws_websocket_enter_ending(websocket);
 }
 
-/* Decodes until the bytes are used up or the inbox holds `limit` messages; returns how many bytes
- * are left. */
+/* Decodes until the bytes are used up, the inbox holds `limit` messages, or a piece has been
+ * decompressed; returns how many bytes are left. */
 static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint32_t limit)
 {
     uint8_t *cursor = data, *end = data + size;
     fws_event event;
     uint32_t messages = 0;
     bool more = true;
+    fws_connection_allow_piece(&websocket->protocol);
     while (more && ((websocket->state == FWS_STATE_OPEN &&
                      !fws_websocket_inbox_is_full(websocket, limit)) ||
                     websocket->state == FWS_STATE_CLOSING)) {
         switch (fws_connection_receive(&websocket->protocol, &cursor, end, &event)) {
         case FWS_EVENT_NONE:
+        case FWS_EVENT_MORE: /* see pieces.c */
             more = false;
             break;
         case FWS_EVENT_MESSAGE:
@@ -233,6 +235,13 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         return FWS_PUMP_EMPTY;
     if (websocket->state == FWS_STATE_OPEN && fws_websocket_inbox_is_full(websocket, limit))
         return FWS_PUMP_FULL;
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket)) {
+        fws_websocket_inflate_piece(websocket);
+        if (websocket->state == FWS_STATE_CLOSED)
+            return FWS_PUMP_ENDED;
+        if (fws_websocket_is_inflating(websocket))
+            return FWS_PUMP_PROGRESS;
+    }
     if (websocket->undecoded) {
         decode_rest(websocket, limit);
         return FWS_PUMP_PROGRESS;
@@ -271,6 +280,12 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
 
 /* ---- the loop thread reads ---- */
 
+/* Is there a piece to be decompressed? That takes long, and happens without the lock. */
+static bool must_be_inflated(const fws_websocket *websocket)
+{
+    return websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket);
+}
+
 /* Is there perhaps more than what was read? */
 static bool has_more(const fws_websocket *websocket)
 {
@@ -278,16 +293,16 @@ static bool has_more(const fws_websocket *websocket)
 }
 
 /* Stops watching when there is no room, until the handler comes back. */
-static void read_for_handler(fws_websocket *websocket)
+void fws_websocket_read_for_handler(fws_websocket *websocket)
 {
     fws_pump_result result = FWS_PUMP_PROGRESS;
     bool was_full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
     int reads = 0;
     if (websocket->evented)
         websocket->more_expected = true; /* until a recv says otherwise */
-    do
+    while (reads++ < READS_PER_TURN && result == FWS_PUMP_PROGRESS &&
+           (reads == 1 || has_more(websocket)) && !must_be_inflated(websocket))
         result = fws_websocket_pump(websocket, whole_queue(websocket));
-    while (++reads < READS_PER_TURN && result == FWS_PUMP_PROGRESS && has_more(websocket));
     if (websocket->inbox.count > 0)
         fws_websocket_notify(websocket);
     if (websocket->state == FWS_STATE_CLOSED)
@@ -300,16 +315,19 @@ static void read_for_handler(fws_websocket *websocket)
     } else {
         full = false; /* nobody takes any more, and there is no limit */
     }
+    bool inflating = must_be_inflated(websocket);
     if (websocket->evented && result != FWS_PUMP_EMPTY && has_more(websocket)) {
         websocket->unread = true;
-        if (!full)
+        if (!full && !inflating)
             fws_websocket_watch_anew(websocket);
     }
+    if (!full && inflating) /* and then it reads on */
+        fws_websocket_queue_unfinished(websocket);
 }
 
 void fws_websocket_adopt(fws_websocket *websocket)
 {
-    read_for_handler(websocket);
+    fws_websocket_read_for_handler(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
 }
@@ -329,7 +347,7 @@ void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
         fws_websocket_flush(websocket);
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_READABLE) && websocket->adopted)
-        read_for_handler(websocket);
+        fws_websocket_read_for_handler(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
     fws_websocket_unlock(websocket);

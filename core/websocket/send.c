@@ -10,15 +10,6 @@
 
 #define VECTOR_MAX 64   /* buffers in one writev */
 #define JOINED_MAX 1024 /* bytes; to copy so few is less than a second piece costs */
-#define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
-
-/* A message as it goes out. */
-typedef struct {
-    fws_opcode opcode;
-    bool compressed;
-    const void *data;
-    size_t length;
-} outgoing;
 
 bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
 {
@@ -87,7 +78,7 @@ void fws_websocket_flush(fws_websocket *websocket)
     bool was_full = websocket->outbox.bytes > limit || fws_websocket_is_held_back(websocket);
     uint32_t count_before = websocket->outbox.count;
     bool ends = websocket->state == FWS_STATE_ENDING;
-    while (websocket->outbox.count > 0) {
+    while (fws_outbox_is_ready(&websocket->outbox)) {
         struct iovec vector[VECTOR_MAX];
         int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
         size_t sent;
@@ -197,7 +188,7 @@ static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, si
     return FWS_NO_MEMORY;
 }
 
-static size_t write_header(fws_websocket *websocket, const outgoing *message,
+static size_t write_header(fws_websocket *websocket, const fws_outgoing *message,
                            uint8_t header[FWS_FRAME_HEADER_MAX], uint8_t key[4])
 {
     size_t size = fws_connection_encode_header(&websocket->protocol, header, true, message->opcode,
@@ -226,7 +217,7 @@ static void flush_later(fws_websocket *websocket)
 /* Inside callbacks of the leader's: all that they send goes out together, but for what is so much
  * that the peer had better begin to take it. */
 static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *header,
-                                  size_t header_size, const outgoing *message)
+                                  size_t header_size, const fws_outgoing *message)
 {
     size_t limit = websocket->work->config.send_buffer, before = websocket->outbox.bytes;
     if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data, message->length))
@@ -237,7 +228,8 @@ static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *heade
     return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
 }
 
-static fws_status send_unmasked(fws_websocket *websocket, const outgoing *message, fws_loan *loan)
+static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *message,
+                                fws_loan *loan)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
@@ -272,7 +264,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const outgoing *messag
 }
 
 /* The client role needs a masked copy. */
-static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
+static fws_status send_masked(fws_websocket *websocket, const fws_outgoing *message)
 {
     uint8_t header[FWS_FRAME_HEADER_MAX], key[4];
     size_t header_size = write_header(websocket, message, header, key);
@@ -286,13 +278,13 @@ static fws_status send_masked(fws_websocket *websocket, const outgoing *message)
     return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
 }
 
-/* Waits until there is room in the outbox. */
-static fws_status wait_for_room(fws_websocket *websocket, bool wait)
+fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
 {
     bool tried = false;
     while (websocket->state == FWS_STATE_OPEN) {
-        if (websocket->outbox.bytes <= websocket->work->config.send_buffer ||
-            websocket->outbox.bytes <= most_queued(websocket))
+        bool room = websocket->outbox.bytes <= websocket->work->config.send_buffer ||
+                    websocket->outbox.bytes <= most_queued(websocket);
+        if (room && fws_websocket_has_turn(websocket))
             return FWS_OK;
         if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
             tried = true;
@@ -306,89 +298,28 @@ static fws_status wait_for_room(fws_websocket *websocket, bool wait)
     return FWS_CLOSED;
 }
 
-/* Replaces the message by its compressed form, in `room`, which has as many bytes as it. */
-static void compress(fws_websocket *websocket, outgoing *message, uint8_t *room)
-{
-    size_t size;
-    if (room != NULL && fws_compression_deflate(websocket->protocol.compression, message->data,
-                                                message->length, room, message->length, &size)) {
-        message->data = room;
-        message->length = size;
-        message->compressed = true;
-    }
-}
-
-/* One more was sent; whoever flushes it soon tells the engine. */
-static void count_message(fws_websocket *websocket)
+void fws_websocket_count_message(fws_websocket *websocket)
 {
     websocket->uncounted++;
     if (!websocket->flush_queued)
         fws_websocket_count(websocket);
 }
 
-/* With `wait`, it waits for room, and until what is lent is gone. */
-static fws_status send_message(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                               size_t length, bool wait, fws_loan *loan)
+fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoing *message,
+                                      bool wait, fws_loan *loan)
 {
-    outgoing message = {.opcode = opcode, .data = data, .length = length};
-    const fws_compression *compression = websocket->protocol.compression;
-    bool compressible = compression != NULL && length <= COMPRESSED_MAX &&
-                        length >= websocket->work->config.compression_threshold;
-    /* Not the stack: a handler's thread would keep the pages for good. */
-    bool lent = compressible && length <= FWS_POOL_BUFFER_SIZE;
-    uint8_t *room = NULL;
-    if (compressible) /* without memory it goes out as it is */
-        room = lent ? fws_pool_borrow(&websocket->work->pool) : malloc(length);
-    /* What refers to no earlier message needs no lock. */
-    if (compressible && !compression->send_takeover)
-        compress(websocket, &message, room);
-
-    fws_websocket_lock(websocket);
-    fws_status status = wait_for_room(websocket, wait);
-    if (status == FWS_OK) {
-        if (compressible && compression->send_takeover)
-            compress(websocket, &message, room);
-        if (message.compressed && !wait)
-            loan = NULL; /* its bytes are in `room` */
-        status = websocket->protocol.role == FWS_ROLE_SERVER
-                     ? send_unmasked(websocket, &message, loan)
-                     : send_masked(websocket, &message);
-        if (status == FWS_OK && wait && loan->buffer != NULL)
-            status = fws_loan_wait(websocket, loan);
-        if (status == FWS_OK)
-            count_message(websocket);
-        else if (message.compressed)
-            fws_compression_forget(websocket->protocol.compression);
-    }
-    fws_websocket_unlock(websocket);
-    if (lent && room != NULL)
-        fws_pool_return(&websocket->work->pool, room);
-    else
-        free(room);
-    return status;
-}
-
-fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                              size_t length, bool wait)
-{
-    fws_loan loan = {0};
-    return send_message(websocket, opcode, data, length, wait, wait ? &loan : NULL);
-}
-
-fws_status fws_websocket_lend(fws_websocket *websocket, fws_opcode opcode, const void *data,
-                              size_t length, fws_loan **lent)
-{
-    *lent = NULL;
-    if (length <= websocket->work->config.send_buffer)
-        return send_message(websocket, opcode, data, length, false, NULL);
-    fws_loan *loan = calloc(1, sizeof *loan);
-    if (loan == NULL)
-        return FWS_NO_MEMORY;
-    fws_status status = send_message(websocket, opcode, data, length, false, loan);
-    if (loan->buffer != NULL)
-        *lent = loan;
-    else
-        free(loan);
+    fws_loan own = {0};
+    if (wait && loan == NULL)
+        loan = &own; /* the bytes live for as long as their sender waits */
+    fws_status status = websocket->protocol.role == FWS_ROLE_SERVER
+                            ? send_unmasked(websocket, message, loan)
+                            : send_masked(websocket, message);
+    if (status == FWS_OK && wait && loan->buffer != NULL)
+        status = fws_loan_wait(websocket, loan);
+    if (status == FWS_OK)
+        fws_websocket_count_message(websocket);
+    else if (message->compressed)
+        fws_compression_forget(websocket->protocol.compression);
     return status;
 }
 
@@ -441,7 +372,7 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
         if (frame->compressed)
             fws_compression_forget(websocket->protocol.compression);
         flush_later(websocket);
-        count_message(websocket);
+        fws_websocket_count_message(websocket);
     }
     fws_websocket_unlock(websocket);
     return queued;

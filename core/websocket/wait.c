@@ -55,6 +55,7 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
         /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
          * answered: to look again would nearly always be a system call for nothing. */
         if ((!websocket->undecoded && !websocket->more_expected) ||
+            fws_websocket_is_inflating(websocket) || /* that takes long */
             fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY)
             break;
     }
@@ -116,7 +117,10 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
         return FWS_OK;
     if (websocket->undecoded || websocket->more_expected) {
         fws_websocket_pump(websocket, limit);
-        return FWS_OK;
+        /* What is left to be decompressed may take long. */
+        bool late = deadline != FWS_FOREVER && fws_websocket_is_inflating(websocket) &&
+                    fws_clock_now() >= deadline;
+        return late ? FWS_TIMEOUT : FWS_OK;
     }
     if (!fws_blocking_receive_is_worth(websocket, deadline))
         return poll_once(websocket, deadline, limit);
@@ -153,7 +157,8 @@ bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
         break;
     case FWS_AWAIT_ROOM:
         wait = websocket->state == FWS_STATE_OPEN &&
-               websocket->outbox.bytes > websocket->work->config.send_buffer;
+               (websocket->outbox.bytes > websocket->work->config.send_buffer ||
+                !fws_websocket_has_turn(websocket));
         break;
     case FWS_AWAIT_TURN:                    /* behind the others in the notifier's list */
         wait = websocket->notifier != NULL; /* it has none in a forked child */

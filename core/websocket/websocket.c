@@ -197,7 +197,9 @@ void fws_websocket_finish(fws_websocket *websocket)
     fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, NULL, 0);
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSED);
     drop_rest(websocket);
-    fws_connection_abandon(&websocket->protocol);
+    if (!websocket->inflating)
+        fws_connection_abandon_receiving(&websocket->protocol);
+    fws_websocket_abandon_compressing(websocket);
     fws_outbox_clear(&websocket->outbox);
     fws_websocket_count(websocket);
     count_close(websocket);
@@ -215,7 +217,7 @@ void fws_websocket_update_watch(fws_websocket *websocket)
     if (websocket->state != FWS_STATE_CLOSED) {
         if (websocket->adopted && !fws_blocking_receive_is_active(&websocket->blocking_receive))
             wanted |= websocket->evented ? FWS_READABLE | FWS_EDGE : FWS_READABLE;
-        if (websocket->outbox.count > 0 && !websocket->flush_queued &&
+        if (fws_outbox_is_ready(&websocket->outbox) && !websocket->flush_queued &&
             !fws_blocking_receive_has_failed(&websocket->blocking_receive))
             wanted |= FWS_WRITABLE;
     }

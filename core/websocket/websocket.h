@@ -107,8 +107,9 @@ typedef enum {
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
 
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
- * `wait`, returns FWS_WOULD_BLOCK with nothing queued. A message larger than that is not copied:
- * its sender waits until it is sent.
+ * `wait`, returns FWS_WOULD_BLOCK with nothing queued. The same while a long message is being
+ * compressed. A message larger than that is not copied: its sender waits until it is sent. Each
+ * byte is read once: what another thread writes to them meanwhile may be sent torn, but no more.
  *
  * To an event-driven websocket, and inside the callbacks of any, the limit is FWS_CALLBACK_BUFFERS
  * times send_buffer: a callback that answers a peer which does not read holds no thread; instead,
@@ -121,8 +122,8 @@ fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const
                               size_t length, bool wait);
 
 /* As fws_websocket_send without `wait`, but that of a message which is larger than send_buffer, and
- * which the socket does not take at once, the bytes are not copied. Then *loan is not NULL, and they
- * must neither change nor go away until the loan is ended; nor may the websocket. */
+ * which the socket does not take at once, the bytes are not copied. Then *loan is not NULL, and
+ * they must neither change nor go away until the loan is ended; nor may the websocket. */
 fws_status fws_websocket_lend(fws_websocket *websocket, fws_opcode opcode, const void *data,
                               size_t length, fws_loan **loan);
 

@@ -14,6 +14,7 @@ static void init_lists(fws_work *work)
 {
     fws_timers_init(&work->timers);
     fws_cork_init(&work->cork);
+    fws_run_queue_init(&work->unfinished);
     fws_run_queue_init(&work->due);
     fws_run_queue_init(&work->arrived);
     work->all = work->living = NULL;
@@ -105,6 +106,14 @@ void fws_work_queue_flush(fws_work *work, fws_work_link *flush)
     pthread_mutex_lock(&work->lock);
     flush->next = work->flush;
     work->flush = flush;
+    fws_work_rouse(work);
+    pthread_mutex_unlock(&work->lock);
+}
+
+void fws_work_queue_unfinished(fws_work *work, fws_work_link *unfinished)
+{
+    pthread_mutex_lock(&work->lock);
+    fws_run_queue_push(&work->unfinished, unfinished);
     fws_work_rouse(work);
     pthread_mutex_unlock(&work->lock);
 }

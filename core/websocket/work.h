@@ -44,17 +44,18 @@ typedef struct fws_work {
     fws_loop *loop;       /* NULL until the first thread starts */
     fws_timers timers;
     bool stopping;
-    bool sleeping;          /* the leader waits for the loop and nobody has woken it yet */
-    fws_ns sleep_until;     /* meaningful while sleeping; FWS_FOREVER: until woken */
-    fws_work_entry *all;    /* attached and not finished, doubly linked; no references */
-    size_t count;           /* length of `all` */
-    fws_work_entry *living; /* the youngest that was attached and is not freed; no references */
-    fws_work_link *flush;   /* to be written by the leader */
-    fws_cork cork;          /* the same, unless their handlers come first */
-    fws_work_link *retired; /* finished: the leader drops the engine's reference */
-    size_t retired_count;   /* length of `retired` */
-    fws_run_queue due;      /* callbacks for the leader to run */
-    fws_run_queue arrived;  /* the same, while the leader receives: the leader's alone */
+    bool sleeping;            /* the leader waits for the loop and nobody has woken it yet */
+    fws_ns sleep_until;       /* meaningful while sleeping; FWS_FOREVER: until woken */
+    fws_work_entry *all;      /* attached and not finished, doubly linked; no references */
+    size_t count;             /* length of `all` */
+    fws_work_entry *living;   /* the youngest that was attached and is not freed; no references */
+    fws_work_link *flush;     /* to be written by the leader */
+    fws_cork cork;            /* the same, unless their handlers come first */
+    fws_work_link *retired;   /* finished: the leader drops the engine's reference */
+    size_t retired_count;     /* length of `retired` */
+    fws_run_queue unfinished; /* the leader goes on with a piece of each in every turn */
+    fws_run_queue due;        /* callbacks for the leader to run */
+    fws_run_queue arrived;    /* the same, while the leader receives: the leader's alone */
 
     atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
     atomic_uintptr_t receiving;       /* the thread, while it does */
@@ -79,6 +80,10 @@ bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_even
 
 /* To be written by the leader, soon. Comes with a reference. */
 void fws_work_queue_flush(fws_work *work, fws_work_link *flush);
+
+/* Something long is unfinished: the leader goes on with it, a piece in each turn. Comes with a
+ * reference. */
+void fws_work_queue_unfinished(fws_work *work, fws_work_link *unfinished);
 
 /* To be written by its handler, or by the leader if that stays away; see cork.h. Comes with a
  * reference. */

@@ -45,7 +45,8 @@ static void say(const char *what, const void *data, size_t size)
 
 static void note(const fws_event *event)
 {
-    static const char *const names[] = {"", "message ", "ping ", "pong ", "close ", "failed "};
+    static const char *const names[] = {"",      "more ",  "message ", "ping ",
+                                        "pong ", "close ", "failed "};
     if (event->type == FWS_EVENT_MESSAGE)
         strcat(said, event->opcode == FWS_OPCODE_TEXT ? "text " : "binary ");
     if (event->type == FWS_EVENT_CLOSE || event->type == FWS_EVENT_FAILED)

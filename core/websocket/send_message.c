@@ -1,0 +1,136 @@
+/* How a message is sent: compressed at once, or in pieces because it is long (compressing.c), or as
+ * it is.
+ *
+ * The compressor reads its input more than once, and a message that it makes no smaller is read
+ * once more. So it gets a copy: the caller's bytes, which another thread may be writing to, are
+ * read once each, here or by the system call that sends them. */
+#include "internal.h"
+#include "loan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
+
+/* Half of a buffer for a copy of the message, half for what it is compressed to. */
+#define HALF (FWS_POOL_BUFFER_SIZE / 2)
+
+/* Where a message is compressed; not the stack: a handler's thread would keep the pages for good.
+ */
+typedef struct {
+    uint8_t *copy;
+    uint8_t *out; /* with as many bytes; in the same buffer, if it is no more than half of one */
+} workplace;
+
+/* False, with nothing borrowed, when there is no memory. */
+static bool borrow_workplace(fws_pool *pool, size_t length, workplace *place)
+{
+    place->copy = fws_pool_borrow(pool);
+    if (place->copy == NULL)
+        return false;
+    place->out = length <= HALF ? place->copy + HALF : fws_pool_borrow(pool);
+    if (place->out == NULL)
+        fws_pool_return(pool, place->copy);
+    return place->out != NULL;
+}
+
+static void return_workplace(fws_pool *pool, size_t length, const workplace *place)
+{
+    if (length > HALF)
+        fws_pool_return(pool, place->out);
+    fws_pool_return(pool, place->copy);
+}
+
+/* Replaces the message by its compressed form, if that is smaller. */
+static void compress(fws_websocket *websocket, fws_outgoing *message, const workplace *place)
+{
+    size_t size;
+    if (fws_compression_deflate(websocket->protocol.compression, message->data, message->length,
+                                place->out, message->length, &size)) {
+        message->data = place->out;
+        message->length = size;
+        message->compressed = true;
+    }
+}
+
+/* What refers to no earlier message is compressed without the lock; but not in vain. */
+static fws_status compress_before(fws_websocket *websocket, fws_outgoing *message,
+                                  const workplace *place, bool wait)
+{
+    fws_websocket_lock(websocket);
+    fws_status status = fws_websocket_wait_for_room(websocket, wait);
+    fws_websocket_unlock(websocket);
+    if (status == FWS_OK)
+        compress(websocket, message, place);
+    return status;
+}
+
+static fws_status send_compressed(fws_websocket *websocket, fws_outgoing *message,
+                                  const workplace *place, bool wait)
+{
+    bool takeover = websocket->protocol.compression->send_takeover;
+    fws_status status = FWS_OK;
+    if (message->length > 0)
+        memcpy(place->copy, message->data, message->length);
+    message->data = place->copy;
+    if (!takeover)
+        status = compress_before(websocket, message, place, wait);
+    if (status != FWS_OK)
+        return status;
+    fws_websocket_lock(websocket);
+    status = fws_websocket_wait_for_room(websocket, wait);
+    if (status == FWS_OK) {
+        if (takeover && websocket->compressing == NULL)
+            compress(websocket, message, place);
+        status = fws_websocket_send_message(websocket, message, wait, NULL);
+    }
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+/* `loan`: for bytes that the sender lends without waiting; NULL: it does not. */
+static fws_status send(fws_websocket *websocket, fws_opcode opcode, const void *data, size_t length,
+                       bool wait, fws_loan *loan)
+{
+    fws_outgoing message = {.opcode = opcode, .data = data, .length = length};
+    fws_pool *pool = &websocket->work->pool;
+    workplace place;
+    bool compressible = websocket->protocol.compression != NULL && length <= COMPRESSED_MAX &&
+                        length >= websocket->work->config.compression_threshold;
+    if (compressible && length > FWS_COMPRESSED_AT_ONCE_MAX)
+        return fws_websocket_send_long(websocket, &message, wait);
+    if (compressible && borrow_workplace(pool, length, &place)) {
+        fws_status status = send_compressed(websocket, &message, &place, wait);
+        return_workplace(pool, length, &place);
+        return status;
+    }
+    fws_websocket_lock(websocket); /* without memory it goes out as it is, too */
+    fws_status status = fws_websocket_wait_for_room(websocket, wait);
+    if (status == FWS_OK)
+        status = fws_websocket_send_message(websocket, &message, wait, loan);
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+fws_status fws_websocket_send(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, bool wait)
+{
+    return send(websocket, opcode, data, length, wait, NULL);
+}
+
+fws_status fws_websocket_lend(fws_websocket *websocket, fws_opcode opcode, const void *data,
+                              size_t length, fws_loan **lent)
+{
+    *lent = NULL;
+    if (length <= websocket->work->config.send_buffer)
+        return send(websocket, opcode, data, length, false, NULL);
+    fws_loan *loan = calloc(1, sizeof *loan);
+    if (loan == NULL)
+        return FWS_NO_MEMORY;
+    fws_status status = send(websocket, opcode, data, length, false, loan);
+    if (loan->buffer != NULL)
+        *lent = loan;
+    else
+        free(loan);
+    return status;
+}
