@@ -3,6 +3,7 @@
 #include "assembly.h"
 #include "mask.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,7 @@ static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor
         if (status == FWS_FRAME_OK) {
             *cursor += connection->frame.size;
         } else if (status == FWS_FRAME_INCOMPLETE) {
+            assert(available < sizeof connection->head); /* or it would not be incomplete */
             memcpy(connection->head, *cursor, available);
             connection->head_size = (uint8_t)available;
             *cursor = end;

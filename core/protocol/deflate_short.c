@@ -60,6 +60,9 @@ static uint64_t distance_token(unsigned distance)
 
 /* ---- finding repetitions ---- */
 
+/* Places, and sums of frequencies with the end of the block, in 16 bits. */
+_Static_assert(FWS_DEFLATE_SHORT_MAX + 1 < UINT16_MAX, "places do not fit");
+
 static uint32_t four_bytes(const uint8_t *data)
 {
     uint32_t value;
@@ -95,8 +98,9 @@ static void find_tokens(fws_deflate_short *state, unsigned window, const uint8_t
         *last = (uint16_t)(at + 1);
         if (candidate == 0 || at + 1 - candidate > window ||
             four_bytes(data + candidate - 1) != value) {
-            state->literal_frequencies[data[at]]++;
-            state->tokens[count++] = data[at++];
+            uint8_t literal = data[at++]; /* once: what is counted is what is written */
+            state->literal_frequencies[literal]++;
+            state->tokens[count++] = literal;
             continue;
         }
         unsigned distance = (unsigned)(at + 1 - candidate);
@@ -111,8 +115,9 @@ static void find_tokens(fws_deflate_short *state, unsigned window, const uint8_t
                 state->last_place[hash(four_bytes(data + at))] = (uint16_t)(at + 1);
     }
     for (; at < length; at++) {
-        state->literal_frequencies[data[at]]++;
-        state->tokens[count++] = data[at];
+        uint8_t literal = data[at];
+        state->literal_frequencies[literal]++;
+        state->tokens[count++] = literal;
     }
     state->literal_frequencies[END_OF_BLOCK] = 1;
     state->token_count = count;
@@ -319,6 +324,8 @@ static void put_tokens(writer *out, const fws_deflate_short *state)
 bool fws_deflate_short_message(fws_deflate_short *state, uint8_t window_bits, const uint8_t *data,
                                size_t length, uint8_t *out, size_t capacity, size_t *size)
 {
+    if (length == 0 || length > FWS_DEFLATE_SHORT_MAX)
+        return false;
     find_tokens(state, 1u << window_bits, data, length);
     fws_huffman_build(&state->literals, state->literal_frequencies, LITERALS, 15);
     fws_huffman_build(&state->distances, state->distance_frequencies, DISTANCES, 15);

@@ -30,7 +30,9 @@ typedef struct {
 
 /* Compresses a message of 1 to FWS_DEFLATE_SHORT_MAX bytes, for a peer with a window of
  * 2^window_bits. The result is as after a sync flush without its last four bytes. False when it
- * does not fit into `capacity` bytes. */
+ * does not fit into `capacity` bytes, or for a message of another length. When another thread
+ * writes to `data` meanwhile, what is written may not be the message, but is no more than
+ * `capacity`. */
 bool fws_deflate_short_message(fws_deflate_short *state, uint8_t window_bits, const uint8_t *data,
                                size_t length, uint8_t *out, size_t capacity, size_t *size);
 

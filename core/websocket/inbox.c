@@ -15,6 +15,11 @@ typedef struct {
 
 #define ALIGNMENT sizeof(void *)
 
+/* What fws_inbox_push_copy takes, and all that a block has besides. */
+#define COPIED_MAX (OWN_BLOCK / 2)
+_Static_assert(COPIED_MAX + sizeof(entry) + ALIGNMENT + MORE_MAX + MORE_MAX / 4 < UINT32_MAX,
+               "the size of a block does not fit");
+
 struct fws_inbox_block {
     fws_inbox_block *next;
     atomic_uint_least32_t left; /* entries that are not freed; exact once it is sealed */
@@ -100,7 +105,7 @@ static entry *add(fws_inbox *inbox, size_t size, size_t more)
 bool fws_inbox_push_copy(fws_inbox *inbox, uint8_t opcode, const void *data, size_t length,
                          size_t more)
 {
-    if (length >= OWN_BLOCK / 2)
+    if (length >= COPIED_MAX)
         return false; /* of what is pushed so, nothing is larger than a buffer to read into */
     entry *new = add(inbox, length, more);
     if (new == NULL)

@@ -44,15 +44,16 @@ fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, s
     fws_ping *ping = calloc(1, sizeof *ping);
     if (ping == NULL)
         return FWS_NO_MEMORY;
-    ping->length = length;
-    memcpy(ping->data, data, length);
+    ping->length = length < sizeof ping->data ? length : sizeof ping->data;
+    if (length > 0)
+        memcpy(ping->data, data, ping->length); /* once: what is sent is what is waited for */
     fws_websocket_lock(websocket);
     fws_status status = FWS_OK;
     if (websocket->state != FWS_STATE_OPEN) {
         status = FWS_CLOSED;
     } else {
         size_t size = fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING,
-                                                    data, length);
+                                                    ping->data, ping->length);
         if (!fws_websocket_push(websocket, frame, size))
             status = FWS_NO_MEMORY;
     }
