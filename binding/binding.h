@@ -38,6 +38,8 @@ typedef struct {
     fws_gate gate; /* see waiting.c */
 } fws_module_state;
 
+typedef struct fws_conversion fws_conversion;
+
 typedef struct {
     PyObject_HEAD fws_module_state *state;
     fws_websocket *core;  /* NULL until the handshake is answered */
@@ -53,6 +55,7 @@ typedef struct {
                              _callbacks_ended(); else NULL */
     PyObject *id;         /* a str, and a dict for the application; NULL until they are asked for */
     PyObject *data;
+    fws_conversion *arriving; /* a large message that is not an object yet; may be NULL */
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -132,6 +135,14 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
  * FWS_WOULD_BLOCK, and then the notifier will name the websocket: when there is something, or at
  * once when it is the turn of others; -1 with an exception set. */
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
+/* Makes an object of the message, which it takes over. Where an event loop runs the handler, it is
+ * not long at it: a greenlet switches away after each piece, and without `wait` it returns, and the
+ * notifier will name the websocket again. True: *data is the object, or NULL, with an exception set
+ * unless it is only not done. False: another greenlet has taken the message meanwhile. */
+bool fws_websocket_object_convert(fws_websocket_object *self, fws_message *message, bool wait,
+                                  PyObject **data);
+/* Goes on with one that was left undone, if there is one; as above. */
+bool fws_websocket_object_go_on(fws_websocket_object *self, bool wait, PyObject **data);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);
@@ -148,6 +159,15 @@ PyObject *fws_statistics(fws_engine *core);
 
 /* message.c: a str or bytes object; frees message->data. */
 PyObject *fws_message_object(fws_message *message);
+/* The same in pieces, for a large one. */
+bool fws_message_is_large(const fws_message *message);
+/* Takes over the message; NULL with an exception set. */
+fws_conversion *fws_conversion_new(fws_message *message);
+void fws_conversion_free(fws_conversion *conversion);
+/* Is another thread at it? It has released the GIL. */
+bool fws_conversion_is_busy(const fws_conversion *conversion);
+/* One piece more. True: it is done, and *result is the object, or NULL with an exception set. */
+bool fws_conversion_go_on(fws_conversion *conversion, PyObject **result);
 
 /* handshake.c */
 extern PyMethodDef fws_handshake_functions[];

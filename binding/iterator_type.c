@@ -47,6 +47,11 @@ static bool is_wanted(fws_iterate kind, uint8_t opcode)
     Py_UNREACHABLE();
 }
 
+static fws_opcode opcode_of(const PyObject *data)
+{
+    return PyUnicode_Check(data) ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
+}
+
 static PyObject *iterator_next(PyObject *object)
 {
     iterator_object *self = (iterator_object *)object;
@@ -54,17 +59,24 @@ static PyObject *iterator_next(PyObject *object)
         return NULL;
     self->begun = true;
     fws_message message;
+    PyObject *data = NULL;
     for (;;) {
+        if (fws_websocket_object_go_on(self->websocket, true, &data)) {
+            if (data == NULL || is_wanted(self->kind, opcode_of(data)))
+                break;
+            Py_DECREF(data);
+            continue;
+        }
         int status = fws_websocket_object_receive(self->websocket, FWS_FOREVER, &message);
         if (status == FWS_CLOSED)
             self->exhausted = true;
         if (status != FWS_OK)
             return NULL; /* the end, or an exception from a signal handler */
-        if (is_wanted(self->kind, message.opcode))
+        if (!is_wanted(self->kind, message.opcode))
+            fws_message_free(&message);
+        else if (fws_websocket_object_convert(self->websocket, &message, true, &data))
             break;
-        fws_message_free(&message);
     }
-    PyObject *data = fws_message_object(&message);
     if (data == NULL || self->kind != FWS_ITERATE_JSON)
         return data;
     PyObject *value = fws_hook_load_json(self->websocket, data);

@@ -2,13 +2,25 @@
  *
  * A large one is moved piece by piece, from its end, and what has been moved is given back at once:
  * the message is never in memory twice. That takes a millisecond for each megabyte, so the GIL is
- * released meanwhile.
+ * released meanwhile, and in an event loop others have their turn after each piece (waiting.c).
  */
 #include "binding.h"
 
 #include <string.h>
 
-#define LARGE ((size_t)1 << 20) /* bytes; also the size of a piece */
+#define LARGE ((size_t)1 << 20)   /* bytes; also how much is moved at once */
+#define COUNTED ((size_t)4 << 20) /* bytes of a text that are looked at, at once */
+
+struct fws_conversion {
+    fws_message message;
+    PyObject *result; /* NULL: the characters are not counted yet */
+    bool busy;        /* a thread is at it, without the GIL */
+    size_t counted;   /* bytes, from the beginning */
+    size_t continuations;
+    uint8_t highest;
+    Py_ssize_t place; /* of a text: where what is moved next ends, in characters */
+    size_t left;      /* bytes that are to be moved */
+};
 
 /* What has been moved from the end is not needed any more. */
 static void give_back(fws_message *message, size_t left)
@@ -18,41 +30,39 @@ static void give_back(fws_message *message, size_t left)
         message->data = shrunk; /* a large one is malloc'd, not in a block of the inbox */
 }
 
-static PyObject *large_bytes(fws_message *message)
-{
-    PyObject *result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)message->length);
-    if (result == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(result);
-    Py_BEGIN_ALLOW_THREADS; /* nobody else has seen it */
-    for (size_t left = message->length; left > 0;) {
-        size_t piece = left < LARGE ? left : LARGE;
-        left -= piece;
-        memcpy(to + left, message->data + left, piece);
-        give_back(message, left);
-    }
-    Py_END_ALLOW_THREADS;
-    return result;
-}
-
 static bool is_continuation(uint8_t byte)
 {
     return (byte & 0xC0) == 0x80;
 }
 
-/* How many characters, and the largest of them as far as str distinguishes it. */
-static Py_ssize_t count_characters(const uint8_t *data, size_t length, Py_UCS4 *largest)
+/* How many characters there are, and the largest of them as far as str distinguishes it: the lead
+ * byte tells the width, C2 and C3 begin U+0080 to U+00FF, F0 and above what needs four bytes. */
+static void count_characters(fws_conversion *conversion)
 {
-    size_t continuations = 0;
-    uint8_t highest = 0;
-    for (size_t i = 0; i < length; i++) {
+    const uint8_t *data = conversion->message.data;
+    size_t left = conversion->message.length - conversion->counted;
+    size_t end = conversion->counted + (left < COUNTED ? left : COUNTED), continuations = 0;
+    uint8_t highest = conversion->highest;
+    for (size_t i = conversion->counted; i < end; i++) {
         continuations += is_continuation(data[i]);
         highest = data[i] > highest ? data[i] : highest;
     }
-    /* The lead byte tells the width: C2 and C3 begin U+0080 to U+00FF, F0 and above what needs
-     * four bytes. */
-    *largest = highest < 0x80 ? 0x7F : highest < 0xC4 ? 0xFF : highest < 0xF0 ? 0xFFFF : 0x10FFFF;
-    return (Py_ssize_t)(length - continuations);
+    conversion->continuations += continuations;
+    conversion->highest = highest;
+    conversion->counted = end;
+}
+
+static PyObject *new_result(fws_conversion *conversion)
+{
+    if (conversion->message.opcode != FWS_OPCODE_TEXT)
+        return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)conversion->message.length);
+    uint8_t highest = conversion->highest;
+    Py_UCS4 largest = highest < 0x80   ? 0x7F
+                      : highest < 0xC4 ? 0xFF
+                      : highest < 0xF0 ? 0xFFFF
+                                       : 0x10FFFF;
+    conversion->place = (Py_ssize_t)(conversion->message.length - conversion->continuations);
+    return PyUnicode_New(conversion->place, largest);
 }
 
 /* One character of text that is known to be valid. */
@@ -67,57 +77,114 @@ static Py_UCS4 decode_character(const uint8_t **data)
     return character;
 }
 
-/* Into `to`, a str of this kind that has room for `place` characters. */
-static void move_text(fws_message *message, int kind, bool ascii, void *to, Py_ssize_t place)
+/* Without the GIL: nobody else has seen the result. */
+static void move_text(fws_conversion *conversion, size_t from, size_t end)
 {
-    for (size_t left = message->length; left > 0;) {
-        size_t end = left, characters = 0;
-        left = left < LARGE ? 0 : left - LARGE;
-        while (is_continuation(message->data[left]))
-            left--;
-        for (size_t i = left; i < end; i++)
-            characters += !is_continuation(message->data[i]);
-        place -= (Py_ssize_t)characters;
-        if (ascii) {
-            memcpy((char *)to + place, message->data + left, end - left);
-        } else {
-            const uint8_t *from = message->data + left;
-            for (size_t i = 0; i < characters; i++)
-                PyUnicode_WRITE(kind, to, place + (Py_ssize_t)i, decode_character(&from));
-        }
-        give_back(message, left);
+    int kind = (int)PyUnicode_KIND(conversion->result);
+    void *to = PyUnicode_DATA(conversion->result);
+    const uint8_t *data = conversion->message.data + from;
+    size_t characters = 0;
+    for (size_t i = 0; i < end - from; i++)
+        characters += !is_continuation(data[i]);
+    conversion->place -= (Py_ssize_t)characters;
+    if (conversion->highest < 0x80) {
+        memcpy((char *)to + conversion->place, data, end - from);
+        return;
     }
+    for (size_t i = 0; i < characters; i++)
+        PyUnicode_WRITE(kind, to, conversion->place + (Py_ssize_t)i, decode_character(&data));
 }
 
-static PyObject *large_text(fws_message *message)
+/* The same. */
+static void move_piece(fws_conversion *conversion)
 {
-    Py_UCS4 largest;
-    Py_ssize_t characters;
-    Py_BEGIN_ALLOW_THREADS;
-    characters = count_characters(message->data, message->length, &largest);
-    Py_END_ALLOW_THREADS;
-    PyObject *result = PyUnicode_New(characters, largest);
-    if (result == NULL)
+    const uint8_t *data = conversion->message.data;
+    size_t end = conversion->left, from = end < LARGE ? 0 : end - LARGE;
+    bool is_text = conversion->message.opcode == FWS_OPCODE_TEXT;
+    while (is_text && is_continuation(data[from]))
+        from--;
+    if (is_text)
+        move_text(conversion, from, end);
+    else
+        memcpy(PyBytes_AS_STRING(conversion->result) + from, data + from, end - from);
+    conversion->left = from;
+    give_back(&conversion->message, from);
+}
+
+bool fws_message_is_large(const fws_message *message)
+{
+    return message->length > LARGE;
+}
+
+fws_conversion *fws_conversion_new(fws_message *message)
+{
+    fws_conversion *conversion = PyMem_Calloc(1, sizeof *conversion);
+    if (conversion == NULL) {
+        fws_message_free(message);
+        PyErr_NoMemory();
         return NULL;
-    int kind = (int)PyUnicode_KIND(result);
-    void *to = PyUnicode_DATA(result);
-    Py_BEGIN_ALLOW_THREADS; /* nobody else has seen it */
-    move_text(message, kind, largest == 0x7F, to, characters);
+    }
+    conversion->message = *message;
+    conversion->left = message->length;
+    if (message->opcode != FWS_OPCODE_TEXT)
+        conversion->counted = message->length;
+    return conversion;
+}
+
+void fws_conversion_free(fws_conversion *conversion)
+{
+    if (conversion == NULL)
+        return;
+    fws_message_free(&conversion->message);
+    Py_XDECREF(conversion->result);
+    PyMem_Free(conversion);
+}
+
+bool fws_conversion_is_busy(const fws_conversion *conversion)
+{
+    return conversion->busy;
+}
+
+bool fws_conversion_go_on(fws_conversion *conversion, PyObject **result)
+{
+    bool counted = conversion->counted == conversion->message.length;
+    *result = NULL;
+    if (counted && conversion->result == NULL &&
+        (conversion->result = new_result(conversion)) == NULL)
+        return true;
+    conversion->busy = true;
+    Py_BEGIN_ALLOW_THREADS;
+    if (counted)
+        move_piece(conversion);
+    else
+        count_characters(conversion);
     Py_END_ALLOW_THREADS;
+    conversion->busy = false;
+    if (!counted || conversion->left > 0)
+        return false;
+    *result = conversion->result;
+    conversion->result = NULL;
+    return true;
+}
+
+static PyObject *large_object(fws_message *message)
+{
+    PyObject *result = NULL;
+    fws_conversion *conversion = fws_conversion_new(message);
+    while (conversion != NULL && !fws_conversion_go_on(conversion, &result))
+        ;
+    fws_conversion_free(conversion);
     return result;
 }
 
 PyObject *fws_message_object(fws_message *message)
 {
-    PyObject *result;
+    if (fws_message_is_large(message))
+        return large_object(message);
     const char *data = (const char *)message->data;
     Py_ssize_t length = (Py_ssize_t)message->length;
-    if (message->opcode == FWS_OPCODE_TEXT)
-        result = message->length > LARGE ? large_text(message)
-                                         : PyUnicode_DecodeUTF8(data, length, NULL);
-    else
-        result = message->length > LARGE ? large_bytes(message)
-                                         : PyBytes_FromStringAndSize(data, length);
+    PyObject *result = message->opcode == FWS_OPCODE_TEXT ? PyUnicode_DecodeUTF8(data, length, NULL)
+                                                          : PyBytes_FromStringAndSize(data, length);
     fws_message_free(message);
     return result;
 }

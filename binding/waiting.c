@@ -152,6 +152,50 @@ static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_
     }
 }
 
+/* Nothing is given out after an own close (RFC 6455 section 1.4). */
+static void drop_after_close(fws_websocket_object *self)
+{
+    if (self->arriving == NULL || fws_conversion_is_busy(self->arriving) ||
+        !fws_websocket_is_closed_here(self->core))
+        return;
+    fws_conversion_free(self->arriving);
+    self->arriving = NULL;
+}
+
+bool fws_websocket_object_go_on(fws_websocket_object *self, bool wait, PyObject **data)
+{
+    *data = NULL;
+    for (;;) {
+        drop_after_close(self);
+        fws_conversion *conversion = self->arriving;
+        if (conversion == NULL || fws_conversion_is_busy(conversion))
+            return false;
+        if (fws_conversion_go_on(conversion, data)) {
+            self->arriving = NULL;
+            fws_conversion_free(conversion);
+            return true;
+        }
+        if (wait && !in_event_loop(self))
+            continue;
+        fws_websocket_call_again(self->core);
+        if (!wait || !switch_away(self, FWS_FOREVER))
+            return true;
+    }
+}
+
+bool fws_websocket_object_convert(fws_websocket_object *self, fws_message *message, bool wait,
+                                  PyObject **data)
+{
+    bool has_loop = !wait || in_event_loop(self);
+    if (!has_loop || !fws_message_is_large(message) || self->arriving != NULL) {
+        *data = fws_message_object(message);
+        return true;
+    }
+    self->arriving = fws_conversion_new(message);
+    *data = NULL;
+    return self->arriving == NULL || fws_websocket_object_go_on(self, wait, data);
+}
+
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
 {
     fws_status status = FWS_CLOSED;

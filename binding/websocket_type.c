@@ -35,6 +35,7 @@ static void websocket_dealloc(PyObject *object)
     }
     Py_XDECREF(self->engine);
     Py_XDECREF(self->wait);
+    fws_conversion_free(self->arriving);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->on_message);
     Py_XDECREF(self->receiver);
@@ -215,9 +216,15 @@ static PyObject *websocket_receive(PyObject *object, PyObject *const *args, Py_s
         !fws_websocket_object_open(self))
         return NULL;
     fws_message message;
-    int status = fws_websocket_object_receive(self, timeout, &message);
-    if (status == FWS_OK)
-        return fws_message_object(&message);
+    PyObject *data;
+    int status = FWS_OK;
+    while (status == FWS_OK) {
+        if (fws_websocket_object_go_on(self, true, &data))
+            return data;
+        status = fws_websocket_object_receive(self, timeout, &message);
+        if (status == FWS_OK && fws_websocket_object_convert(self, &message, true, &data))
+            return data;
+    }
     if (status == FWS_TIMEOUT)
         Py_RETURN_NONE;
     if (status == FWS_CLOSED)
@@ -350,16 +357,21 @@ static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
     fws_message message;
+    PyObject *data = NULL;
     if (!fws_websocket_object_open(self))
         return NULL;
-    switch (fws_websocket_object_next(self, &message)) {
-    case FWS_OK:
-        return fws_message_object(&message);
-    case FWS_WOULD_BLOCK:
-        Py_RETURN_NONE;
-    default:
-        return NULL;
+    bool found = fws_websocket_object_go_on(self, false, &data);
+    while (!found) {
+        int status = fws_websocket_object_next(self, &message);
+        if (status == FWS_WOULD_BLOCK)
+            Py_RETURN_NONE;
+        if (status != FWS_OK)
+            return NULL;
+        found = fws_websocket_object_convert(self, &message, false, &data);
     }
+    if (data == NULL && !PyErr_Occurred())
+        Py_RETURN_NONE; /* it takes more pieces */
+    return data;
 }
 
 PyDoc_STRVAR(offer_doc,

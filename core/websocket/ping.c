@@ -44,9 +44,9 @@ fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, s
     fws_ping *ping = calloc(1, sizeof *ping);
     if (ping == NULL)
         return FWS_NO_MEMORY;
-    ping->length = length < sizeof ping->data ? length : sizeof ping->data;
+    ping->length = length;
     if (length > 0)
-        memcpy(ping->data, data, ping->length); /* once: what is sent is what is waited for */
+        memcpy(ping->data, data, length); /* once: what is sent is what is waited for */
     fws_websocket_lock(websocket);
     fws_status status = FWS_OK;
     if (websocket->state != FWS_STATE_OPEN) {

@@ -147,6 +147,14 @@ fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
     return wait_once(websocket, deadline, websocket->work->config.receive_queue);
 }
 
+void fws_websocket_call_again(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    if (websocket->notifier != NULL)
+        fws_notifier_push(websocket->notifier, websocket);
+    fws_websocket_unlock(websocket);
+}
+
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
 {
     bool wait = true;

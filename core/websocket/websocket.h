@@ -106,6 +106,9 @@ typedef enum {
  * tells when it is worth trying again. False: try again at once. */
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
 
+/* The same, but the notifier tells at once, when others have had their turn. */
+void fws_websocket_call_again(fws_websocket *websocket);
+
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
  * `wait`, returns FWS_WOULD_BLOCK with nothing queued. The same while a long message is being
  * compressed. A message larger than that is not copied: its sender waits until it is sent. Each
