@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define LARGE ((size_t)1 << 20)   /* bytes; also how much is moved at once */
-#define COUNTED ((size_t)4 << 20) /* bytes of a text that are looked at, at once */
+#define COUNTED ((size_t)1 << 20) /* bytes of a text that are looked at, at once */
 
 struct fws_conversion {
     fws_message message;

@@ -34,6 +34,7 @@ else:
 app = flask.Flask(__name__)
 app.config["WEBSOCKETS_PING_TIMEOUT"] = 0.5
 app.config["WEBSOCKETS_PING_INTERVAL"] = 0
+app.config["WEBSOCKETS_MAX_MESSAGE_SIZE"] = 32 << 20
 websockets = WebSockets(app)
 
 
@@ -52,6 +53,22 @@ def interrupted(ws):
         except Timeout:
             ws.send("timed out")
     ws.send(ws.receive())
+
+
+@websockets.route("/long")
+def long(ws):
+    """A long message becomes a str in pieces: others run between them, and what is thrown into it loses
+    nothing."""
+    ws.send("ready")
+    sleep(1.5)  # it has come, and is only to be converted
+    interrupted, data = 0, None
+    while data is None:
+        try:
+            with Timeout(0.0001):
+                data = ws.receive()
+        except Timeout:
+            interrupted += 1
+    ws.send(f"{interrupted >= 8} {data == 'long' * len(data[::4])}")
 
 
 @websockets.route("/several")

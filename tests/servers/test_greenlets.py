@@ -40,6 +40,13 @@ def test_a_receive_that_is_interrupted_loses_nothing(server):
     assert client.recv() == "all the same"
 
 
+def test_a_long_message_holds_up_no_other_greenlet_and_survives_an_exception(server):
+    client = server.connect("/long")
+    assert client.recv() == "ready"
+    client.send("long" * (4 << 20))
+    assert client.recv() == "True True"
+
+
 def test_several_greenlets_receive_from_one_websocket(server):
     client = server.connect("/several")
     assert client.recv() == "ready"
