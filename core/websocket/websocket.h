@@ -111,8 +111,9 @@ void fws_websocket_call_again(fws_websocket *websocket);
 
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
  * `wait`, returns FWS_WOULD_BLOCK with nothing queued. The same while a long message is being
- * compressed. A message larger than that is not copied: its sender waits until it is sent. Each
- * byte is read once: what another thread writes to them meanwhile may be sent torn, but no more.
+ * compressed. A message larger than that, and not compressed, is not copied: its sender waits until
+ * it is sent. Each byte is read once: what another thread writes to them meanwhile may be sent
+ * torn, but no more.
  *
  * To an event-driven websocket, and inside the callbacks of any, the limit is FWS_CALLBACK_BUFFERS
  * times send_buffer: a callback that answers a peer which does not read holds no thread; instead,

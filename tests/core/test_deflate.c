@@ -2,6 +2,10 @@
 
 #include "../../bench/sample.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+#include <sys/syscall.h>
 #include <zlib.h>
 
 static void test_the_examples_of_the_rfc(void **state)
@@ -163,9 +167,60 @@ static void test_noise_is_not_tried(void **state)
     free(wire);
 }
 
+static uint8_t changing[FWS_DEFLATE_SHORT_MAX];
+static atomic_bool enough;
+
+/* By system calls, as readinto() in Python does, which no sanitizer sees. */
+static void *change(void *argument)
+{
+    static uint8_t contents[2][sizeof changing];
+    int *fds = argument;
+    for (size_t i = 0; i < sizeof changing; i++) {
+        contents[0][i] = (uint8_t)("abcdefgh"[i * i / 7 % 8]);
+        contents[1][i] = (uint8_t)(i * i / 5 % 64);
+    }
+    for (int i = 0; !atomic_load(&enough); i++) {
+        if (write(fds[1], contents[i % 2], sizeof changing) == (ssize_t)sizeof changing)
+            syscall(SYS_read, fds[0], changing, sizeof changing);
+    }
+    return NULL;
+}
+
+static void test_a_message_that_another_thread_changes_is_a_stream_all_the_same(void **state)
+{
+    (void)state;
+    int fds[2];
+    pthread_t thread;
+    uint8_t wire[sizeof changing + 8], out[sizeof changing + 1];
+    fws_inflater *inflater = fws_inflater_new(15);
+    assert_int_equal(pipe(fds), 0);
+    atomic_store(&enough, false);
+    pthread_create(&thread, NULL, change, fds);
+    for (int i = 0; i < 20000; i++) {
+        size_t size, room = sizeof out;
+        const uint8_t *data = wire;
+        uint8_t *to = out;
+        if (!fws_deflate_pool_compress(&pool, 15, changing, sizeof changing, wire, sizeof changing,
+                                       &size))
+            continue;
+        memcpy(wire + size, "\0\0\xff\xff", 4);
+        size += 4;
+        fws_inflater_reset(inflater);
+        assert_int_equal(fws_inflater_feed(inflater, &data, &size, &to, &room), FWS_INFLATE_DONE);
+        assert_true(fws_inflater_at_boundary(inflater));
+        assert_int_equal(to - out, sizeof changing);
+    }
+    atomic_store(&enough, true);
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    close(fds[1]);
+    fws_inflater_free(inflater);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        FAST(test_a_message_that_another_thread_changes_is_a_stream_all_the_same),
         TEST(test_the_examples_of_the_rfc),
         TEST(test_noise_is_not_tried),
         TEST(test_a_peer_with_any_window_can_read_it),
