@@ -89,7 +89,7 @@ static bool is_over(fws_ns *at)
 bool fws_crew_may_enter(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    return crew->inside < crew->limit && !engine->work.stopping && is_over(&crew->enter_at);
+    return !engine->work.stopping && is_over(&crew->enter_at);
 }
 
 void fws_crew_leave(fws_engine *engine, uint64_t epoch)
@@ -97,8 +97,7 @@ void fws_crew_leave(fws_engine *engine, uint64_t epoch)
     fws_crew *crew = &engine->crew;
     if (crew->epoch != epoch)
         return;
-    if (crew->inside-- == crew->limit && engine->work.due.count > 0)
-        fws_work_rouse(&engine->work); /* the leader could not run them */
+    crew->inside--;
     if (crew->draining)
         pthread_cond_broadcast(&crew->quiet);
 }

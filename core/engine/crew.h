@@ -14,8 +14,8 @@
  * to.
  * - The leader is inside callbacks only while a watch is appointed. The appointment stands for the
  *   whole batch: neither the watch itself nor anybody else ends it meanwhile.
- * - At most `limit` threads are inside callbacks, and there are at most `limit` + 1 threads, so
- * that one is always left to lead.
+ * - There are at most `limit` + 1 threads. One of them leads, and is inside callbacks only while
+ *   another watches; so at most `limit` are inside callbacks, and one is always left to lead.
  *
  * What a thread does next: it takes up an appointment as the watch; else it leads, if nobody does;
  * else it watches, if callbacks are due that nobody could watch; else it runs callbacks apart; else
@@ -99,7 +99,7 @@ bool fws_crew_hire(fws_engine *engine);
 /* Threads that stand by, or will in a moment, and that no appointment is for. */
 uint32_t fws_crew_free(const fws_crew *crew);
 
-/* May one thread more go inside callbacks now? */
+/* May a thread go inside callbacks now? */
 bool fws_crew_may_enter(fws_engine *engine);
 
 /* A thread of `epoch` is inside callbacks no longer. */

@@ -1,6 +1,7 @@
 #include "evented.h"
 
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,7 +68,9 @@ static void obey(fws_websocket *websocket, const fws_message *message)
     if (strncmp(text, "sleep ", 6) == 0) {
         send_text(websocket, "asleep");
         sleep_without_the_lock((unsigned)atoi(text + 6));
-    } else if (strcmp(text, "stay") == 0) {
+    } else if (strcmp(text, "stay") == 0 || strcmp(text, "stay unseen") == 0) {
+        if (strcmp(text, "stay") != 0)
+            atomic_store(&engine->work.running, NULL); /* the watch sees no callback */
         pthread_mutex_unlock(&big_lock);
         while (atomic_load(&stay))
             usleep(1000);
@@ -201,4 +204,36 @@ void make_slow(int i)
 void let_suspicion_pass(void)
 {
     usleep(1100 * 1000);
+}
+
+static atomic_bool flooding;
+static pthread_t flooder;
+
+static void *flood(void *argument)
+{
+    char frame[6] = {(char)0x81, (char)0x80}, frames[6 * 1000], answers[65536];
+    for (size_t i = 0; i < 1000; i++)
+        memcpy(frames + 6 * i, frame, 6);
+    while (atomic_load(&flooding)) {
+        send(pairs[0].fd, frames, sizeof frames,
+             0); /* what is cut in two is of no matter at the end */
+        while (recv(pairs[0].fd, answers, sizeof answers, MSG_DONTWAIT) > 0)
+            ;
+    }
+    return argument;
+}
+
+void begin_flood(void)
+{
+    unsigned before = atomic_load(&owners[0].messages);
+    atomic_store(&flooding, true);
+    pthread_create(&flooder, NULL, flood, NULL);
+    WAIT_FOR(atomic_load(&owners[0].messages) > before + 1000);
+}
+
+void end_flood(void)
+{
+    atomic_store(&flooding, false);
+    shutdown(pairs[0].fd, SHUT_RDWR); /* it may be waiting to send */
+    pthread_join(flooder, NULL);
 }

@@ -2,9 +2,10 @@
  * that do what the messages say, and a lock (as the GIL) around all of them, which one gives away
  * while it sleeps.
  *
- * "sleep MS": sends "asleep", and sleeps. "stay": until `stay` is false. "close": closes its
- * websocket. "fork": the child leaves at once, without an error. "stop": stops the engine. After
- * that, and for all other messages, the message is sent back.
+ * "sleep MS": sends "asleep", and sleeps. "stay": until `stay` is false; "stay unseen": and the
+ * watch does not overtake it. "close": closes its websocket. "fork": the child leaves at once,
+ * without an error. "stop": stops the engine. After that, and for all other messages, the message
+ * is sent back.
  */
 #ifndef FWS_TEST_EVENTED_H
 #define FWS_TEST_EVENTED_H
@@ -45,6 +46,10 @@ void send_message(int i, const char *text);
 void expect_text(int i, const char *text);
 /* A ping is answered within 300 ms. */
 void expect_quick_pong(int i);
+/* The peer of the first of `pairs` sends empty messages as fast as they are echoed; its connection
+ * ends with that. */
+void begin_flood(void);
+void end_flood(void);
 /* Its callbacks are known as fast, or as slow, from now on. */
 void make_fast(int i);
 void make_slow(int i);

@@ -63,45 +63,24 @@ static void test_many_messages_at_once(void **state)
     stop_with(1);
 }
 
-static atomic_bool flooding;
-
-static void *flood(void *argument)
-{
-    char frame[6] = {(char)0x81, (char)0x80}, frames[6 * 1000], answers[65536];
-    for (size_t i = 0; i < 1000; i++)
-        memcpy(frames + 6 * i, frame, 6);
-    while (atomic_load(&flooding)) {
-        send(pairs[0].fd, frames, sizeof frames,
-             0); /* what is cut in two is of no matter at the end */
-        while (recv(pairs[0].fd, answers, sizeof answers, MSG_DONTWAIT) > 0)
-            ;
-    }
-    return argument;
-}
-
 /* However long the queue of one peer may be, the others have their turn between. */
 static void test_a_flood_does_not_starve_the_others(void **state)
 {
     (void)state;
     enum { ASKED = 200 };
-    pthread_t thread;
     receive_queue = 100000;
     start_with(4, 2);
     receive_queue = 16;
     make_fast(0);
     make_fast(1);
-    atomic_store(&flooding, true);
-    pthread_create(&thread, NULL, flood, NULL);
-    WAIT_FOR(atomic_load(&owners[0].messages) > 1000);
+    begin_flood();
     fws_ns begun = fws_clock_now();
     for (int i = 0; i < ASKED; i++) {
         send_message(1, "asked");
         expect_text(1, "asked");
     }
     fws_ns each = (fws_clock_now() - begun) / ASKED;
-    atomic_store(&flooding, false);
-    shutdown(pairs[0].fd, SHUT_RDWR); /* it may be waiting to send */
-    pthread_join(thread, NULL);
+    end_flood();
     assert_in_range(atomic_load(&most_messages), 2, 64);
     assert_true(each < 20 * FWS_NS_PER_MS);
     stop_with(2);

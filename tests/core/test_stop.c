@@ -234,11 +234,50 @@ static void test_a_websocket_is_complete_before_it_is_seen(void **state)
     fws_notifier_close(notifier);
 }
 
-/* The leader is inside a callback, is not overtaken before the stop ends, and has more to do than
- * one turn takes. When it comes back, all that is gone. */
-static void test_a_leader_comes_back_after_the_stop(void **state)
+/* Looks at whoever was attached last, at every moment. */
+static void *look_for_ever(void *argument)
+{
+    while (atomic_load(&attaching)) {
+        pthread_mutex_lock(&engine->work.lock);
+        fws_work_entry *last = engine->work.all;
+        fws_websocket *websocket = last ? FWS_WEBSOCKET_OF(last, entry) : NULL;
+        if (websocket != NULL && pthread_mutex_trylock(&websocket->lock) == 0) {
+            /* Who can lock it finds the caller's reference and the engine's, and that it is read.
+             */
+            assert_true(atomic_load(&websocket->references) >= 2);
+            assert_true(websocket->watched != 0 || websocket->state != FWS_STATE_OPEN);
+            pthread_mutex_unlock(&websocket->lock);
+        }
+        pthread_mutex_unlock(&engine->work.lock);
+    }
+    return argument;
+}
+
+static void test_whoever_sees_a_websocket_waits_until_it_is_attached(void **state)
 {
     (void)state;
+    pthread_t looker;
+    static owner own;
+    start_with(2, 0);
+    atomic_store(&attaching, true);
+    pthread_create(&looker, NULL, look_for_ever, NULL);
+    for (int i = 0; i < 3000; i++) {
+        int other;
+        fws_websocket *websocket = attach(&other, &own);
+        assert_non_null(websocket);
+        close(other);
+        WAIT_FOR(state_of(websocket) == FWS_STATE_CLOSED);
+        fws_websocket_drop(websocket);
+    }
+    atomic_store(&attaching, false);
+    pthread_join(looker, NULL);
+    fws_engine_free(engine);
+}
+
+/* A callback outlasts the stop, while more is ready than one turn of the loop takes. When its
+ * thread comes back, all that is gone. */
+static void come_back_after_the_stop(const char *how)
+{
     enum { READY = 150 };
     static pair ready[READY];
     start_with(4, 1);
@@ -249,7 +288,7 @@ static void test_a_leader_comes_back_after_the_stop(void **state)
     atomic_store(&stay, true);
     send_message(0, "sleep 2"); /* all of these are reported at once */
     usleep(500);
-    send_message(0, "stay");
+    send_message(0, how);
     for (int i = 0; i < READY; i++)
         send_frame(&ready[i], true, FWS_OPCODE_TEXT, "hello", 5);
     expect_text(0, "asleep");
@@ -272,18 +311,29 @@ static void test_a_leader_comes_back_after_the_stop(void **state)
     fws_engine_free(engine);
 }
 
-/* The same, when nobody could overtake it: the watch is kept from looking. */
-static void test_a_leader_that_was_not_overtaken_comes_back_after_the_stop(void **state)
+static void test_a_deposed_thread_comes_back_after_the_stop(void **state)
+{
+    (void)state;
+    come_back_after_the_stop("stay");
+}
+
+static void test_the_leader_comes_back_after_the_stop(void **state)
+{
+    (void)state;
+    come_back_after_the_stop("stay unseen");
+}
+
+/* The engine is freed while its leader is inside a callback. */
+static void test_the_leader_comes_back_after_the_end_of_the_engine(void **state)
 {
     (void)state;
     start_with(4, 2);
     make_fast(0);
     make_fast(1);
     atomic_store(&stay, true);
-    send_message(0, "stay");
+    send_message(0, "stay unseen");
     WAIT_FOR(atomic_load(&owners[0].messages) == 51);
-    fws_engine_stop(engine);
-    fws_engine_free(engine); /* while it is inside */
+    fws_engine_free(engine);
     unsigned ended = atomic_load(&threads_ended);
     drop_pairs(2);
     atomic_store(&stay, false);
@@ -345,8 +395,10 @@ int main(void)
         cmocka_unit_test(test_attaching_during_a_stop),
         cmocka_unit_test(test_stopping_and_closing_while_others_attach),
         cmocka_unit_test(test_a_websocket_is_complete_before_it_is_seen),
-        cmocka_unit_test(test_a_leader_comes_back_after_the_stop),
-        cmocka_unit_test(test_a_leader_that_was_not_overtaken_comes_back_after_the_stop),
+        cmocka_unit_test(test_whoever_sees_a_websocket_waits_until_it_is_attached),
+        cmocka_unit_test(test_a_deposed_thread_comes_back_after_the_stop),
+        cmocka_unit_test(test_the_leader_comes_back_after_the_stop),
+        cmocka_unit_test(test_the_leader_comes_back_after_the_end_of_the_engine),
         cmocka_unit_test(test_a_callback_that_stops_the_engine),
         cmocka_unit_test(test_a_forked_child_starts_anew),
     };

@@ -111,6 +111,28 @@ static void test_both_kinds_take_turns_with_two_threads(void **state)
     stop_with(2);
 }
 
+/* The same, while there is always something for the leader to run: neither kind starves. */
+static void test_a_flood_does_not_starve_what_runs_apart(void **state)
+{
+    (void)state;
+    start_with(1, 2);
+    make_slow(1);
+    make_fast(0);
+    let_suspicion_pass();
+    begin_flood();
+    for (int i = 0; i < 10; i++) {
+        unsigned before = atomic_load(&owners[0].messages);
+        fws_ns begun = fws_clock_now();
+        send_message(1, "sleep 5");
+        expect_text(1, "asleep");
+        expect_text(1, "sleep 5");
+        assert_true(fws_clock_now() - begun < FWS_NS_PER_S);
+        WAIT_FOR(atomic_load(&owners[0].messages) > before + 1000);
+    }
+    end_flood();
+    stop_with(2);
+}
+
 /* What is due while as many are inside as may be is run when one of them ends, and not before. */
 static void test_due_callbacks_beyond_the_limit_wait(void **state)
 {
@@ -163,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_slow_and_fast_block_at_once_64),
         cmocka_unit_test(test_the_watch_is_overtaken_as_well),
         cmocka_unit_test(test_both_kinds_take_turns_with_two_threads),
+        cmocka_unit_test(test_a_flood_does_not_starve_what_runs_apart),
         cmocka_unit_test(test_due_callbacks_beyond_the_limit_wait),
         cmocka_unit_test(test_a_watch_that_sleeps_is_called),
     };
