@@ -95,9 +95,21 @@ static int fork_while_held(pthread_mutex_t *lock, int (*child)(void))
 static fws_notifier *notifier;
 static pair notified, finished;
 
+/* It has been told to the notifier, which follows with the same lock. */
+static bool has_changed(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    bool changed = websocket->inbox.count > 0 && !websocket->awaited;
+    fws_websocket_unlock(websocket);
+    return changed;
+}
+
 static int use_everything(void)
 {
+    fws_websocket *changed[1];
     begin_in_child();
+    if (fws_notifier_drain(notifier, changed, 1) != 0)
+        return 2; /* what has changed is the parent's business */
     for (int i = 0; i < 2; i++) {
         pair *p = i == 0 ? &notified : &finished;
         if (state_of(p->server) != FWS_STATE_CLOSED || send_text(p->server, "?") != FWS_CLOSED)
@@ -122,10 +134,16 @@ static void test_every_lock_is_made_anew(void **state)
     close(finished.fd);
     WAIT_FOR(state_of(finished.server) == FWS_STATE_CLOSED);
     WAIT_FOR(atomic_load(&finished.server->references) == 1); /* no thread is busy with it */
+    assert_true(fws_websocket_await(notified.server, FWS_AWAIT_MESSAGE));
+    send_frame(&notified, true, FWS_OPCODE_TEXT, "hello", 5);
+    fws_websocket *changed[1];
+    WAIT_FOR(has_changed(notified.server));
     pthread_mutex_t *locks[] = {&notified.server->lock, &finished.server->lock, &engine->work.lock,
                                 &engine->table.lock, &engine->work.pool.lock};
     for (size_t i = 0; i < sizeof locks / sizeof *locks; i++)
         assert_int_equal(fork_while_held(locks[i], use_everything), 0);
+    assert_int_equal(fws_notifier_drain(notifier, changed, 1), 1);
+    fws_websocket_drop(changed[0]);
     send_text(notified.server, "still here"); /* the parent's */
     expect_bytes(&notified, "\x81\x0astill here", 12);
     close_pair(&notified);
