@@ -245,18 +245,44 @@ def test_a_sender_waits_for_a_slow_reader(application):
         assert client.recv() == bytes([number]) * (1 << 20)
 
 
-def test_two_tasks_may_not_wait_for_one_websocket(application):
+def test_two_tasks_wait_for_one_websocket(application):
+    """Each message goes to one of them; the other goes on waiting, whatever becomes of the first."""
+
     @application.route("/ws")
     async def two(ws):
-        first = asyncio.ensure_future(ws.receive())
-        await asyncio.sleep(0)
-        try:
-            await ws.receive()
-        except RuntimeError as error:
-            await ws.send(str(error))
-        await first
+        first, second = (asyncio.ensure_future(ws.receive()) for _ in range(2))
+        await asyncio.sleep(0.05)
+        await ws.send("both wait")
+        await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        waiting, done = (second, first) if first.done() else (first, second)
+        cancelled = asyncio.ensure_future(ws.receive())
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        await asyncio.sleep(0.05)
+        await ws.send(f"got {done.result()}")
+        await ws.send(f"got {await waiting}")
 
-    assert application.serve().connect("/ws").recv() == "another task waits for this websocket"
+    client = application.serve().connect("/ws")
+    assert client.recv() == "both wait"
+    client.send("one")
+    assert client.recv() == "got one"
+    client.send("two")
+    assert client.recv() == "got two"
+
+
+def test_a_task_that_waits_ends_when_another_closes(application):
+    ends = []
+
+    @application.route("/ws")
+    async def view(ws):
+        waiting = [asyncio.ensure_future(ws.receive(timeout)) for timeout in (None, 30)]
+        await asyncio.sleep(0.05)
+        ws.close(4000)
+        ends.extend(await asyncio.gather(*waiting, return_exceptions=True))
+
+    application.serve().connect("/ws")
+    wait_for(lambda: len(ends) == 2, 3)
+    assert [type(end) for end in ends] == [ConnectionClosed] * 2
 
 
 def test_bad_arguments(application):

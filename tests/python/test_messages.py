@@ -418,3 +418,34 @@ def test_without_the_msgpack_extra_the_error_says_what_to_install(application, m
             ws.send_msgpack(1)
 
     run(application, handler)
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize("messages_before", [0, 20])
+def test_a_thread_that_waits_ends_when_another_closes(application, timeout, messages_before):
+    """After many messages in short time it waits in recv, from which nobody can wake it."""
+
+    def handler(ws):
+        ends = []
+
+        def receive():
+            try:
+                ends.append(ws.receive(timeout))
+            except ConnectionClosed as error:
+                ends.append(error.code)
+
+        for _ in range(messages_before):
+            ws.send(ws.receive())
+        waiting = threading.Thread(target=receive)
+        waiting.start()
+        time.sleep(0.05)
+        ws.close(4000)
+        waiting.join(3)
+        return ends
+
+    def client(connection):
+        for number in range(messages_before):
+            connection.send(str(number))
+            assert connection.recv() == str(number)
+
+    assert run(application, handler, client) == [4000]

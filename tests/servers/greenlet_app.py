@@ -129,3 +129,27 @@ def together(ws):
     flooding = spawn(flood)
     ws.send(ws.receive())
     ws.send(join(flooding))
+
+
+@websockets.route("/closed-by-another")
+def closed_by_another(ws):
+    """Greenlets that wait for a message when another one closes."""
+    waiting = [spawn(end_of, ws, timeout) for timeout in (None, 30)]
+    sleep(0.05)
+    ws.close(4000, "ours")
+    ENDS.extend(join(greenlet) for greenlet in waiting)
+
+
+ENDS = []
+
+
+def end_of(ws, timeout):
+    try:
+        return f"got {ws.receive(timeout)}"
+    except ConnectionClosed as error:
+        return error.code
+
+
+@app.get("/ends")
+def ends():
+    return ENDS

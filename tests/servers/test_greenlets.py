@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import urllib.request
 
 import kinds
 import pytest
 import wire
-from conftest import free_port
+from conftest import free_port, wait_for
 
 RUN = {
     "gevent": """
@@ -80,3 +82,13 @@ def test_one_waits_for_room_and_another_for_messages(server):
         assert frames.count((0x82, b"x" * (1 << 20))) == 8
         assert frames.count((0x81, b"hello")) == 1
         assert wire.read_frame(connection) == (0x81, b"sent")
+
+
+def test_greenlets_that_wait_end_when_another_closes(server):
+    server.connect("/closed-by-another")
+
+    def ends():
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/ends", timeout=5) as answer:
+            return json.load(answer)
+
+    assert wait_for(ends, 3) == [4000, 4000]
