@@ -81,7 +81,9 @@ ROOMS = {
     "memory": Room(("core/memory/*",), ("clock",), "bytes that are shared and lent"),
     "stats": Room(("core/stats/*",), ("clock",), "what is counted"),
     "clock": Room(("core/io/clock.*",), (), "the time"),
-    "protocol": Room(("core/protocol/*",), (), "RFC 6455 and RFC 7692; bytes in, bytes out"),
+    "protocol": Room(
+        ("core/protocol/*",), (), "RFC 6455 and RFC 7692; bytes in, bytes out", circle=True
+    ),
 }
 
 #: System headers that files may not include: Python is the binding's, and the protocol touches no
