@@ -197,10 +197,27 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
     Py_RETURN_NONE;
 }
 
+/* Few names take no longer than giving the GIL away and getting it back. */
+#define NAMES_WITH_GIL_MAX 64
+/* The same for what is published, with the time to compress it. Bytes. */
+#define PUBLISH_WITH_GIL_MAX ((size_t)2 * 1024)
+
+/* Gives the GIL away if so many names, or websockets, take long; NULL: it has not. */
+static PyThreadState *release_gil(size_t count)
+{
+    return count > NAMES_WITH_GIL_MAX ? PyEval_SaveThread() : NULL;
+}
+
+static void take_gil(PyThreadState *thread)
+{
+    if (thread)
+        PyEval_RestoreThread(thread);
+}
+
 PyDoc_STRVAR(subscribe_doc,
              "subscribe($self, websocket, channels, /)\n--\n\n"
-             "Subscribe the websocket to all of the channels, or to none on an error.\n"
-             "False when it is closing or closed.");
+             "Subscribe the websocket to all of the channels, or to none on an error; each is\n"
+             "counted, once for a call. False when it is closing or closed.");
 
 static PyObject *engine_subscribe(PyObject *object, PyObject *args)
 {
@@ -214,8 +231,11 @@ static PyObject *engine_subscribe(PyObject *object, PyObject *args)
         return NULL;
     fws_table_status status = FWS_TABLE_NO_MEMORY;
     bool open = fws_websocket_object_open(websocket);
-    if (open)
+    if (open) {
+        PyThreadState *thread = release_gil(channels.count);
         status = fws_engine_subscribe(self->core, websocket->core, channels.names, channels.count);
+        take_gil(thread);
+    }
     fws_argument_channels_release(&channels);
     if (!open)
         return NULL;
@@ -224,8 +244,9 @@ static PyObject *engine_subscribe(PyObject *object, PyObject *args)
     return PyBool_FromLong(status == FWS_TABLE_OK);
 }
 
-PyDoc_STRVAR(unsubscribe_doc, "unsubscribe($self, websocket, channels=None, /)\n--\n\n"
-                              "End the subscriptions to the channels, or to all of them (None).");
+PyDoc_STRVAR(unsubscribe_doc,
+             "unsubscribe($self, websocket, channels=None, /)\n--\n\n"
+             "Take back one subscription to each of the channels, or all that there are (None).");
 
 static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
 {
@@ -239,36 +260,50 @@ static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
     fws_channels channels = {0};
     if (names != Py_None && !fws_argument_channels(names, &channels))
         return NULL;
-    if (websocket->core)
-        fws_engine_unsubscribe(self->core, websocket->core, channels.names, channels.count);
+    bool done = true;
+    if (websocket->core) {
+        size_t count = names != Py_None ? channels.count
+                                        : fws_engine_count_channels(self->core, websocket->core);
+        PyThreadState *thread = release_gil(count);
+        done = fws_engine_unsubscribe(self->core, websocket->core, channels.names, channels.count);
+        take_gil(thread);
+    }
     fws_argument_channels_release(&channels);
+    if (!done)
+        return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
 /* The names are collected under the table's lock into plain memory; Python objects come after it.
  */
 typedef struct {
-    char *data; /* each name after its size */
-    size_t size;
+    char *data; /* each name after its size, a byte */
+    size_t size, capacity;
     bool failed;
 } name_list;
 
 static void add_name(void *context, const char *name, size_t size)
 {
     name_list *list = context;
-    char *grown = list->failed ? NULL : realloc(list->data, list->size + sizeof size + size);
-    if (grown == NULL) {
-        list->failed = true;
-        return;
+    if (!list->failed && list->capacity - list->size < 1 + size) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 4 * (1 + FWS_CHANNEL_NAME_MAX);
+        char *grown = realloc(list->data, capacity);
+        list->failed = grown == NULL;
+        if (grown) {
+            list->data = grown;
+            list->capacity = capacity;
+        }
     }
-    list->data = grown;
-    memcpy(grown + list->size, &size, sizeof size);
-    memcpy(grown + list->size + sizeof size, name, size);
-    list->size += sizeof size + size;
+    if (list->failed)
+        return;
+    list->data[list->size] = (char)(unsigned char)size;
+    memcpy(list->data + list->size + 1, name, size);
+    list->size += 1 + size;
 }
 
 PyDoc_STRVAR(channels_doc, "channels($self, websocket, /)\n--\n\n"
-                           "The names of the channels of the websocket, a list of str.");
+                           "The names of the channels of the websocket, a list of str; when it is\n"
+                           "closed, of those that it had then.");
 
 static PyObject *engine_channels(PyObject *object, PyObject *value)
 {
@@ -281,13 +316,12 @@ static PyObject *engine_channels(PyObject *object, PyObject *value)
         fws_engine_visit_channels(self->core, websocket->core, add_name, &list);
     PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
     for (size_t at = 0; result != NULL && at < list.size;) {
-        size_t size;
-        memcpy(&size, list.data + at, sizeof size);
-        PyObject *name = PyUnicode_DecodeUTF8(list.data + at + sizeof size, (Py_ssize_t)size, NULL);
+        size_t size = (unsigned char)list.data[at];
+        PyObject *name = PyUnicode_DecodeUTF8(list.data + at + 1, (Py_ssize_t)size, NULL);
         if (name == NULL || PyList_Append(result, name) < 0)
             Py_CLEAR(result);
         Py_XDECREF(name);
-        at += sizeof size + size;
+        at += 1 + size;
     }
     free(list.data);
     return result;
@@ -335,18 +369,24 @@ static long publish(engine_object *self, const fws_payload *payload, const fws_c
         }
     }
     fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-    long delivered;
-    Py_BEGIN_ALLOW_THREADS delivered =
-        fws_engine_publish(self->core, opcode, payload->data, payload->size, channels->names,
-                           channels->count, cores, count);
-    Py_END_ALLOW_THREADS PyMem_Free(cores);
-    return delivered;
+    /* A short call keeps the GIL: to get it back may take thousands of times as long. */
+    bool is_short = payload->size <= PUBLISH_WITH_GIL_MAX && count <= NAMES_WITH_GIL_MAX;
+    PyThreadState *thread = is_short ? release_gil(channels->count) : PyEval_SaveThread();
+    long reached = fws_engine_publish(self->core, opcode, payload->data, payload->size,
+                                      channels->names, channels->count, cores, count);
+    take_gil(thread);
+    PyMem_Free(cores);
+    if (fws_engine_is_behind(self->core)) {
+        Py_BEGIN_ALLOW_THREADS fws_engine_catch_up(self->core);
+        Py_END_ALLOW_THREADS
+    }
+    return reached;
 }
 
 PyDoc_STRVAR(publish_doc,
              "publish($self, data, channels, exclude=None, /)\n--\n\n"
-             "Queue one message for each subscriber of the channels, once; returns for\n"
-             "how many.");
+             "Queue one message for each subscriber of the channels, once; returns how\n"
+             "many there are.");
 
 static PyObject *engine_publish(PyObject *object, PyObject *args)
 {
@@ -363,13 +403,13 @@ static PyObject *engine_publish(PyObject *object, PyObject *args)
         return NULL;
     }
     PyObject *excluded = read_excluded(self, exclude);
-    long delivered = excluded ? publish(self, &payload, &channels, excluded) : -1;
+    long reached = excluded ? publish(self, &payload, &channels, excluded) : -1;
     fws_argument_release(&payload);
     fws_argument_channels_release(&channels);
-    if (delivered < 0 && excluded)
+    if (reached < 0 && excluded)
         PyErr_NoMemory();
     Py_XDECREF(excluded);
-    return delivered < 0 ? NULL : PyLong_FromLong(delivered);
+    return reached < 0 ? NULL : PyLong_FromLong(reached);
 }
 
 /* ---- all of them ---- */

@@ -12,6 +12,7 @@
 #ifndef FWS_H
 #define FWS_H
 
+#include "channels/publish.h"
 #include "channels/table.h"
 #include "engine/engine.h"
 #include "io/clock.h"

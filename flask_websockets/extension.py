@@ -100,6 +100,10 @@ class WebSockets:
     def subscribe(self, ws: WebSocket, channels: str | Iterable[str]) -> Subscription:
         """Subscribe a websocket to channels, at once.
 
+        Subscriptions are counted: a channel that it is subscribed to already takes as many
+        :meth:`unsubscribe` more, so that ``with`` blocks of the same channel may be nested. A name
+        that is given twice in one call counts once.
+
         :param ws: the websocket; its handshake is answered if that has not happened.
         :param channels: names, each ``str`` of 1 to 255 bytes in UTF-8; a bare ``str`` is one name.
         :returns: what can be used in a ``with`` statement, to unsubscribe at its end.
@@ -112,10 +116,15 @@ class WebSockets:
         return Subscription(self, ws, names)
 
     def unsubscribe(self, ws: WebSocket, channels: str | Iterable[str] | None = None) -> None:
-        """End subscriptions. A closed websocket has none.
+        """Take back subscriptions, one of each channel; nothing that is published later is sent to it.
+
+        Once the websocket has closed nothing is published to it any more, and ``ws.channels`` still
+        names what it was subscribed to.
 
         :param ws: the websocket.
-        :param channels: names, as for :meth:`subscribe`; None ends all of them.
+        :param channels: names, as for :meth:`subscribe`; None ends all of them, however often it was
+            subscribed. Names that it is not subscribed to are passed over.
+        :raises TypeError, ValueError: for other arguments; nothing has changed then.
         """
         self._engine_of(ws).unsubscribe(ws, channels)
 
@@ -131,6 +140,10 @@ class WebSockets:
         """Send one message to every websocket that is subscribed to any of the channels, once to
         each. Never waits: a slow subscriber meets ``WEBSOCKETS_SLOW_CONSUMER``.
 
+        The message is queued when this returns, and the engine's thread gives it to the subscribers:
+        those of one thread in the order of the calls, and before what that thread sends to the same
+        websocket, or its close, afterwards. Whoever publishes faster than that helps with it.
+
         May be called from anywhere in the process. Once the interpreter is shutting down, it ends a
         thread that calls it (by SystemExit), so that the process can leave; but not in the callbacks
         of a class view.
@@ -141,7 +154,7 @@ class WebSockets:
         :param encode_json: encode with the app's JSON provider, and send as text.
         :param encode_msgpack: encode with msgspec, and send as binary.
         :param exclude: websockets that do not get it.
-        :returns: for how many websockets it was queued.
+        :returns: how many websockets are subscribed, each counted once, without the excluded ones.
         :raises TypeError, ValueError: for other arguments; nothing is sent then.
         """
         runtime = self._runtime()

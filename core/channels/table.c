@@ -1,329 +1,449 @@
-#include "table.h"
+#include "table_internal.h"
 
 #include "../io/os.h"
-#include "../websocket/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_BUCKETS 16
-#define FIRST_MEMBERS 4
+/* ---- channels ---- */
 
-struct fws_channel {
-    fws_channel *next; /* in the bucket */
-    uint64_t hash;
-    struct fws_websocket **members;
-    size_t count;
-    size_t capacity;
-    size_t name_size;
-    char name[];
-};
-
-/* ---- the table of names ---- */
-
-static uint64_t rotate(uint64_t value, int bits)
+fws_channel *fws_table_find(const fws_table *table, const fws_name_key *key)
 {
-    return value << bits | value >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[2] = rotate(v[2], 32);
-}
-
-/* SipHash-1-3 (Aumasson and Bernstein): names come from clients, who must not choose collisions. */
-static uint64_t hash_name(const fws_table *table, const char *data, size_t size)
-{
-    uint64_t v[4] = {table->hash_key[0] ^ UINT64_C(0x736f6d6570736575),
-                     table->hash_key[1] ^ UINT64_C(0x646f72616e646f6d),
-                     table->hash_key[0] ^ UINT64_C(0x6c7967656e657261),
-                     table->hash_key[1] ^ UINT64_C(0x7465646279746573)};
-    uint64_t last = (uint64_t)size << 56;
-    size_t whole = size / 8 * 8;
-    for (size_t i = 0; i < whole; i += 8) {
-        uint64_t word;
-        memcpy(&word, data + i, 8);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
+    fws_hash_entry *entry = fws_hash_find(&table->names, key->hash);
+    for (; entry; entry = fws_hash_find_next(entry)) {
+        fws_channel *channel = (fws_channel *)(void *)entry;
+        if (channel->name_size == key->name.size &&
+            memcmp(channel->name, key->name.data, key->name.size) == 0)
+            return channel;
     }
-    for (size_t i = whole; i < size; i++)
-        last |= (uint64_t)(uint8_t)data[i] << (8 * (i - whole));
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return NULL;
 }
 
-static fws_channel *find(const fws_table *table, fws_channel_name name)
+/* Where channels with names of this size are allocated. */
+static fws_slab *channel_slab(fws_table *table, size_t name_size)
 {
-    if (table->bucket_count == 0)
+    return &table->channel_slabs[(name_size + FWS_TABLE_NAME_STEP - 1) / FWS_TABLE_NAME_STEP];
+}
+
+static fws_channel *add_channel(fws_table *table, const fws_name_key *key)
+{
+    if (key->name.size > FWS_CHANNEL_NAME_MAX)
         return NULL;
-    uint64_t hash = hash_name(table, name.data, name.size);
-    fws_channel *channel = table->buckets[hash & (table->bucket_count - 1)];
-    while (channel && !(channel->hash == hash && channel->name_size == name.size &&
-                        memcmp(channel->name, name.data, name.size) == 0))
-        channel = channel->next;
-    return channel;
-}
-
-static bool grow_table(fws_table *table)
-{
-    if (table->channel_count < table->bucket_count)
-        return true;
-    size_t bucket_count = table->bucket_count ? table->bucket_count * 2 : FIRST_BUCKETS;
-    fws_channel **buckets = calloc(bucket_count, sizeof(fws_channel *));
-    if (buckets == NULL)
-        return false;
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        while (table->buckets[i]) {
-            fws_channel *channel = table->buckets[i];
-            table->buckets[i] = channel->next;
-            size_t bucket = channel->hash & (bucket_count - 1);
-            channel->next = buckets[bucket];
-            buckets[bucket] = channel;
-        }
-    }
-    free(table->buckets);
-    table->buckets = buckets;
-    table->bucket_count = bucket_count;
-    return true;
-}
-
-static fws_channel *find_or_add(fws_table *table, fws_channel_name name)
-{
-    fws_channel *channel = find(table, name);
-    if (channel || !grow_table(table))
-        return channel;
-    channel = calloc(1, sizeof *channel + name.size);
+    fws_channel *channel = fws_slab_allocate(channel_slab(table, key->name.size));
     if (channel == NULL)
         return NULL;
-    memcpy(channel->name, name.data, name.size);
-    channel->name_size = name.size;
-    channel->hash = hash_name(table, name.data, name.size);
-    size_t bucket = channel->hash & (table->bucket_count - 1);
-    channel->next = table->buckets[bucket];
-    table->buckets[bucket] = channel;
-    table->channel_count++;
+    memset(channel, 0, sizeof *channel);
+    memcpy(channel->name, key->name.data, key->name.size);
+    channel->name_size = (uint8_t)key->name.size;
+    fws_hash_insert(&table->names, &channel->entry, key->hash);
     return channel;
 }
 
-static void remove_if_empty(fws_table *table, fws_channel *channel)
+void fws_channel_drop(fws_table *table, fws_channel *channel)
 {
-    if (channel->count > 0)
+    if (--channel->references > 0)
         return;
-    fws_channel **link = &table->buckets[channel->hash & (table->bucket_count - 1)];
-    while (*link != channel)
-        link = &(*link)->next;
-    *link = channel->next;
-    table->channel_count--;
-    free(channel->members);
-    free(channel);
+    fws_hash_remove(&table->names, &channel->entry);
+    fws_bitmap_clear(&channel->ids);
+    fws_slab_free(channel_slab(table, channel->name_size), channel);
 }
 
-/* ---- membership ---- */
+/* ---- subscriptions ---- */
 
-static size_t entry_of(const fws_subscriptions *subscriptions, const fws_channel *channel)
+/* The finalizer of SplitMix64: pointers and ids are not for others to choose. */
+static uint64_t hash_pair(const fws_subscriber *subscriber, const fws_channel *channel)
 {
-    size_t i = 0;
-    while (i < subscriptions->count && subscriptions->entries[i].channel != channel)
-        i++;
-    return i; /* linear: a websocket is in a few channels, and the list is contiguous */
+    uint64_t value = (uint64_t)(uintptr_t)channel + subscriber->id * UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
 }
 
-static bool make_room(fws_subscriptions *subscriptions, fws_channel *channel)
+fws_subscription *fws_table_find_subscription(const fws_table *table,
+                                              const fws_subscriber *subscriber,
+                                              const fws_channel *channel)
 {
-    if (subscriptions->count == subscriptions->capacity) {
-        size_t capacity = subscriptions->capacity ? subscriptions->capacity * 2 : 1;
-        void *entries = realloc(subscriptions->entries, capacity * sizeof *subscriptions->entries);
-        if (entries == NULL)
-            return false;
-        subscriptions->entries = entries;
-        subscriptions->capacity = capacity;
+    fws_hash_entry *entry = fws_hash_find(&table->subscriptions, hash_pair(subscriber, channel));
+    for (; entry; entry = fws_hash_find_next(entry)) {
+        fws_subscription *found = (fws_subscription *)(void *)entry;
+        if (found->subscriber == subscriber && found->channel == channel)
+            return found;
     }
-    if (channel->count == channel->capacity) {
-        size_t capacity = channel->capacity ? channel->capacity * 2 : FIRST_MEMBERS;
-        void *members = realloc(channel->members, capacity * sizeof *channel->members);
-        if (members == NULL)
-            return false;
-        channel->members = members;
-        channel->capacity = capacity;
+    return NULL;
+}
+
+static void link_own(fws_subscriber *subscriber, fws_subscription *subscription)
+{
+    subscription->next_own = NULL;
+    subscription->previous_own = subscriber->last;
+    if (subscriber->last)
+        subscriber->last->next_own = subscription;
+    else
+        subscriber->first = subscription;
+    subscriber->last = subscription;
+    subscriber->count++;
+}
+
+static void unlink_own(fws_subscriber *subscriber, fws_subscription *subscription)
+{
+    for (fws_walk *walk = subscriber->walks; walk; walk = walk->next)
+        if (walk->next_one == subscription)
+            walk->next_one = subscription->next_own;
+    if (subscriber->leaving == subscription)
+        subscriber->leaving = subscription->next_own;
+    if (subscription->previous_own)
+        subscription->previous_own->next_own = subscription->next_own;
+    else
+        subscriber->first = subscription->next_own;
+    if (subscription->next_own)
+        subscription->next_own->previous_own = subscription->previous_own;
+    else
+        subscriber->last = subscription->previous_own;
+    subscriber->count--;
+}
+
+static bool subscribe_one(fws_table *table, fws_subscriber *subscriber, const fws_name_key *key)
+{
+    fws_channel *channel = fws_table_find(table, key);
+    fws_subscription *subscription =
+        channel ? fws_table_find_subscription(table, subscriber, channel) : NULL;
+    if (subscription) {
+        subscription->times++;
+        return true;
     }
+    subscription = fws_slab_allocate(&table->subscription_slab);
+    if (subscription && channel == NULL)
+        channel = add_channel(table, key);
+    if (subscription == NULL || channel == NULL) {
+        if (subscription)
+            fws_slab_free(&table->subscription_slab, subscription);
+        return false;
+    }
+    channel->references++;
+    *subscription = (fws_subscription){
+        .subscriber = subscriber, .channel = channel, .joined = ++table->sequence, .times = 1};
+    fws_hash_insert(&table->subscriptions, &subscription->entry, hash_pair(subscriber, channel));
+    link_own(subscriber, subscription);
+    fws_members_add(table, subscription);
     return true;
 }
 
-static void remove_entry(fws_table *table, fws_subscriptions *subscriptions, size_t index)
+static void remove_subscription(fws_table *table, fws_subscription *subscription)
 {
-    fws_channel *channel = subscriptions->entries[index].channel;
-    size_t place = subscriptions->entries[index].place;
-    subscriptions->entries[index] = subscriptions->entries[--subscriptions->count];
-
-    /* The channel's last member takes the free place and is told so. */
-    struct fws_websocket *moved = channel->members[--channel->count];
-    if (place != channel->count) {
-        channel->members[place] = moved;
-        moved->subscriptions.entries[entry_of(&moved->subscriptions, channel)].place = place;
-    }
-    remove_if_empty(table, channel);
+    if (subscription->is_member)
+        fws_members_remove(table, subscription);
+    unlink_own(subscription->subscriber, subscription);
+    fws_hash_remove(&table->subscriptions, &subscription->entry);
+    fws_channel_drop(table, subscription->channel);
+    fws_slab_free(&table->subscription_slab, subscription);
 }
 
-static fws_table_status subscribe_all(fws_table *table, struct fws_websocket *websocket,
-                                      const fws_channel_name *names, size_t count)
+static void unsubscribe_one(fws_table *table, fws_subscriber *subscriber, const fws_name_key *key)
 {
-    fws_subscriptions *subscriptions = &websocket->subscriptions;
-    if (subscriptions->ended)
-        return FWS_TABLE_ENDED;
-    size_t before = subscriptions->count;
-    for (size_t i = 0; i < count; i++) {
-        fws_channel *channel = find_or_add(table, names[i]);
-        if (channel && entry_of(subscriptions, channel) < subscriptions->count)
-            continue;
-        if (channel == NULL || !make_room(subscriptions, channel)) {
-            if (channel)
-                remove_if_empty(table, channel);
-            while (subscriptions->count > before)
-                remove_entry(table, subscriptions, subscriptions->count - 1);
-            return FWS_TABLE_NO_MEMORY;
-        }
-        subscriptions->entries[subscriptions->count].channel = channel;
-        subscriptions->entries[subscriptions->count++].place = channel->count;
-        channel->members[channel->count++] = websocket;
-    }
-    return FWS_TABLE_OK;
+    const fws_channel *channel = fws_table_find(table, key);
+    fws_subscription *subscription =
+        channel ? fws_table_find_subscription(table, subscriber, channel) : NULL;
+    if (subscription && --subscription->times == 0)
+        remove_subscription(table, subscription);
 }
 
-fws_table_status fws_table_subscribe(fws_table *table, struct fws_websocket *websocket,
-                                     const fws_channel_name *names, size_t count)
+void fws_table_pause(fws_table *table, size_t done)
 {
-    pthread_mutex_lock(&table->lock);
-    fws_table_status status = subscribe_all(table, websocket, names, count);
+    if (done % FWS_TABLE_PIECE != 0)
+        return;
     pthread_mutex_unlock(&table->lock);
+    pthread_mutex_lock(&table->lock);
+}
+
+static fws_table_status subscribe_all(fws_subscriber *subscriber, const fws_name_keys *keys)
+{
+    fws_table *table = subscriber->table;
+    fws_table_status status = FWS_TABLE_OK;
+    size_t done = 0;
+    while (done < keys->count && status == FWS_TABLE_OK) {
+        const fws_name_key *key = &keys->keys[done];
+        if (subscriber->ended)
+            status = FWS_TABLE_ENDED;
+        else if (!key->repeated && !subscribe_one(table, subscriber, key))
+            status = FWS_TABLE_NO_MEMORY;
+        else
+            fws_table_pause(table, ++done);
+    }
+    while (status != FWS_TABLE_OK && done > 0) {
+        const fws_name_key *key = &keys->keys[--done];
+        if (!key->repeated)
+            unsubscribe_one(table, subscriber, key);
+        fws_table_pause(table, done);
+    }
     return status;
 }
 
-static void unsubscribe_all(fws_table *table, fws_subscriptions *subscriptions)
+fws_table_status fws_table_subscribe(fws_subscriber *subscriber, const fws_channel_name *names,
+                                     size_t count)
 {
-    while (subscriptions->count > 0)
-        remove_entry(table, subscriptions, subscriptions->count - 1);
+    fws_name_keys keys;
+    if (fws_subscriber_is_left_behind(subscriber))
+        return FWS_TABLE_ENDED;
+    fws_table *table = subscriber->table;
+    if (!fws_names_prepare(&keys, table->hash_key, names, count))
+        return FWS_TABLE_NO_MEMORY;
+    pthread_mutex_lock(&table->lock);
+    fws_table_status status =
+        subscriber->ended ? FWS_TABLE_ENDED : subscribe_all(subscriber, &keys);
+    pthread_mutex_unlock(&table->lock);
+    fws_names_clear(&keys);
+    return status;
 }
 
-void fws_table_unsubscribe(fws_table *table, struct fws_websocket *websocket,
-                           const fws_channel_name *names, size_t count)
+/* Those that it had when this began: another thread may subscribe it at the same time. */
+static void unsubscribe_from_all(fws_subscriber *subscriber)
 {
-    fws_subscriptions *subscriptions = &websocket->subscriptions;
+    fws_table *table = subscriber->table;
+    uint64_t now = table->sequence;
+    for (size_t done = 1; subscriber->first && subscriber->first->joined <= now; done++) {
+        remove_subscription(table, subscriber->first);
+        fws_table_pause(table, done);
+    }
+}
+
+bool fws_table_unsubscribe(fws_subscriber *subscriber, const fws_channel_name *names, size_t count)
+{
+    fws_name_keys keys;
+    if (fws_subscriber_is_left_behind(subscriber))
+        return true;
+    fws_table *table = subscriber->table;
+    if (names == NULL)
+        count = 0;
+    if (!fws_names_prepare(&keys, table->hash_key, names, count))
+        return false;
     pthread_mutex_lock(&table->lock);
     if (names == NULL)
-        unsubscribe_all(table, subscriptions);
-    for (size_t i = 0; names != NULL && i < count; i++) {
-        fws_channel *channel = find(table, names[i]);
-        size_t index = channel ? entry_of(subscriptions, channel) : subscriptions->count;
-        if (index < subscriptions->count)
-            remove_entry(table, subscriptions, index);
+        unsubscribe_from_all(subscriber);
+    for (size_t i = 0; i < keys.count; i++) {
+        if (!keys.keys[i].repeated)
+            unsubscribe_one(table, subscriber, &keys.keys[i]);
+        fws_table_pause(table, i + 1);
     }
     pthread_mutex_unlock(&table->lock);
+    fws_names_clear(&keys);
+    return true;
 }
 
-void fws_table_forget(fws_table *table, struct fws_websocket *websocket)
+size_t fws_table_count(fws_subscriber *subscriber)
 {
-    pthread_mutex_lock(&table->lock);
-    websocket->subscriptions.ended = true;
-    unsubscribe_all(table, &websocket->subscriptions);
-    pthread_mutex_unlock(&table->lock);
+    if (fws_subscriber_is_left_behind(subscriber))
+        return 0;
+    pthread_mutex_lock(&subscriber->table->lock);
+    size_t count = subscriber->count;
+    pthread_mutex_unlock(&subscriber->table->lock);
+    return count;
 }
 
-void fws_table_visit(fws_table *table, struct fws_websocket *websocket,
+void fws_table_visit(fws_subscriber *subscriber,
                      void (*visit)(void *context, const char *name, size_t size), void *context)
 {
-    const fws_subscriptions *subscriptions = &websocket->subscriptions;
+    if (fws_subscriber_is_left_behind(subscriber))
+        return;
+    fws_table *table = subscriber->table;
     pthread_mutex_lock(&table->lock);
-    for (size_t i = 0; i < subscriptions->count; i++) {
-        const fws_channel *channel = subscriptions->entries[i].channel;
+    fws_walk walk = {.next_one = subscriber->first, .next = subscriber->walks};
+    subscriber->walks = &walk;
+    for (size_t done = 1; walk.next_one; done++) {
+        const fws_channel *channel = walk.next_one->channel;
+        walk.next_one = walk.next_one->next_own;
         visit(context, channel->name, channel->name_size);
+        fws_table_pause(table, done);
     }
+    fws_walk **link = &subscriber->walks;
+    while (*link != &walk)
+        link = &(*link)->next;
+    *link = walk.next;
     pthread_mutex_unlock(&table->lock);
 }
 
-/* ---- publishing ---- */
+/* ---- subscribers ---- */
 
-/* The subscribers, each once and with a reference taken. The stamp tells who was collected already;
- * for that, and so that a websocket cannot go away, the lock is held. */
-static size_t collect(fws_table *table, const fws_channel_name *names, size_t count,
-                      struct fws_websocket *const *excluded, size_t excluded_count,
-                      struct fws_websocket **targets)
+/* An id that nobody has; false when there is no memory. There is always room to give it back. */
+static bool take_id(fws_table *table, uint32_t *id)
 {
-    uint64_t stamp = ++table->stamp;
-    size_t used = 0;
-    for (size_t i = 0; i < excluded_count; i++)
-        excluded[i]->subscriptions.stamp = stamp;
-    for (size_t i = 0; i < count; i++) {
-        const fws_channel *channel = find(table, names[i]);
-        for (size_t k = 0; channel && k < channel->count; k++) {
-            struct fws_websocket *member = channel->members[k];
-            if (member->subscriptions.stamp == stamp)
-                continue;
-            member->subscriptions.stamp = stamp;
-            targets[used++] = fws_websocket_keep(member);
-        }
+    if (table->free_id_count > 0) {
+        *id = table->free_ids[--table->free_id_count];
+        return true;
     }
-    return used;
-}
-
-static size_t members_at_most(const fws_table *table, const fws_channel_name *names, size_t count)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        const fws_channel *channel = find(table, names[i]);
-        total += channel ? channel->count : 0;
+    if (table->id_limit == table->free_id_capacity) {
+        uint32_t capacity = table->free_id_capacity ? table->free_id_capacity * 2 : 16;
+        uint32_t *ids = realloc(table->free_ids, capacity * sizeof *ids);
+        if (ids == NULL)
+            return false;
+        table->free_ids = ids;
+        table->free_id_capacity = capacity;
     }
-    return total;
+    *id = table->id_limit++;
+    return true;
 }
 
-/* Has every frame made before the first is queued: all of them or none. */
-static bool make_frames(fws_publication *publication, struct fws_websocket *const *targets,
-                        size_t count)
+static void give_back_id(fws_table *table, uint32_t id)
 {
-    bool done = true;
-    for (size_t i = 0; i < count && done; i++)
-        done = fws_publication_frame(publication, fws_websocket_window_bits(targets[i])) != NULL;
-    return done;
+    table->free_ids[table->free_id_count++] = id;
+    if (table->free_id_count < table->id_limit)
+        return;
+    free(table->free_ids); /* none is in use */
+    table->free_ids = NULL;
+    table->free_id_count = table->free_id_capacity = table->id_limit = 0;
 }
 
-long fws_table_publish(fws_table *table, fws_publication *publication,
-                       const fws_channel_name *names, size_t count,
-                       struct fws_websocket *const *excluded, size_t excluded_count)
+fws_subscriber *fws_subscriber_new(fws_table *table, void *owner, uint8_t window_bits)
 {
+    fws_subscriber *subscriber = calloc(1, sizeof *subscriber);
+    if (subscriber == NULL)
+        return NULL;
+    subscriber->table = table;
+    subscriber->owner = owner;
+    subscriber->window_bits = window_bits;
     pthread_mutex_lock(&table->lock);
-    size_t most = members_at_most(table, names, count);
-    struct fws_websocket **targets = most ? malloc(most * sizeof(struct fws_websocket *)) : NULL;
-    size_t used = 0;
-    if (targets)
-        used = collect(table, names, count, excluded, excluded_count, targets);
-    pthread_mutex_unlock(&table->lock);
-    if (most > 0 && targets == NULL)
-        return -1;
-
-    bool made = make_frames(publication, targets, used);
-    long delivered = 0;
-    for (size_t i = 0; i < used; i++) {
-        uint8_t bits = fws_websocket_window_bits(targets[i]);
-        if (made && fws_websocket_enqueue(targets[i], fws_publication_frame(publication, bits)))
-            delivered++;
-        fws_websocket_drop(targets[i]);
+    bool done = take_id(table, &subscriber->id);
+    if (done) {
+        subscriber->epoch = table->epoch;
+        subscriber->handed_over = table->sequence;
+        table->windows[window_bits]++;
+        subscriber->next = table->all;
+        if (table->all)
+            table->all->previous = subscriber;
+        table->all = subscriber;
     }
-    free(targets);
-    return made ? delivered : -1;
+    pthread_mutex_unlock(&table->lock);
+    if (!done)
+        free(subscriber);
+    return done ? subscriber : NULL;
+}
+
+/* With the lock. */
+static void free_subscriber(fws_table *table, fws_subscriber *subscriber)
+{
+    if (subscriber->previous)
+        subscriber->previous->next = subscriber->next;
+    else
+        table->all = subscriber->next;
+    if (subscriber->next)
+        subscriber->next->previous = subscriber->previous;
+    table->windows[subscriber->window_bits]--;
+    give_back_id(table, subscriber->id);
+    free(subscriber);
+}
+
+/* Subscriptions that are fetched into the cache before they are removed: the time is that of the
+ * memory, half of it without this. */
+#define FETCH_AHEAD 12
+#define FETCH_STAGE (FETCH_AHEAD / 3)
+
+static const fws_subscription *ahead(const fws_subscription *subscription, int count)
+{
+    while (subscription && count-- > 0)
+        subscription = subscription->next_own;
+    return subscription;
+}
+
+static void fetch(const fws_table *table, const fws_subscription *subscription)
+{
+    const fws_subscription *near = ahead(subscription, FETCH_STAGE);
+    const fws_subscription *middle = ahead(near, FETCH_STAGE), *far = ahead(middle, FETCH_STAGE);
+    if (near)
+        fws_hash_fetch(&table->names, near->channel->entry.hash, FWS_HASH_FETCH_ENTRY);
+    if (middle) {
+        fws_hash_fetch(&table->names, middle->channel->entry.hash, FWS_HASH_FETCH_BUCKET);
+        fws_hash_fetch(&table->subscriptions, middle->entry.hash, FWS_HASH_FETCH_ENTRY);
+    }
+    if (far) {
+        __builtin_prefetch(far->channel);
+        fws_hash_fetch(&table->subscriptions, far->entry.hash, FWS_HASH_FETCH_BUCKET);
+    }
+}
+
+/* One step of what an ended subscriber has left; false when there is nothing. */
+static bool tidy_one(fws_table *table, fws_subscriber *subscriber)
+{
+    if (subscriber->unused && subscriber->first) {
+        fetch(table, subscriber->first);
+        remove_subscription(table, subscriber->first);
+        return true;
+    }
+    if (subscriber->leaving == NULL)
+        return false;
+    fws_members_remove(table, subscriber->leaving);
+    subscriber->leaving = subscriber->leaving->next_own;
+    return true;
+}
+
+/* With the lock. True: the rest is for fws_table_tidy. */
+static bool tidy_at_once(fws_table *table, fws_subscriber *subscriber)
+{
+    for (int i = 0; i < FWS_TABLE_AT_ONCE && !subscriber->is_untidy; i++)
+        if (!tidy_one(table, subscriber))
+            return false;
+    if (!subscriber->is_untidy) {
+        subscriber->is_untidy = true;
+        subscriber->next_untidy = table->untidy;
+        table->untidy = subscriber;
+        atomic_store_explicit(&table->is_untidy, true, memory_order_relaxed);
+    }
+    return true;
+}
+
+bool fws_subscriber_end(fws_subscriber *subscriber)
+{
+    if (fws_subscriber_is_left_behind(subscriber))
+        return false;
+    fws_table *table = subscriber->table;
+    pthread_mutex_lock(&table->lock);
+    bool more = false;
+    if (!subscriber->ended) {
+        subscriber->ended = true;
+        subscriber->leaving = subscriber->first;
+        more = tidy_at_once(table, subscriber);
+    }
+    pthread_mutex_unlock(&table->lock);
+    return more;
+}
+
+bool fws_subscriber_free(fws_subscriber *subscriber)
+{
+    if (fws_subscriber_is_left_behind(subscriber)) {
+        free(subscriber); /* what it was subscribed to is left behind */
+        return false;
+    }
+    fws_table *table = subscriber->table;
+    pthread_mutex_lock(&table->lock);
+    if (!subscriber->ended) {
+        subscriber->ended = true;
+        subscriber->leaving = subscriber->first;
+    }
+    subscriber->unused = true;
+    bool more = tidy_at_once(table, subscriber);
+    if (!more)
+        free_subscriber(table, subscriber);
+    pthread_mutex_unlock(&table->lock);
+    return more;
+}
+
+bool fws_table_tidy(fws_table *table)
+{
+    if (!atomic_load_explicit(&table->is_untidy, memory_order_relaxed))
+        return false;
+    pthread_mutex_lock(&table->lock);
+    for (int i = 0; i < FWS_TABLE_PIECE && table->untidy; i++) {
+        fws_subscriber *subscriber = table->untidy;
+        if (tidy_one(table, subscriber))
+            continue;
+        table->untidy = subscriber->next_untidy;
+        subscriber->next_untidy = NULL;
+        subscriber->is_untidy = false;
+        if (subscriber->unused)
+            free_subscriber(table, subscriber);
+    }
+    bool more = table->untidy != NULL;
+    atomic_store_explicit(&table->is_untidy, more, memory_order_relaxed);
+    pthread_mutex_unlock(&table->lock);
+    return more;
 }
 
 /* ---- life ---- */
@@ -333,25 +453,35 @@ void fws_table_init(fws_table *table)
     memset(table, 0, sizeof *table);
     pthread_mutex_init(&table->lock, NULL);
     fws_os_random(table->hash_key, sizeof table->hash_key);
+    fws_hash_init(&table->names);
+    fws_hash_init(&table->subscriptions);
+    fws_slab_init(&table->subscription_slab, sizeof(fws_subscription));
+    for (size_t i = 0; i < FWS_TABLE_NAME_SIZES; i++)
+        fws_slab_init(&table->channel_slabs[i], sizeof(fws_channel) + i * FWS_TABLE_NAME_STEP);
+    fws_backlog_init(&table->backlog);
 }
 
 void fws_table_clear(fws_table *table)
 {
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        while (table->buckets[i]) {
-            fws_channel *channel = table->buckets[i];
-            table->buckets[i] = channel->next;
-            free(channel->members);
-            free(channel);
-        }
+    fws_backlog_clear(table);
+    for (fws_subscriber *s = table->all, *next; s; s = next) {
+        next = s->next;
+        while (s->first)
+            remove_subscription(table, s->first);
+        free(s);
     }
-    free(table->buckets);
+    free(table->free_ids);
+    fws_slab_clear(&table->subscription_slab);
+    for (size_t i = 0; i < FWS_TABLE_NAME_SIZES; i++)
+        fws_slab_clear(&table->channel_slabs[i]);
+    fws_hash_clear(&table->names);
+    fws_hash_clear(&table->subscriptions);
     pthread_mutex_destroy(&table->lock);
 }
 
 void fws_table_after_fork(fws_table *table)
 {
-    /* The table is left behind as it was: a thread that is not in this process may have been in the
-     * middle of a change. */
+    uint64_t epoch = table->epoch;
     fws_table_init(table);
+    table->epoch = epoch + 1;
 }

@@ -1,82 +1,109 @@
-/* Channels: who is subscribed to what, and delivery of one message to all of them.
+/* Channels: who is subscribed to what. It knows no websocket: whoever can be subscribed has a
+ * fws_subscriber, which names its owner.
  *
- * A message is framed once, and compressed once for each window that the subscribers' peers have;
- * the buffers are shared by the outboxes. Publishing queues and never waits: the loop thread
- * writes. A websocket that is subscribed to several of the named channels gets the message once.
- * For one websocket, the messages of one publisher arrive in the order of the calls.
+ * A subscription is one struct, found by subscriber and channel in a hash table, and linked into
+ * two lists: the channel's members and the subscriber's own, both in the order of joining. So
+ * subscribing, unsubscribing and leaving cost the same however many channels and members there are.
  *
- * Threads: any; one lock, held for look-ups only and never together with a websocket's lock taken
- * after it (the order is: websocket, then table).
+ * Subscriptions are counted: each call that subscribes adds one to the count of each channel that
+ * it names, however often it names it, and each call that unsubscribes takes one away.
+ *
+ * A subscriber that has ended is no member any more, from that moment on: nothing is queued for it
+ * and it is not counted. What it was subscribed to can still be asked, and given up. With many
+ * subscriptions it is taken out of the channels, and later freed, in pieces, by fws_table_tidy.
+ *
+ * Threads: any; one lock. Whatever grows with the number of names, members or subscriptions is done
+ * in pieces of at most FWS_TABLE_PIECE, with the lock given up between them. Nothing is called and
+ * no other lock is taken under it, but for the callbacks that the functions here are given. It may
+ * be taken with a websocket's lock held.
  */
 #ifndef FWS_CHANNELS_TABLE_H
 #define FWS_CHANNELS_TABLE_H
 
-#include "publication.h"
+#include "backlog.h"
+#include "name.h"
+
+#include "../memory/bitmap.h"
+#include "../memory/hash.h"
+#include "../memory/slab.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
-#define FWS_CHANNEL_NAME_MAX 255 /* bytes */
+/* Names, members or subscriptions that are dealt with before the lock is given up: some 30 us. */
+#define FWS_TABLE_PIECE 256
+/* So many subscriptions are ended, and freed, at once by whoever ends the subscriber. */
+#define FWS_TABLE_AT_ONCE 64
 
-struct fws_websocket;
-typedef struct fws_channel fws_channel;
+#define FWS_TABLE_NAME_STEP 32 /* names within so many bytes are kept together */
+#define FWS_TABLE_NAME_SIZES (FWS_CHANNEL_NAME_MAX / FWS_TABLE_NAME_STEP + 2)
 
-typedef struct {
-    const char *data;
-    size_t size;
-} fws_channel_name;
+typedef struct fws_subscriber fws_subscriber;
+typedef struct fws_subscription fws_subscription;
 
-/* A websocket's own list of its channels; lies in the websocket, protected by the table's lock. */
-typedef struct {
-    struct {
-        fws_channel *channel;
-        size_t place; /* in the channel's list of members */
-    } *entries;
-    size_t count;
-    size_t capacity;
-    bool ended;     /* the websocket is closing: no new subscription */
-    uint64_t stamp; /* of the last publish that collected this websocket */
-} fws_subscriptions;
-
-typedef struct {
+typedef struct fws_table {
     pthread_mutex_t lock;
-    uint64_t hash_key[2]; /* random, so that chosen names cannot pile up in one bucket */
-    fws_channel **buckets;
-    size_t bucket_count; /* a power of two, or 0 */
-    size_t channel_count;
-    uint64_t stamp;
+    uint64_t hash_key[2]; /* constant; random, so that chosen names cannot pile up in one bucket */
+    uint64_t epoch;       /* forks survived: subscribers of an earlier one are left behind */
+    uint64_t sequence;    /* the last number given to a subscription or a publication */
+    fws_hash names;       /* of fws_channel */
+    fws_hash subscriptions; /* of fws_subscription */
+    fws_slab subscription_slab;
+    fws_slab channel_slabs[FWS_TABLE_NAME_SIZES]; /* by the size of the name */
+    fws_subscriber *all;                          /* of this epoch, and not freed; doubly linked */
+    fws_subscriber *untidy;                       /* ended, and still members, or to be freed */
+    uint32_t *free_ids;                           /* of fws_subscriber.id */
+    uint32_t free_id_count, free_id_capacity;
+    uint32_t id_limit;                        /* above each id in use */
+    size_t windows[FWS_DEFLATE_BITS_MAX + 1]; /* subscribers, by window bits */
+    atomic_bool is_untidy;                    /* fws_table_tidy has something to do */
+    fws_backlog backlog;                      /* what is published and not delivered yet */
 } fws_table;
 
 void fws_table_init(fws_table *table);
+/* No other call may run. Every subscriber has been freed, as far as its owner is concerned. */
 void fws_table_clear(fws_table *table);
+/* In a forked child: another thread of the parent may have been inside, so everything is left
+ * behind, unfreed, and the lock is made anew. */
+void fws_table_after_fork(fws_table *table);
+
+/* ---- subscribers ---- */
+
+/* `owner`: what fws_backlog_collect gives; window_bits: see fws_websocket_window_bits. NULL when
+ * there is no memory. */
+fws_subscriber *fws_subscriber_new(fws_table *table, void *owner, uint8_t window_bits);
+
+/* It is a member of no channel from now on, for good. True: fws_table_tidy is to be called. */
+bool fws_subscriber_end(fws_subscriber *subscriber);
+
+/* It has ended, and nobody uses it any more. True: fws_table_tidy is to be called. */
+bool fws_subscriber_free(fws_subscriber *subscriber);
+
+/* A piece of what ended subscribers have left; true when there is more. */
+bool fws_table_tidy(fws_table *table);
+
+/* ---- subscriptions ---- */
 
 typedef enum {
     FWS_TABLE_OK,
-    FWS_TABLE_ENDED, /* the websocket is closing or closed */
+    FWS_TABLE_ENDED, /* the subscriber has ended */
     FWS_TABLE_NO_MEMORY,
 } fws_table_status;
 
-/* All of the names or none. Names that it has already are passed over. */
-fws_table_status fws_table_subscribe(fws_table *table, struct fws_websocket *websocket,
-                                     const fws_channel_name *names, size_t count);
+/* All of the names or none. */
+fws_table_status fws_table_subscribe(fws_subscriber *subscriber, const fws_channel_name *names,
+                                     size_t count);
 
-/* `names` NULL: all of them. */
-void fws_table_unsubscribe(fws_table *table, struct fws_websocket *websocket,
-                           const fws_channel_name *names, size_t count);
+/* `names` NULL: all of them, however often they were subscribed to. False when there is no memory,
+ * and then nothing has changed. */
+bool fws_table_unsubscribe(fws_subscriber *subscriber, const fws_channel_name *names, size_t count);
 
-/* Ends the websocket's subscriptions for good; called when it leaves the open state. */
-void fws_table_forget(fws_table *table, struct fws_websocket *websocket);
+/* How many channels it is subscribed to. */
+size_t fws_table_count(fws_subscriber *subscriber);
 
-/* Calls `visit` with each channel name of the websocket, under the table's lock. */
-void fws_table_visit(fws_table *table, struct fws_websocket *websocket,
+/* Calls `visit` with each channel name of the subscriber, in the order of joining, under the lock.
+ * What is added or removed meanwhile by others may be visited or not. */
+void fws_table_visit(fws_subscriber *subscriber,
                      void (*visit)(void *context, const char *name, size_t size), void *context);
-
-/* Queues the message for each subscriber of the channels but the excluded ones and returns for how
- * many it was queued; -1 when there is no memory (and then for none). */
-long fws_table_publish(fws_table *table, fws_publication *publication,
-                       const fws_channel_name *names, size_t count,
-                       struct fws_websocket *const *excluded, size_t excluded_count);
-
-/* In a forked child: another thread of the parent may have been inside, so nothing is touched. */
-void fws_table_after_fork(fws_table *table);
 
 #endif

@@ -136,6 +136,7 @@ void fws_engine_stop(fws_engine *engine)
     bool started;
     if (!begin_to_stop(engine, &started))
         return;
+    fws_publish_deliver_all(&engine->work, &engine->table); /* before they are cut off */
     finish_all(engine);
     pthread_mutex_lock(&engine->work.lock);
     if (started)
@@ -220,8 +221,7 @@ static void begin(fws_engine *engine, fws_websocket *websocket)
 
 fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachment *attachment)
 {
-    fws_websocket *websocket =
-        fws_websocket_new(&engine->work, &engine->table, fd, attachment->role);
+    fws_websocket *websocket = fws_websocket_new(&engine->work, fd, attachment->role);
     if (websocket == NULL) {
         errno = ENOMEM;
         return NULL;
@@ -318,31 +318,54 @@ void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count)
 fws_table_status fws_engine_subscribe(fws_engine *engine, fws_websocket *websocket,
                                       const fws_channel_name *names, size_t count)
 {
-    return fws_table_subscribe(&engine->table, websocket, names, count);
+    fws_subscriber *subscriber;
+    if (websocket->work != &engine->work)
+        return FWS_TABLE_ENDED;
+    fws_table_status status = fws_websocket_subscriber(websocket, &engine->table, &subscriber);
+    return status == FWS_TABLE_OK ? fws_table_subscribe(subscriber, names, count) : status;
 }
 
-void fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
+bool fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
                             const fws_channel_name *names, size_t count)
 {
-    fws_table_unsubscribe(&engine->table, websocket, names, count);
+    return websocket->work != &engine->work || fws_websocket_unsubscribe(websocket, names, count);
+}
+
+/* NULL: it has no subscriptions here. */
+static fws_subscriber *subscriber_of(fws_engine *engine, fws_websocket *websocket)
+{
+    return websocket->work == &engine->work ? fws_websocket_find_subscriber(websocket) : NULL;
+}
+
+size_t fws_engine_count_channels(fws_engine *engine, fws_websocket *websocket)
+{
+    fws_subscriber *subscriber = subscriber_of(engine, websocket);
+    return subscriber ? fws_table_count(subscriber) : 0;
 }
 
 void fws_engine_visit_channels(fws_engine *engine, fws_websocket *websocket,
                                void (*visit)(void *context, const char *name, size_t size),
                                void *context)
 {
-    fws_table_visit(&engine->table, websocket, visit, context);
+    fws_subscriber *subscriber = subscriber_of(engine, websocket);
+    if (subscriber)
+        fws_table_visit(subscriber, visit, context);
 }
 
 long fws_engine_publish(fws_engine *engine, fws_opcode opcode, const void *data, size_t length,
                         const fws_channel_name *names, size_t count, fws_websocket *const *excluded,
                         size_t excluded_count)
 {
-    fws_publication publication;
-    fws_publication_init(&publication, &engine->work.deflate,
-                         engine->work.config.compression_threshold, opcode, data, length);
-    long delivered =
-        fws_table_publish(&engine->table, &publication, names, count, excluded, excluded_count);
-    fws_publication_clear(&publication);
-    return delivered;
+    return fws_publish(&engine->work, &engine->table, opcode, data, length, names, count, excluded,
+                       excluded_count);
+}
+
+bool fws_engine_is_behind(const fws_engine *engine)
+{
+    return atomic_load_explicit(&engine->table.backlog.is_over, memory_order_relaxed);
+}
+
+void fws_engine_catch_up(fws_engine *engine)
+{
+    fws_publish_relieve(&engine->work, &engine->table);
 }

@@ -23,7 +23,7 @@
 #ifndef FWS_ENGINE_ENGINE_H
 #define FWS_ENGINE_ENGINE_H
 
-#include "../channels/table.h"
+#include "../channels/publish.h"
 #include "../io/clock.h"
 #include "../protocol/connection.h"
 #include "../protocol/negotiation.h"
@@ -86,23 +86,35 @@ const fws_histogram *fws_engine_turn_time(const fws_engine *engine);
 
 /* ---- channels ---- */
 
-/* All of the names or none. Names that it has already are passed over. */
+/* All of the names or none; each is counted once more, also if it is subscribed to already. A
+ * websocket of another engine has ended, as far as this one is concerned. */
 fws_table_status fws_engine_subscribe(fws_engine *engine, fws_websocket *websocket,
                                       const fws_channel_name *names, size_t count);
 
-/* `names` NULL: all of them. */
-void fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
+/* Takes back one subscription to each of the names; `names` NULL: all. What was published before is
+ * queued for the websocket when this returns, or never will be. False when there is no memory, and
+ * nothing has changed. */
+bool fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
                             const fws_channel_name *names, size_t count);
 
-/* Calls `visit` with each channel name of the websocket, under the table's lock. */
+/* How many channels the websocket is subscribed to. */
+size_t fws_engine_count_channels(fws_engine *engine, fws_websocket *websocket);
+
+/* Calls `visit` with each channel name of the websocket, under the table's lock. When it has
+ * closed: with those that it had. */
 void fws_engine_visit_channels(fws_engine *engine, fws_websocket *websocket,
                                void (*visit)(void *context, const char *name, size_t size),
                                void *context);
 
-/* Sends one message to each subscriber of the channels but the excluded ones, and returns to how
- * many; -1 when there is no memory (and then to none). */
+/* Sends one message to each subscriber of the channels but the excluded ones, and returns how many
+ * there were; -1 when there is no memory (and then to none). See channels/publish.h. */
 long fws_engine_publish(fws_engine *engine, fws_opcode opcode, const void *data, size_t length,
                         const fws_channel_name *names, size_t count, fws_websocket *const *excluded,
                         size_t excluded_count);
+
+/* Is more published than is good to have undelivered? Then whoever publishes calls
+ * fws_engine_catch_up, which delivers until it is not. */
+bool fws_engine_is_behind(const fws_engine *engine);
+void fws_engine_catch_up(fws_engine *engine);
 
 #endif

@@ -10,7 +10,6 @@
 
 #include "../io/os.h"
 
-#include <string.h>
 #include <unistd.h>
 
 static void abandon(fws_websocket *websocket)
@@ -39,8 +38,7 @@ static void abandon(fws_websocket *websocket)
     websocket->notifier = NULL; /* its descriptors are the parent's */
     websocket->undecoded = NULL;
     websocket->pings = NULL;
-    memset(&websocket->subscriptions, 0, sizeof websocket->subscriptions);
-    websocket->subscriptions.ended = true;
+    websocket->subscriber = NULL; /* and what it was subscribed to */
     fws_connection_init(&websocket->protocol, websocket->protocol.role, &(fws_limits){0},
                         fws_os_entropy);
     fws_inbox_init(&websocket->inbox);

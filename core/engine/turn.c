@@ -13,6 +13,8 @@
 #endif
 
 #define UNFINISHED_TIME FWS_NS_PER_MS /* of each turn, for what is long */
+/* For so long a turn delivers what is published, before it looks again who is ready. */
+#define DELIVERY_TIME (FWS_NS_PER_MS / 5)
 
 static void flush_all(fws_work_link *list)
 {
@@ -115,7 +117,8 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     *timeout = 0;
     fws_crew_try_again(engine);
     if (*flush == NULL && *corked == NULL && *retired == NULL &&
-        engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine)) {
+        engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine) &&
+        !fws_publish_has_work(&engine->table)) {
         engine->work.sleep_until = next_deadline(engine);
         engine->work.sleeping = true;
         fws_crew_note_sleep(&engine->crew);
@@ -200,8 +203,11 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
             fire_timers(engine);
         continue_unfinished(engine);
         leading = fws_batch_run(engine, term, thread);
-        if (leading)
-            flush_queued(engine);
+        if (!leading)
+            break;
+        flush_queued(engine);
+        fws_publish_deliver(&engine->table, DELIVERY_TIME);
+        fws_table_tidy(&engine->table);
     }
 }
 

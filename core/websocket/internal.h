@@ -79,8 +79,9 @@ struct fws_websocket {
     fws_work_link flush; /* the lock of `work` */
     fws_connection protocol;
 
-    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
-    fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
+    fws_subscriber *subscriber; /* NULL until it is subscribed for the first time, then constant */
+    fws_notifier *notifier;     /* constant; NULL: the handler is a thread */
+    fws_ping *pings;            /* fws_websocket_ping calls that wait, oldest first */
     fws_progress progress;
     bool nothing_more;    /* nothing can follow what the peer has sent */
     bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
@@ -91,14 +92,12 @@ struct fws_websocket {
     size_t undecoded_start, undecoded_end;
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
-    fws_ns pong_by;  /* bytes must have come since the engine's own ping */
-    fws_ns end_at;   /* of the closing handshake; counts from when our close frame has gone */
-    fws_ns rate_at;  /* when a peer that kept to max_message_rate would send its next message */
-    fws_ns timer_at; /* when `timer` is armed for; 0: not armed */
-    fws_subscriptions subscriptions; /* the table's lock */
-    char *close_reason;              /* malloc'd; not NUL-terminated */
-    fws_work_entry entry;            /* the lock of `work` */
-    fws_table *table;                /* constant */
+    fws_ns pong_by;     /* bytes must have come since the engine's own ping */
+    fws_ns end_at;      /* of the closing handshake; counts from when our close frame has gone */
+    fws_ns rate_at;     /* when a peer that kept to max_message_rate would send its next message */
+    fws_ns timer_at;    /* when `timer` is armed for; 0: not armed */
+    char *close_reason; /* malloc'd; not NUL-terminated */
+    fws_work_entry entry; /* the lock of `work` */
     fws_websocket *next_changed;
     fws_work_link unfinished;     /* the lock of `work` */
     bool unfinished_queued;       /* in the list of `work` of those that the leader goes on with */
@@ -140,7 +139,7 @@ void fws_websocket_queue_callbacks(fws_websocket *websocket);
 /* ---- websocket.c: life and states ---- */
 
 /* With one reference; not attached. Takes no lock. */
-fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_role role);
+fws_websocket *fws_websocket_new(fws_work *work, int fd, fws_role role);
 
 /* Initialises the lock and the condition, also anew in a forked child. */
 void fws_websocket_init_lock(fws_websocket *websocket);
@@ -272,9 +271,12 @@ void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_
 
 /* ---- send.c ---- */
 
-/* Queues a published frame; true when it was queued. Never waits: see fws_slow_consumer. Takes the
- * lock. */
+/* Queues a published frame and takes over its reference; true when it was queued. Never waits: see
+ * fws_slow_consumer. Whoever calls it has it written. */
 bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
+
+/* Has it written by the loop thread, soon. */
+void fws_websocket_flush_later(fws_websocket *websocket);
 
 /* Queues a buffer and takes over its reference, also when that fails; false when there is no
  * memory, for the buffer (NULL) or for its place. */
@@ -317,6 +319,34 @@ void fws_websocket_flush(fws_websocket *websocket);
 
 /* The same, and the loop watches for room if something is left. */
 void fws_websocket_write(fws_websocket *websocket);
+
+/* ---- subscriptions.c ---- */
+
+/* Gives it a subscriber if it has none. FWS_TABLE_ENDED: it is closing or closed, and has none.
+ * Takes the lock. */
+fws_table_status fws_websocket_subscriber(fws_websocket *websocket, fws_table *table,
+                                          fws_subscriber **subscriber);
+
+/* NULL: it was never subscribed. Takes the lock. */
+fws_subscriber *fws_websocket_find_subscriber(fws_websocket *websocket);
+
+/* May something be published for it that is not in its outbox? Then whatever is sent is to come
+ * after it: fws_websocket_settle. One load when nothing is published. */
+static inline bool fws_websocket_has_published(const fws_websocket *websocket)
+{
+    return websocket->subscriber != NULL && fws_backlog_concerns(websocket->subscriber);
+}
+
+/* Queues all that is published for it, to be written soon. */
+void fws_websocket_settle(fws_websocket *websocket);
+
+/* Queues what is published for it, and writes it. Takes the lock. */
+void fws_websocket_deliver(fws_websocket *websocket);
+
+/* See fws_table_unsubscribe. What was published before is queued for it when this returns, or never
+ * will be. Takes the lock. */
+bool fws_websocket_unsubscribe(fws_websocket *websocket, const fws_channel_name *names,
+                               size_t count);
 
 /* ---- deadlines.c ---- */
 

@@ -198,8 +198,7 @@ static size_t write_header(fws_websocket *websocket, const fws_outgoing *message
     return size;
 }
 
-/* Has it written by the loop thread, soon. */
-static void flush_later(fws_websocket *websocket)
+void fws_websocket_flush_later(fws_websocket *websocket)
 {
     if (fws_corking_hurry(websocket))
         return;
@@ -222,7 +221,7 @@ static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *heade
     size_t limit = websocket->work->config.send_buffer, before = websocket->outbox.bytes;
     if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data, message->length))
         return FWS_NO_MEMORY;
-    flush_later(websocket);
+    fws_websocket_flush_later(websocket);
     if (before <= limit && websocket->outbox.bytes > limit)
         fws_websocket_flush(websocket);
     return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
@@ -281,6 +280,9 @@ static fws_status send_masked(fws_websocket *websocket, const fws_outgoing *mess
 fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
 {
     bool tried = false;
+    /* What this thread has published before goes out before it. */
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_has_published(websocket))
+        fws_websocket_settle(websocket);
     while (websocket->state == FWS_STATE_OPEN) {
         bool room = websocket->outbox.bytes <= websocket->work->config.send_buffer ||
                     websocket->outbox.bytes <= most_queued(websocket);
@@ -360,20 +362,17 @@ static bool admit(fws_websocket *websocket, size_t size)
 
 bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
 {
-    bool queued = false;
-    fws_websocket_lock(websocket);
-    if (websocket->state == FWS_STATE_OPEN && admit(websocket, frame->size)) {
-        queued = fws_outbox_push(&websocket->outbox, frame);
-        if (!queued)
-            fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+    if (websocket->state != FWS_STATE_OPEN || !admit(websocket, frame->size)) {
+        fws_buffer_drop(frame);
+        return false;
     }
-    if (queued) {
-        fws_buffer_keep(frame);
-        if (frame->compressed)
-            fws_compression_forget(websocket->protocol.compression);
-        flush_later(websocket);
-        fws_websocket_count_message(websocket);
+    bool compressed = frame->compressed;
+    if (!fws_websocket_queue(websocket, frame)) { /* it may not be lost in silence */
+        fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "out of memory");
+        return false;
     }
-    fws_websocket_unlock(websocket);
-    return queued;
+    if (compressed)
+        fws_compression_forget(websocket->protocol.compression);
+    websocket->uncounted++;
+    return true;
 }

@@ -14,7 +14,7 @@ void fws_websocket_init_lock(fws_websocket *websocket)
     fws_os_init_condition(&websocket->changed);
 }
 
-fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_role role)
+fws_websocket *fws_websocket_new(fws_work *work, int fd, fws_role role)
 {
     fws_websocket *websocket = aligned_alloc(FWS_CACHE_LINE, sizeof *websocket);
     if (websocket == NULL)
@@ -23,7 +23,6 @@ fws_websocket *fws_websocket_new(fws_work *work, fws_table *table, int fd, fws_r
     atomic_init(&websocket->references, 1);
     fws_work_keep(work);
     websocket->work = work;
-    websocket->table = table;
     websocket->fd = fd;
     websocket->state = FWS_STATE_OPEN;
     websocket->wakeup = FWS_WAKEUP_CLOSED;
@@ -53,7 +52,8 @@ void fws_websocket_drop(fws_websocket *websocket)
     fws_outbox_clear(&websocket->outbox);
     free(websocket->undecoded);
     free(websocket->close_reason);
-    free(websocket->subscriptions.entries);
+    if (websocket->subscriber && fws_subscriber_free(websocket->subscriber))
+        fws_work_call_leader(websocket->work);
     if (websocket->notifier)
         fws_notifier_drop(websocket->notifier);
     pthread_cond_destroy(&websocket->changed);
@@ -108,7 +108,8 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     websocket->state = state;
     if (!was_open)
         return;
-    fws_table_forget(websocket->table, websocket);
+    if (websocket->subscriber && fws_subscriber_end(websocket->subscriber))
+        fws_work_call_leader(websocket->work);
     fws_websocket_note_backlog(websocket);
     websocket->adopt_at = 0;
     websocket->ping_at = websocket->pong_by = 0;
@@ -249,6 +250,13 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
     if (websocket->state != FWS_STATE_OPEN) {
         fws_websocket_unlock(websocket);
         return FWS_CLOSED;
+    }
+    if (fws_websocket_has_published(websocket)) {
+        fws_websocket_settle(websocket);
+        if (websocket->state != FWS_STATE_OPEN) { /* a slow consumer, for one */
+            fws_websocket_unlock(websocket);
+            return FWS_CLOSED;
+        }
     }
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);

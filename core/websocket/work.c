@@ -101,6 +101,13 @@ bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_even
     return fws_loop_watch(work->loop, fd, old_events, new_events, owner);
 }
 
+void fws_work_call_leader(fws_work *work)
+{
+    pthread_mutex_lock(&work->lock);
+    fws_work_rouse(work);
+    pthread_mutex_unlock(&work->lock);
+}
+
 void fws_work_queue_flush(fws_work *work, fws_work_link *flush)
 {
     pthread_mutex_lock(&work->lock);

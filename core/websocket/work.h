@@ -98,6 +98,9 @@ bool fws_work_queue_callbacks(fws_work *work, fws_work_link *callbacks);
 /* The websocket is finished: forgets it and has the leader drop the engine's reference. */
 void fws_work_retire(fws_work *work, fws_work_entry *entry);
 
+/* There is something for the leader to do. */
+void fws_work_call_leader(fws_work *work);
+
 /* ---- what they ask about it; no lock ---- */
 
 static inline uintptr_t fws_work_this_thread(void)

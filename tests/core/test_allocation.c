@@ -150,6 +150,8 @@ static void connect_ends(int ends[2])
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 }
 
+static long promised, arrived; /* publications: for the subscriber, and at its peer */
+
 /* What the peer has got, up to end-of-file: the close code in it, or 1006. */
 static unsigned read_close_code(int fd)
 {
@@ -174,6 +176,7 @@ static unsigned read_close_code(int fd)
         assert_int_not_equal(event.type, FWS_EVENT_FAILED); /* whatever it is, it is legal */
         if (event.type == FWS_EVENT_CLOSE)
             code = event.code;
+        arrived += event.type == FWS_EVENT_MESSAGE && event.opcode == FWS_OPCODE_TEXT;
     }
     fws_connection_clear(&reader);
     fws_deflate_pool_clear(&pool);
@@ -183,13 +186,10 @@ static unsigned read_close_code(int fd)
 static void publish(const char *text)
 {
     fws_channel_name name = {"channel", 7};
-    fws_publication publication;
-    fws_publication_init(&publication, &engine->work.deflate, 4, FWS_OPCODE_TEXT, text,
-                         strlen(text));
-    long count = fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0);
-    fws_publication_clear(&publication);
+    long count = fws_engine_publish(engine, FWS_OPCODE_TEXT, text, strlen(text), &name, 1, NULL, 0);
     assert_in_range(count + 1, 0, 2);
     assert_true(count >= 0 || atomic_load(&failed));
+    promised += count > 0;
 }
 
 static void use(fws_websocket *server, int fd)
@@ -197,7 +197,8 @@ static void use(fws_websocket *server, int fd)
     static char data[60000];
     fws_channel_name name = {"channel", 7};
     memset(data, 'x', sizeof data);
-    fws_table_subscribe(&engine->table, server, &name, 1);
+    fws_table_status subscribed = fws_engine_subscribe(engine, server, &name, 1);
+    assert_true(subscribed == FWS_TABLE_OK || atomic_load(&failed));
     publish("published, and compressed, compressed, compressed");
     send(fd, wire, sizeof wire - 9, MSG_NOSIGNAL); /* without the close frame */
     fws_status status = FWS_OK;
@@ -217,6 +218,7 @@ static void use(fws_websocket *server, int fd)
 static void engine_scenario(void)
 {
     int ends[2];
+    promised = arrived = 0;
     engine = new_engine();
     if (engine == NULL)
         return;
@@ -249,6 +251,8 @@ static void engine_scenario(void)
             assert_int_equal(seen, status.close_code);
         if (status.close_code != 1000)
             assert_true(atomic_load(&failed));
+        else if (seen == 1000) /* what was published is not lost in silence */
+            assert_int_equal(arrived, promised);
         assert_true(status.close_code == 1000 || status.close_code == 1011 ||
                     status.close_code == 1006);
         fws_websocket_drop(server);

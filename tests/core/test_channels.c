@@ -30,19 +30,25 @@ static fws_channel_name name(const char *text)
 static void subscribe(const pair *p, const char *channel)
 {
     fws_channel_name one = name(channel);
-    assert_int_equal(fws_table_subscribe(&p->engine->table, p->server, &one, 1), FWS_TABLE_OK);
+    assert_int_equal(fws_engine_subscribe(p->engine, p->server, &one, 1), FWS_TABLE_OK);
 }
 
 static long publish(const char *text, const char *first, const char *second,
                     fws_websocket *excluded)
 {
     fws_channel_name names[2] = {name(first), name(second ? second : first)};
-    fws_publication publication;
-    fws_publication_init(&publication, &engine->work.deflate, 0, FWS_OPCODE_TEXT, text,
-                         strlen(text));
-    long count = fws_table_publish(&engine->table, &publication, names, second ? 2 : 1, &excluded,
-                                   excluded ? 1 : 0);
-    fws_publication_clear(&publication);
+    long count = fws_engine_publish(engine, FWS_OPCODE_TEXT, text, strlen(text), names,
+                                    second ? 2 : 1, &excluded, excluded ? 1 : 0);
+    if (fws_engine_is_behind(engine))
+        fws_engine_catch_up(engine);
+    return count;
+}
+
+static size_t channel_count(void)
+{
+    pthread_mutex_lock(&engine->table.lock);
+    size_t count = engine->table.names.count;
+    pthread_mutex_unlock(&engine->table.lock);
     return count;
 }
 
@@ -100,13 +106,15 @@ static void test_a_closed_websocket_has_no_subscriptions(void **state)
     fws_websocket_close(a.server, 1000, NULL, 0);
     assert_int_equal(publish("late", "news", NULL, NULL), 0);
     fws_channel_name one = name("news");
-    assert_int_equal(fws_table_subscribe(&engine->table, a.server, &one, 1), FWS_TABLE_ENDED);
-    assert_int_equal(engine->table.channel_count, 0);
+    assert_int_equal(fws_engine_subscribe(engine, a.server, &one, 1), FWS_TABLE_ENDED);
+    assert_int_equal(fws_engine_count_channels(engine, a.server), 1);
+    assert_true(fws_engine_unsubscribe(engine, a.server, &one, 1));
+    assert_int_equal(fws_engine_count_channels(engine, a.server), 0);
     close_pair(&a);
 }
 
-/* A peer that reads nothing; what it was sent until it was full. */
-static size_t fill(pair *a, const fws_engine_config *config, long *delivered)
+/* A peer that reads nothing, until it was sent more than it has room for; how much is queued. */
+static size_t fill(pair *a, const fws_engine_config *config, long *reached)
 {
     static char text[50001];
     memset(text, 'x', 50000);
@@ -114,12 +122,13 @@ static size_t fill(pair *a, const fws_engine_config *config, long *delivered)
     engine = fws_engine_new(config);
     open_bare_pair(a, engine);
     subscribe(a, "flood");
-    *delivered = 0;
+    *reached = 0;
     for (int i = 0; i < 1000; i++) {
         fws_ns begun = fws_clock_now();
-        *delivered += publish(text, "flood", NULL, NULL);
+        *reached += publish(text, "flood", NULL, NULL);
         assert_true(fws_clock_now() - begun < FWS_NS_PER_S); /* publishing never waits */
     }
+    WAIT_FOR(atomic_load(&engine->table.backlog.newest) == 0);
     return buffered(a->server);
 }
 
@@ -127,9 +136,9 @@ static void test_a_slow_subscriber_is_closed_with_1013(void **state)
 {
     (void)state;
     pair a;
-    long delivered;
-    fill(&a, &default_config, &delivered);
-    assert_in_range(delivered, 20, 900);
+    long reached;
+    fill(&a, &default_config, &reached);
+    assert_in_range(reached, 20, 999); /* as many as there were: none once it was closed */
     assert_int_equal(close_code_of(a.server), 1013);
     assert_in_range(atomic_load(&engine->work.counters.slow_consumers), 1, 1);
     assert_true(read_to_the_end(a.fd));
@@ -140,11 +149,11 @@ static void test_dropping_the_oldest_keeps_the_connection_and_the_bound(void **s
 {
     (void)state;
     pair a;
-    long delivered;
+    long reached;
     fws_engine_config config = default_config;
     config.slow_consumer = FWS_SLOW_DROP_OLDEST;
-    size_t queued = fill(&a, &config, &delivered);
-    assert_int_equal(delivered, 1000);
+    size_t queued = fill(&a, &config, &reached);
+    assert_int_equal(reached, 1000);
     assert_in_range(queued, 1, 1 << 20);
     assert_int_equal(state_of(a.server), FWS_STATE_OPEN);
     assert_int_equal(publish("newest", "flood", NULL, NULL), 1);
@@ -157,11 +166,11 @@ static void test_dropping_the_newest_keeps_the_connection_and_the_bound(void **s
 {
     (void)state;
     pair a;
-    long delivered;
+    long reached;
     fws_engine_config config = default_config;
     config.slow_consumer = FWS_SLOW_DROP_NEWEST;
-    size_t queued = fill(&a, &config, &delivered);
-    assert_in_range(delivered, 20, 900);
+    size_t queued = fill(&a, &config, &reached);
+    assert_int_equal(reached, 1000); /* subscribers, whatever becomes of the message */
     assert_in_range(queued, 1, 1 << 20);
     assert_int_equal(state_of(a.server), FWS_STATE_OPEN);
     close_pair(&a);
@@ -191,7 +200,7 @@ static void *come_and_go(void *argument)
         seed = seed * 1103515245 + 12345;
         fws_channel_name one = name("storm");
         if (seed & 0x10000)
-            fws_table_unsubscribe(&engine->table, a.server, &one, 1);
+            fws_engine_unsubscribe(engine, a.server, &one, 1);
         if (seed & 0x20000)
             fws_websocket_close(a.client, 1000, NULL, 0);
         /* The storm may have filled the client's queue: read on, or its close would not be seen. */
@@ -218,7 +227,235 @@ static void test_publishing_while_sockets_come_and_go(void **state)
     for (int i = 0; i < 2; i++)
         pthread_join(publishers[i], NULL);
     assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
-    assert_int_equal(engine->table.channel_count, 0);
+    WAIT_FOR(channel_count() == 0);
+}
+
+static void test_a_published_message_comes_before_what_its_publisher_does_next(void **state)
+{
+    (void)state;
+    pair a, b;
+    open_pair(&a, engine);
+    open_pair(&b, engine);
+    subscribe(&a, "news");
+    subscribe(&b, "news");
+    for (int i = 0; i < 200; i++) {
+        publish("published", "news", NULL, NULL);
+        send_text(a.server, "sent");
+        expect_message(a.client, "published");
+        expect_message(a.client, "sent");
+        expect_message(b.client, "published");
+    }
+    publish("last", "news", NULL, NULL);
+    fws_websocket_close(a.server, 1000, NULL, 0);
+    fws_channel_name one = name("news");
+    assert_true(fws_engine_unsubscribe(engine, b.server, &one, 1));
+    send_text(b.server, "unsubscribed");
+    expect_message(a.client, "last");
+    expect_message(b.client, "last");
+    expect_message(b.client, "unsubscribed");
+    close_pair(&a);
+    close_pair(&b);
+}
+
+static void test_a_stop_delivers_what_is_published_before_it(void **state)
+{
+    (void)state;
+    enum { MANY = 50 };
+    static pair pairs[MANY];
+    for (int i = 0; i < MANY; i++) {
+        open_bare_pair(&pairs[i], engine);
+        subscribe(&pairs[i], "news");
+    }
+    assert_int_equal(publish("1", "news", NULL, NULL), MANY);
+    assert_int_equal(publish("2", "news", NULL, NULL), MANY);
+    fws_engine_stop(engine);
+    for (int i = 0; i < MANY; i++) {
+        expect_bytes(&pairs[i],
+                     "\x81\x01"
+                     "1\x81\x01"
+                     "2",
+                     6);
+        close_pair(&pairs[i]);
+    }
+}
+
+static void test_excluding_a_websocket_of_another_engine_changes_nothing(void **state)
+{
+    (void)state;
+    fws_engine *other = fws_engine_new(&default_config), *ours = engine;
+    pair a, b;
+    open_pair(&a, ours);
+    open_pair(&b, other);
+    subscribe(&a, "x");
+    subscribe(&b, "x");
+    for (int i = 0; i < 5; i++) {
+        engine = ours;
+        assert_int_equal(publish("a", "x", NULL, b.server), 1);
+        engine = other;
+        assert_int_equal(publish("b", "x", NULL, a.server), 1);
+        expect_message(a.client, "a");
+        expect_message(b.client, "b");
+    }
+    engine = ours;
+    fws_channel_name one = name("y");
+    assert_int_equal(fws_engine_subscribe(ours, b.server, &one, 1), FWS_TABLE_ENDED);
+    close_pair(&a);
+    close_pair(&b);
+    fws_engine_free(other);
+}
+
+static void test_a_publisher_that_is_far_ahead_does_the_work_itself(void **state)
+{
+    (void)state;
+    pair a;
+    char text[20];
+    open_pair(&a, engine);
+    subscribe(&a, "count");
+    /* Nobody delivers: the test does as if it did. */
+    pthread_mutex_lock(&engine->table.backlog.delivering);
+    atomic_store(&engine->table.backlog.is_busy, true);
+    for (int i = 0; i <= FWS_BACKLOG_DISPATCHES; i++) {
+        sprintf(text, "%d", i);
+        fws_channel_name one = name("count");
+        assert_int_equal(
+            fws_engine_publish(engine, FWS_OPCODE_TEXT, text, strlen(text), &one, 1, NULL, 0), 1);
+        assert_int_equal(fws_engine_is_behind(engine), i == FWS_BACKLOG_DISPATCHES);
+    }
+    atomic_store(&engine->table.backlog.is_busy, false);
+    pthread_mutex_unlock(&engine->table.backlog.delivering);
+    fws_engine_catch_up(engine);
+    assert_false(fws_engine_is_behind(engine));
+    for (int i = 0; i <= FWS_BACKLOG_DISPATCHES; i++) {
+        sprintf(text, "%d", i);
+        expect_message(a.client, text);
+    }
+    close_pair(&a);
+}
+
+/* ---- several threads at once, against what was promised ---- */
+
+#define LISTENERS 6
+#define PUBLISHERS 3
+#define ROUNDS 400
+#define ROOMS 3
+
+static const char *const rooms[ROOMS] = {"red", "green", "blue"};
+static pair listeners[LISTENERS];
+static long promised[PUBLISHERS];
+
+/* Messages "P <publisher> <number>", to one room or to two. The last publisher leaves out the last
+ * listener. */
+static void *publish_numbers(void *argument)
+{
+    int publisher = (int)(intptr_t)argument;
+    char text[40];
+    for (int i = 0; i < ROUNDS; i++) {
+        sprintf(text, "P %d %d", publisher, i);
+        if (i % 40 == 0)
+            usleep(1000);
+        promised[publisher] +=
+            publish(text, rooms[i % ROOMS], i % 2 ? rooms[(i + 1) % ROOMS] : NULL,
+                    publisher == PUBLISHERS - 1 ? listeners[LISTENERS - 1].server : NULL);
+    }
+    return NULL;
+}
+
+/* The last listener goes in and out; between "quiet" and "loud" it may hear nothing. */
+static void *go_in_and_out(void *argument)
+{
+    const pair *p = argument;
+    for (int i = 0; i < ROUNDS / 4 || atomic_load(&running); i++) {
+        subscribe(p, rooms[i % ROOMS]);
+        subscribe(p, rooms[(i + 1) % ROOMS]);
+        usleep(i % 4 * 100);
+        if (i % 2) {
+            assert_true(fws_engine_unsubscribe(engine, p->server, NULL, 0));
+        } else {
+            fws_channel_name both[2] = {name(rooms[i % ROOMS]), name(rooms[(i + 1) % ROOMS])};
+            assert_true(fws_engine_unsubscribe(engine, p->server, both, 2));
+        }
+        assert_int_equal(send_text(p->server, "quiet"), FWS_OK);
+        usleep(100);
+        assert_int_equal(send_text(p->server, "loud"), FWS_OK);
+    }
+    return NULL;
+}
+
+typedef struct {
+    const pair *p;
+    long heard[PUBLISHERS];
+    bool wrong;
+} hearing;
+
+/* Until the word "end": are the numbers of each publisher rising, and is it quiet when it is to be?
+ */
+static void *listen_to_all(void *argument)
+{
+    hearing *result = argument;
+    int last[PUBLISHERS] = {-1, -1, -1};
+    bool quiet = false;
+    for (;;) {
+        fws_message message;
+        char text[40] = "";
+        int publisher, number;
+        if (receive(result->p->client, 20 * FWS_NS_PER_S, &message) != FWS_OK) {
+            result->wrong = true;
+            return NULL;
+        }
+        memcpy(text, message.data, message.length);
+        fws_message_free(&message);
+        if (strcmp(text, "end") == 0)
+            return NULL;
+        if (strcmp(text, "quiet") == 0 || strcmp(text, "loud") == 0) {
+            quiet = text[0] == 'q';
+        } else if (sscanf(text, "P %d %d", &publisher, &number) == 2) {
+            result->wrong |= quiet || number <= last[publisher];
+            last[publisher] = number;
+            result->heard[publisher]++;
+        }
+    }
+}
+
+static void test_threads_that_publish_send_and_unsubscribe_at_once(void **state)
+{
+    (void)state;
+    static hearing hearings[LISTENERS];
+    pthread_t publishers[PUBLISHERS], walker, ears[LISTENERS];
+    memset(promised, 0, sizeof promised);
+    for (int i = 0; i < LISTENERS; i++) {
+        open_pair(&listeners[i], engine);
+        for (int r = 0; r < ROOMS && i < LISTENERS - 1; r++)
+            if ((i + r) % 3 < 2)
+                subscribe(&listeners[i], rooms[r]);
+        hearings[i] = (hearing){.p = &listeners[i]};
+        pthread_create(&ears[i], NULL, listen_to_all, &hearings[i]);
+    }
+    atomic_store(&running, true);
+    for (intptr_t i = 0; i < PUBLISHERS; i++)
+        pthread_create(&publishers[i], NULL, publish_numbers, (void *)i);
+    pthread_create(&walker, NULL, go_in_and_out, &listeners[LISTENERS - 1]);
+    for (int i = 0; i < ROUNDS; i++) /* what is sent goes in between, in order */
+        assert_int_equal(send_text(listeners[i % (LISTENERS - 1)].server, "sent"), FWS_OK);
+    for (int i = 0; i < PUBLISHERS; i++)
+        pthread_join(publishers[i], NULL);
+    atomic_store(&running, false);
+    pthread_join(walker, NULL);
+    long heard[PUBLISHERS] = {0};
+    for (int i = 0; i < LISTENERS; i++)
+        assert_int_equal(send_text(listeners[i].server, "end"), FWS_OK);
+    for (int i = 0; i < LISTENERS; i++) {
+        pthread_join(ears[i], NULL);
+        assert_false(hearings[i].wrong);
+        for (int k = 0; k < PUBLISHERS; k++)
+            heard[k] += hearings[i].heard[k];
+        close_pair(&listeners[i]);
+    }
+    /* Whoever leaves may miss what he was counted for; the others hear all that was promised. */
+    for (int k = 0; k < PUBLISHERS - 1; k++)
+        assert_in_range(promised[k] - heard[k], 0, ROUNDS);
+    assert_int_equal(promised[PUBLISHERS - 1], heard[PUBLISHERS - 1]);
+    assert_int_equal(hearings[LISTENERS - 1].heard[PUBLISHERS - 1], 0);
+    assert_true(hearings[LISTENERS - 1].heard[0] > 0);
 }
 
 int main(void)
@@ -232,6 +469,11 @@ int main(void)
         TEST(test_dropping_the_oldest_keeps_the_connection_and_the_bound),
         TEST(test_dropping_the_newest_keeps_the_connection_and_the_bound),
         TEST(test_publishing_while_sockets_come_and_go),
+        TEST(test_a_published_message_comes_before_what_its_publisher_does_next),
+        TEST(test_a_stop_delivers_what_is_published_before_it),
+        TEST(test_excluding_a_websocket_of_another_engine_changes_nothing),
+        TEST(test_a_publisher_that_is_far_ahead_does_the_work_itself),
+        TEST(test_threads_that_publish_send_and_unsubscribe_at_once),
     };
     return cmocka_run_group_tests_name("channels", tests, NULL, NULL);
 }

@@ -43,11 +43,8 @@ static char *sentence(int number, size_t length)
 static void publish(const char *text)
 {
     fws_channel_name name = {"all", 3};
-    fws_publication publication;
-    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text,
-                         strlen(text));
-    assert_true(fws_table_publish(&engine->table, &publication, &name, 1, NULL, 0) > 0);
-    fws_publication_clear(&publication);
+    assert_true(fws_engine_publish(engine, FWS_OPCODE_TEXT, text, strlen(text), &name, 1, NULL, 0) >
+                0);
 }
 
 static void test_messages_and_publications_in_turn_arrive_in_every_mode(void **state)
@@ -58,7 +55,7 @@ static void test_messages_and_publications_in_turn_arrive_in_every_mode(void **s
     fws_channel_name name = {"all", 3};
     for (int i = 0; i < ENDS; i++) {
         open_compressed_pair(&ends[i], engine, all[i]);
-        fws_table_subscribe(&engine->table, ends[i].server, &name, 1);
+        fws_engine_subscribe(engine, ends[i].server, &name, 1);
     }
     for (int round = 0; round < 60; round++) {
         size_t length = (size_t)(round * round * 7 % 9000);
@@ -103,13 +100,25 @@ static void test_fewer_bytes_go_over_the_wire(void **state)
     free(text);
 }
 
+#define EVERY_WINDOW 0xFF01 /* none, and 8 to 15 bits */
+
+/* Framed for all windows. */
+static void frame(fws_publication *publication, size_t threshold, const char *text, size_t length)
+{
+    assert_true(fws_publication_init(publication, &engine->work.deflate, threshold, FWS_OPCODE_TEXT,
+                                     text, length));
+    fws_publication_compress(publication, EVERY_WINDOW);
+    assert_true(fws_publication_has_frames(publication, EVERY_WINDOW));
+}
+
 static void test_a_publication_is_compressed_once_for_each_window(void **state)
 {
     (void)state;
     fws_publication publication;
     char *text = sentence(1, 20000);
-    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 20000);
+    frame(&publication, 16, text, 20000);
     fws_buffer *wide = fws_publication_frame(&publication, 15);
+    fws_publication_compress(&publication, EVERY_WINDOW);
     assert_ptr_equal(fws_publication_frame(&publication, 15), wide);
     assert_ptr_not_equal(fws_publication_frame(&publication, 9), wide);
     assert_ptr_not_equal(fws_publication_frame(&publication, 0), wide);
@@ -117,19 +126,34 @@ static void test_a_publication_is_compressed_once_for_each_window(void **state)
     assert_int_equal(fws_publication_frame(&publication, 0)->data[0], 0x81);
     fws_publication_clear(&publication);
     /* A small message needs no large window, so that all of these are alike. */
-    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 1000);
+    frame(&publication, 16, text, 1000);
     wide = fws_publication_frame(&publication, 15);
     assert_ptr_equal(fws_publication_frame(&publication, 12), wide);
     fws_publication_clear(&publication);
     /* Below the threshold, or when nothing is won, it goes out as it is. */
-    fws_publication_init(&publication, &engine->work.deflate, 16, FWS_OPCODE_TEXT, text, 15);
+    frame(&publication, 16, text, 15);
     wide = fws_publication_frame(&publication, 15);
     assert_ptr_equal(wide, publication.plain);
     fws_publication_clear(&publication);
-    fws_publication_init(&publication, &engine->work.deflate, 1, FWS_OPCODE_TEXT, "qwertzuiop", 10);
+    frame(&publication, 1, "qwertzuiop", 10);
     assert_int_equal(fws_publication_frame(&publication, 15)->data[0], 0x81);
     fws_publication_clear(&publication);
     free(text);
+}
+
+static void test_a_publication_is_compressed_only_for_windows_that_somebody_has(void **state)
+{
+    (void)state;
+    fws_publication publication;
+    assert_true(fws_publication_init(&publication, &engine->work.deflate, 0, FWS_OPCODE_TEXT,
+                                     "hello, hello", 12));
+    assert_true(fws_publication_has_frames(&publication, 1));
+    assert_false(fws_publication_has_frames(&publication, 1 | 1 << 15));
+    fws_publication_compress(&publication, 1);
+    assert_false(fws_publication_has_frames(&publication, 1 << 15));
+    fws_publication_compress(&publication, 1 << 15);
+    assert_true(fws_publication_has_frames(&publication, 1 | 1 << 15));
+    fws_publication_clear(&publication);
 }
 
 static pair shared;
@@ -192,6 +216,7 @@ int main(void)
         TEST(test_messages_and_publications_in_turn_arrive_in_every_mode),
         TEST(test_fewer_bytes_go_over_the_wire),
         TEST(test_a_publication_is_compressed_once_for_each_window),
+        TEST(test_a_publication_is_compressed_only_for_windows_that_somebody_has),
         TEST(test_threads_that_send_on_one_connection),
         TEST(test_an_idle_connection_keeps_no_state),
     };

@@ -117,9 +117,9 @@ static void test_what_is_published_does_not_wait(void **state)
     (void)state;
     come_back(FWS_QUICK_RETURNS);
     send_text(p.server, "one");
-    fws_buffer *frame = fws_buffer_join("\x81\x03two", 5, NULL, 0);
-    assert_true(fws_websocket_enqueue(p.server, frame));
-    fws_buffer_drop(frame);
+    fws_channel_name name = {"channel", 7};
+    assert_int_equal(fws_engine_subscribe(engine, p.server, &name, 1), FWS_TABLE_OK);
+    assert_int_equal(fws_engine_publish(engine, FWS_OPCODE_TEXT, "two", 3, &name, 1, NULL, 0), 1);
     expect_bytes(&p, "\x81\x03one\x81\x03two", 10);
 }
 

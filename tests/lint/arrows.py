@@ -56,7 +56,7 @@ ROOMS = {
     ),
     "publish": Room(
         ("core/channels/publish*",),
-        ("websocket", "table", "publication", "clock"),
+        ("websocket", "work", "table", "publication", *BELOW),
         "one message to many",
     ),
     "websocket": Room(
@@ -75,7 +75,18 @@ ROOMS = {
         BELOW,
         "what a websocket asks for",
     ),
-    "table": Room(("core/channels/table*",), ("publication", *BELOW), "who is in which channel"),
+    "table": Room(
+        (
+            "core/channels/table*",
+            "core/channels/audience*",
+            "core/channels/backlog*",
+            "core/channels/members*",
+            "core/channels/name*",
+        ),
+        ("publication", *BELOW),
+        "who is in which channel; what is on its way to whom",
+        circle=True,
+    ),
     "publication": Room(("core/channels/publication*",), BELOW, "one message, framed for many"),
     "io": Room(("core/io/*",), ("memory", "stats", "clock"), "readiness, transport, timers"),
     "memory": Room(("core/memory/*",), ("clock",), "bytes that are shared and lent"),

@@ -1,0 +1,95 @@
+/* What a websocket is subscribed to, and how what is published comes into its outbox. */
+#include "internal.h"
+
+fws_table_status fws_websocket_subscriber(fws_websocket *websocket, fws_table *table,
+                                          fws_subscriber **subscriber)
+{
+    fws_table_status status = FWS_TABLE_OK;
+    fws_websocket_lock(websocket);
+    if (websocket->subscriber == NULL && websocket->state != FWS_STATE_OPEN)
+        status = FWS_TABLE_ENDED;
+    else if (websocket->subscriber == NULL)
+        websocket->subscriber =
+            fws_subscriber_new(table, websocket, fws_websocket_window_bits(websocket));
+    if (websocket->subscriber == NULL && status == FWS_TABLE_OK)
+        status = FWS_TABLE_NO_MEMORY;
+    *subscriber = websocket->subscriber;
+    fws_websocket_unlock(websocket);
+    return status;
+}
+
+fws_subscriber *fws_websocket_find_subscriber(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    fws_subscriber *subscriber = websocket->subscriber;
+    fws_websocket_unlock(websocket);
+    return subscriber;
+}
+
+/* Much at once is no sign of a slow consumer: what the peer takes, it gets first. */
+static void make_room(fws_websocket *websocket, size_t size)
+{
+    size_t limit = websocket->work->config.send_buffer;
+    if (websocket->state == FWS_STATE_OPEN && websocket->outbox.published_bytes + size > limit &&
+        !(websocket->watched & FWS_WRITABLE))
+        fws_websocket_write(websocket);
+}
+
+/* Queues what is published for it; true when it was anything. */
+static bool queue_published(fws_websocket *websocket, bool all)
+{
+    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
+    size_t count, queued = 0;
+    do {
+        count = fws_backlog_take(websocket->subscriber, all, frames);
+        for (size_t i = 0; i < count; i++) {
+            make_room(websocket, frames[i]->size);
+            queued += fws_websocket_enqueue(websocket, frames[i]);
+        }
+    } while (all && count == FWS_BACKLOG_TAKE_MAX);
+    return queued > 0;
+}
+
+void fws_websocket_settle(fws_websocket *websocket)
+{
+    if (!queue_published(websocket, true) || websocket->state != FWS_STATE_OPEN)
+        return;
+    fws_websocket_flush_later(websocket);
+    if (!websocket->flush_queued)
+        fws_websocket_count(websocket);
+}
+
+void fws_websocket_deliver(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    bool queued = websocket->state == FWS_STATE_OPEN && queue_published(websocket, false);
+    if (queued && websocket->state == FWS_STATE_OPEN) {
+        /* Watched for writing: the loop comes by itself, once the peer reads on. */
+        if (websocket->watched & FWS_WRITABLE)
+            fws_websocket_count(websocket);
+        else
+            fws_websocket_write(websocket);
+    }
+    fws_websocket_unlock(websocket);
+}
+
+/* Puts what is published for it into the outbox, and waits until nobody else is doing that. */
+static void settle_now(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_has_published(websocket))
+        fws_websocket_settle(websocket);
+    fws_websocket_unlock(websocket);
+}
+
+bool fws_websocket_unsubscribe(fws_websocket *websocket, const fws_channel_name *names,
+                               size_t count)
+{
+    fws_subscriber *subscriber = fws_websocket_find_subscriber(websocket);
+    if (subscriber == NULL)
+        return true;
+    settle_now(websocket);
+    bool done = fws_table_unsubscribe(subscriber, names, count);
+    settle_now(websocket); /* what another thread has taken from the backlog is queued after this */
+    return done;
+}
