@@ -18,9 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The limits. With 4 ms instead of 1 ms, a page of the same process takes 1.6 times as long beside
- * a peer that floods an echo with messages of 30 bytes; with 0.25 ms, the pauses cost that peer a
- * fifth of its messages. */
+/* The limits. After each budget a thread pauses for about 60 us, so half the time costs a peer that
+ * floods us a twentieth more of its messages; with twice the time, the first of the dozen times
+ * that a page needs the GIL may come 1 ms later. tests/soak/test_flood.py measures both. */
 #define FWS_BUDGET_MESSAGES 1024
 #define FWS_BUDGET_TIME FWS_NS_PER_MS
 

@@ -1,9 +1,8 @@
 /* The type Notifier: which websockets to look at again, for the event loop of one thread. */
 #include "binding.h"
 
-/* In one take(): between two of them the event loop does other things. With 64 handlers, each of
- * which uses up its budget (see budget.h), that is once in 6 ms; with 16, five hundred greenlets
- * that echo lose 2 % to the further turns of their event loop. */
+/* In one take(): between two of them the event loop does other things. If each of so many handlers
+ * uses up its budget (FWS_BUDGET_SHARED_TIME), that is after 6 ms. */
 #define TAKE_MAX 64
 
 static PyObject *notifier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
