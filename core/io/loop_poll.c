@@ -27,7 +27,7 @@ struct fws_loop {
     struct pollfd *polled;
     void **owners;
     size_t polled_capacity;
-    size_t turn; /* where the next report begins, so that none is always last */
+    size_t next_first; /* where the next report begins, so that none is always last */
 };
 
 fws_loop *fws_loop_new(void)
@@ -97,7 +97,7 @@ bool fws_loop_watch(fws_loop *loop, int fd, uint8_t old_events, uint8_t new_even
 }
 
 /* Copies the set, so that it may change while the thread sleeps. Returns its size. */
-static size_t take_set(fws_loop *loop)
+static size_t copy_set(fws_loop *loop)
 {
     pthread_mutex_lock(&loop->lock);
     size_t count = loop->count;
@@ -129,7 +129,7 @@ static size_t take_set(fws_loop *loop)
 
 int fws_loop_wait(fws_loop *loop, fws_readiness *ready, int maximum, fws_ns timeout)
 {
-    size_t count = take_set(loop);
+    size_t count = copy_set(loop);
     struct pollfd alone;
     struct pollfd *polled = loop->polled_capacity ? loop->polled : &alone;
     polled[count] = (struct pollfd){.fd = loop->wakeup.read_fd, .events = POLLIN};
@@ -139,10 +139,10 @@ int fws_loop_wait(fws_loop *loop, fws_readiness *ready, int maximum, fws_ns time
     if (polled[count].revents)
         fws_wakeup_clear(&loop->wakeup);
     int used = 0;
-    size_t turn = loop->callbacks_state;
+    size_t first = loop->next_first;
     for (size_t n = 0; n < count && used < maximum; n++) {
-        size_t i = (turn + n) % count;
-        loop->callbacks_state = i + 1;
+        size_t i = (first + n) % count;
+        loop->next_first = i + 1;
         short what = polled[i].revents;
         if (what == 0 || (what & POLLNVAL))
             continue; /* closed since the set was taken */
