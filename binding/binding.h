@@ -63,6 +63,11 @@ typedef struct {
     PyObject_HEAD fws_notifier *core;
 } fws_notifier_object;
 
+typedef struct {
+    PyObject_HEAD fws_module_state *state;
+    fws_engine *core;
+} fws_engine_object;
+
 extern struct PyModuleDef fws_module;
 
 /* module.c: the state of the module that defines `type` or one of its bases. */
@@ -77,6 +82,17 @@ extern PyType_Spec fws_protocol_spec;
 extern PyType_Spec fws_notifier_spec;
 extern PyType_Spec fws_quota_spec;
 extern PyType_Spec fws_loan_spec;
+
+/* engine_channels.c */
+extern const char fws_engine_subscribe_doc[], fws_engine_unsubscribe_doc[];
+extern const char fws_engine_channels_doc[], fws_engine_publish_doc[];
+PyObject *fws_engine_object_subscribe(PyObject *object, PyObject *args);
+PyObject *fws_engine_object_unsubscribe(PyObject *object, PyObject *args);
+PyObject *fws_engine_object_channels(PyObject *object, PyObject *value);
+PyObject *fws_engine_object_publish(PyObject *object, PyObject *args);
+/* The websocket that `value` is, or NULL with a TypeError that calls it `name`. */
+fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObject *value,
+                                                  const char *name);
 
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];

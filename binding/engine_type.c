@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-typedef struct {
-    PyObject_HEAD fws_module_state *state;
-    fws_engine *core;
-} engine_object;
-
 /* ---- life ---- */
 
 static bool read_policy(const char *name, fws_slow_consumer *policy)
@@ -70,7 +65,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     fws_module_state *state = fws_module_state_of(type);
     if (state == NULL || !read_config(args, kwargs, &config))
         return NULL;
-    engine_object *self = (engine_object *)type->tp_alloc(type, 0);
+    fws_engine_object *self = (fws_engine_object *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->state = state;
@@ -85,7 +80,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static void engine_dealloc(PyObject *object)
 {
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->core) {
         fws_engine *core = self->core;
@@ -97,15 +92,6 @@ static void engine_dealloc(PyObject *object)
 }
 
 /* ---- websockets ---- */
-
-static fws_websocket_object *read_websocket(engine_object *self, PyObject *value, const char *name)
-{
-    if (PyObject_TypeCheck(value, self->state->websocket_type))
-        return (fws_websocket_object *)value;
-    PyErr_Format(PyExc_TypeError, "%s must be a WebSocket, not %.100s", name,
-                 Py_TYPE(value)->tp_name);
-    return NULL;
-}
 
 PyDoc_STRVAR(
     attach_doc,
@@ -132,7 +118,7 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
 {
     static char *keywords[] = {"",         "",     "",           "",        "compression", "client",
                                "notifier", "wait", "on_message", "context", "callbacks",   NULL};
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     PyObject *value, *compression = Py_None, *notifier = Py_None, *wait = Py_None;
     PyObject *on_message = Py_None, *context = Py_None, *callbacks = Py_None;
     int fd, client = 0;
@@ -148,7 +134,7 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
                                  .received = received.buf,
                                  .received_size = (size_t)received.len,
                                  .compression = compression == Py_None ? NULL : &parameters};
-    fws_websocket_object *websocket = read_websocket(self, value, "websocket");
+    fws_websocket_object *websocket = fws_engine_object_websocket(self, value, "websocket");
     fws_websocket *core = NULL;
     if (websocket && compression != Py_None && !fws_argument_deflate(compression, &parameters))
         websocket = NULL;
@@ -197,221 +183,6 @@ static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwarg
     Py_RETURN_NONE;
 }
 
-/* Few names take no longer than giving the GIL away and getting it back. */
-#define NAMES_WITH_GIL_MAX 64
-/* The same for what is published, with the time to compress it. Bytes. */
-#define PUBLISH_WITH_GIL_MAX ((size_t)2 * 1024)
-
-/* Gives the GIL away if so many names, or websockets, take long; NULL: it has not. */
-static PyThreadState *release_gil(size_t count)
-{
-    return count > NAMES_WITH_GIL_MAX ? PyEval_SaveThread() : NULL;
-}
-
-static void take_gil(PyThreadState *thread)
-{
-    if (thread)
-        PyEval_RestoreThread(thread);
-}
-
-PyDoc_STRVAR(subscribe_doc,
-             "subscribe($self, websocket, channels, /)\n--\n\n"
-             "Subscribe the websocket to all of the channels, or to none on an error; each is\n"
-             "counted, once for a call. False when it is closing or closed.");
-
-static PyObject *engine_subscribe(PyObject *object, PyObject *args)
-{
-    engine_object *self = (engine_object *)object;
-    PyObject *value, *names;
-    fws_channels channels;
-    if (!PyArg_ParseTuple(args, "OO:subscribe", &value, &names))
-        return NULL;
-    fws_websocket_object *websocket = read_websocket(self, value, "ws");
-    if (websocket == NULL || !fws_argument_channels(names, &channels))
-        return NULL;
-    fws_table_status status = FWS_TABLE_NO_MEMORY;
-    bool open = fws_websocket_object_open(websocket);
-    if (open) {
-        PyThreadState *thread = release_gil(channels.count);
-        status = fws_engine_subscribe(self->core, websocket->core, channels.names, channels.count);
-        take_gil(thread);
-    }
-    fws_argument_channels_release(&channels);
-    if (!open)
-        return NULL;
-    if (status == FWS_TABLE_NO_MEMORY)
-        return PyErr_NoMemory();
-    return PyBool_FromLong(status == FWS_TABLE_OK);
-}
-
-PyDoc_STRVAR(unsubscribe_doc,
-             "unsubscribe($self, websocket, channels=None, /)\n--\n\n"
-             "Take back one subscription to each of the channels, or all that there are (None).");
-
-static PyObject *engine_unsubscribe(PyObject *object, PyObject *args)
-{
-    engine_object *self = (engine_object *)object;
-    PyObject *value, *names = Py_None;
-    if (!PyArg_ParseTuple(args, "O|O:unsubscribe", &value, &names))
-        return NULL;
-    fws_websocket_object *websocket = read_websocket(self, value, "ws");
-    if (websocket == NULL)
-        return NULL;
-    fws_channels channels = {0};
-    if (names != Py_None && !fws_argument_channels(names, &channels))
-        return NULL;
-    bool done = true;
-    if (websocket->core) {
-        size_t count = names != Py_None ? channels.count
-                                        : fws_engine_count_channels(self->core, websocket->core);
-        PyThreadState *thread = release_gil(count);
-        done = fws_engine_unsubscribe(self->core, websocket->core, channels.names, channels.count);
-        take_gil(thread);
-    }
-    fws_argument_channels_release(&channels);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
-/* The names are collected under the table's lock into plain memory; Python objects come after it.
- */
-typedef struct {
-    char *data; /* each name after its size, a byte */
-    size_t size, capacity;
-    bool failed;
-} name_list;
-
-static void add_name(void *context, const char *name, size_t size)
-{
-    name_list *list = context;
-    if (!list->failed && list->capacity - list->size < 1 + size) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 4 * (1 + FWS_CHANNEL_NAME_MAX);
-        char *grown = realloc(list->data, capacity);
-        list->failed = grown == NULL;
-        if (grown) {
-            list->data = grown;
-            list->capacity = capacity;
-        }
-    }
-    if (list->failed)
-        return;
-    list->data[list->size] = (char)(unsigned char)size;
-    memcpy(list->data + list->size + 1, name, size);
-    list->size += 1 + size;
-}
-
-PyDoc_STRVAR(channels_doc, "channels($self, websocket, /)\n--\n\n"
-                           "The names of the channels of the websocket, a list of str; when it is\n"
-                           "closed, of those that it had then.");
-
-static PyObject *engine_channels(PyObject *object, PyObject *value)
-{
-    engine_object *self = (engine_object *)object;
-    fws_websocket_object *websocket = read_websocket(self, value, "ws");
-    if (websocket == NULL)
-        return NULL;
-    name_list list = {0};
-    if (websocket->core)
-        fws_engine_visit_channels(self->core, websocket->core, add_name, &list);
-    PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
-    for (size_t at = 0; result != NULL && at < list.size;) {
-        size_t size = (unsigned char)list.data[at];
-        PyObject *name = PyUnicode_DecodeUTF8(list.data + at + 1, (Py_ssize_t)size, NULL);
-        if (name == NULL || PyList_Append(result, name) < 0)
-            Py_CLEAR(result);
-        Py_XDECREF(name);
-        at += 1 + size;
-    }
-    free(list.data);
-    return result;
-}
-
-/* ---- publishing ---- */
-
-/* `exclude`: None, a websocket, or an iterable of them. Returns a tuple, or NULL with an error. */
-static PyObject *read_excluded(engine_object *self, PyObject *value)
-{
-    if (value == Py_None)
-        return PyTuple_New(0);
-    if (PyObject_TypeCheck(value, self->state->websocket_type))
-        return PyTuple_Pack(1, value);
-    PyObject *tuple = PySequence_Tuple(value);
-    if (tuple == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError,
-                         "exclude must be a WebSocket, an iterable of them or None, not %.100s",
-                         Py_TYPE(value)->tp_name);
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
-        if (read_websocket(self, PyTuple_GET_ITEM(tuple, i), "each item of exclude") == NULL) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-    }
-    return tuple;
-}
-
-static long publish(engine_object *self, const fws_payload *payload, const fws_channels *channels,
-                    PyObject *excluded)
-{
-    size_t count = 0;
-    fws_websocket **cores = NULL;
-    if (PyTuple_GET_SIZE(excluded) > 0) {
-        cores = PyMem_New(fws_websocket *, (size_t)PyTuple_GET_SIZE(excluded));
-        if (cores == NULL)
-            return -1;
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(excluded); i++) {
-            fws_websocket *core = ((fws_websocket_object *)PyTuple_GET_ITEM(excluded, i))->core;
-            if (core)
-                cores[count++] = core;
-        }
-    }
-    fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
-    /* A short call keeps the GIL: to get it back may take thousands of times as long. */
-    bool is_short = payload->size <= PUBLISH_WITH_GIL_MAX && count <= NAMES_WITH_GIL_MAX;
-    PyThreadState *thread = is_short ? release_gil(channels->count) : PyEval_SaveThread();
-    long reached = fws_engine_publish(self->core, opcode, payload->data, payload->size,
-                                      channels->names, channels->count, cores, count);
-    take_gil(thread);
-    PyMem_Free(cores);
-    if (fws_engine_is_behind(self->core)) {
-        Py_BEGIN_ALLOW_THREADS fws_engine_catch_up(self->core);
-        Py_END_ALLOW_THREADS
-    }
-    return reached;
-}
-
-PyDoc_STRVAR(publish_doc,
-             "publish($self, data, channels, exclude=None, /)\n--\n\n"
-             "Queue one message for each subscriber of the channels, once; returns how\n"
-             "many there are.");
-
-static PyObject *engine_publish(PyObject *object, PyObject *args)
-{
-    engine_object *self = (engine_object *)object;
-    PyObject *data, *names, *exclude = Py_None;
-    if (!PyArg_ParseTuple(args, "OO|O:publish", &data, &names, &exclude))
-        return NULL;
-    fws_payload payload;
-    fws_channels channels;
-    if (!fws_argument_payload(data, "publish()", &payload))
-        return NULL;
-    if (!fws_argument_channels(names, &channels)) {
-        fws_argument_release(&payload);
-        return NULL;
-    }
-    PyObject *excluded = read_excluded(self, exclude);
-    long reached = excluded ? publish(self, &payload, &channels, excluded) : -1;
-    fws_argument_release(&payload);
-    fws_argument_channels_release(&channels);
-    if (reached < 0 && excluded)
-        PyErr_NoMemory();
-    Py_XDECREF(excluded);
-    return reached < 0 ? NULL : PyLong_FromLong(reached);
-}
-
 /* ---- all of them ---- */
 
 PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason='', /)\n--\n\n"
@@ -420,7 +191,7 @@ PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason='', /)\n--\n\n"
 
 static PyObject *engine_close_all(PyObject *object, PyObject *args)
 {
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     PyObject *code, *reason = NULL;
     fws_close_argument argument;
     size_t closed;
@@ -438,7 +209,7 @@ PyDoc_STRVAR(wait_empty_doc,
 
 static PyObject *engine_wait_empty(PyObject *object, PyObject *value)
 {
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     fws_ns timeout;
     if (!fws_argument_seconds(value, "timeout", &timeout))
         return NULL;
@@ -460,7 +231,7 @@ PyDoc_STRVAR(
 
 static PyObject *engine_stop(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     Py_BEGIN_ALLOW_THREADS fws_engine_stop(self->core);
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }
@@ -470,7 +241,7 @@ PyDoc_STRVAR(after_fork_doc, "after_fork($self)\n--\n\n"
 
 static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    engine_object *self = (engine_object *)object;
+    fws_engine_object *self = (fws_engine_object *)object;
     fws_engine_after_fork(self->core);
     fws_gate_init(&self->state->gate); /* a thread of the parent may have held it */
     Py_RETURN_NONE;
@@ -482,16 +253,16 @@ PyDoc_STRVAR(counters_doc,
 
 static PyObject *engine_counters(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    return fws_statistics(((engine_object *)object)->core);
+    return fws_statistics(((fws_engine_object *)object)->core);
 }
 
 static PyMethodDef engine_methods[] = {
     {"attach", (PyCFunction)(void (*)(void))engine_attach, METH_VARARGS | METH_KEYWORDS,
      attach_doc},
-    {"subscribe", engine_subscribe, METH_VARARGS, subscribe_doc},
-    {"unsubscribe", engine_unsubscribe, METH_VARARGS, unsubscribe_doc},
-    {"channels", engine_channels, METH_O, channels_doc},
-    {"publish", engine_publish, METH_VARARGS, publish_doc},
+    {"subscribe", fws_engine_object_subscribe, METH_VARARGS, fws_engine_subscribe_doc},
+    {"unsubscribe", fws_engine_object_unsubscribe, METH_VARARGS, fws_engine_unsubscribe_doc},
+    {"channels", fws_engine_object_channels, METH_O, fws_engine_channels_doc},
+    {"publish", fws_engine_object_publish, METH_VARARGS, fws_engine_publish_doc},
     {"close_all", engine_close_all, METH_VARARGS, close_all_doc},
     {"wait_empty", engine_wait_empty, METH_O, wait_empty_doc},
     {"stop", engine_stop, METH_NOARGS, stop_doc},
@@ -510,7 +281,7 @@ static PyType_Slot engine_slots[] = {
 
 PyType_Spec fws_engine_spec = {
     .name = "flask_websockets._core.Engine",
-    .basicsize = sizeof(engine_object),
+    .basicsize = sizeof(fws_engine_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = engine_slots,
 };

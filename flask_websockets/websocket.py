@@ -95,7 +95,7 @@ class WebSocket(_core.WebSocket):
 
     @property
     def channels(self) -> list[str]:
-        """The names of the channels that it is subscribed to, or was when it closed: a list of ``str``."""
+        """The names of the channels that it is subscribed to, or was when it closed."""
         return self._upgrade.engine.channels(self)
 
     # ---- JSON and MessagePack ----

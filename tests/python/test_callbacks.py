@@ -161,7 +161,7 @@ def test_stats_of_what_is_queued(application):
         # Nobody writes any of these: the peer takes nothing.
         for _ in range(10):
             application.websockets.publish(b"x" * 100_000, "all")
-        assert queued(application) == full + 10 * (100_000 + 10)
+        wait_for(lambda: queued(application) == full + 10 * (100_000 + 10))
     wait_for(lambda: queued(application) == 0)
 
 

@@ -244,3 +244,90 @@ def test_several_apps_each_have_their_own_channels(application):
     listener(application.serve(), "ws")
     assert other.publish("x", "a") == 0
     assert application.websockets.publish("x", "a") == 1
+
+
+def test_nested_blocks_of_the_same_channel(application):
+    @application.route("/ws")
+    def nested(ws):
+        websockets = application.websockets
+        with websockets.subscribe(ws, ["room", "all", "room"]):
+            with websockets.subscribe(ws, ["room", "extra"]):
+                ws.send(" ".join(ws.channels))
+            ws.send(" ".join(ws.channels))
+            assert websockets.publish("to room", "room") == 1
+        ws.send(" ".join(ws.channels) + "nothing")
+
+    client = application.serve().connect("/ws")
+    assert [client.recv() for _ in range(4)] == ["room all extra", "room all", "to room", "nothing"]
+
+
+def test_the_channels_of_a_websocket_that_has_closed(application):
+    seen = []
+
+    @application.route("/ws")
+    def listen(ws):
+        application.websockets.subscribe(ws, ["a", "b"])
+        try:
+            for _ in ws.iter_data():
+                pass
+        finally:
+            seen.append((ws.channels, application.websockets.publish("gone", ws.channels)))
+            application.websockets.unsubscribe(ws, "a")
+            seen.append(ws.channels)
+
+    client = application.serve().connect("/ws")
+    client.send("x")
+    client.close()
+    wait_for(lambda: len(seen) == 2)
+    assert seen == [(["a", "b"], 0), ["b"]]
+
+
+def test_what_is_published_comes_before_what_the_same_thread_does_next(application):
+    @application.route("/ws")
+    def chat(ws):
+        websockets = application.websockets
+        websockets.subscribe(ws, ["room"])
+        for number in range(100):
+            websockets.publish(f"published {number}", "room")
+            ws.send(f"sent {number}")
+        websockets.publish("last", "room")
+        websockets.unsubscribe(ws, "room")
+        websockets.publish("too late", "room")
+        ws.send("end")
+
+    client = application.serve().connect("/ws")
+    wanted = [f"{what} {number}" for number in range(100) for what in ("published", "sent")]
+    assert [client.recv() for _ in range(202)] == [*wanted, "last", "end"]
+
+
+def test_very_many_names_in_one_call(application):
+    names = [f"room {number}" for number in range(20_000)]
+
+    @application.route("/ws")
+    def listen(ws):
+        websockets = application.websockets
+        websockets.subscribe(ws, names)
+        assert ws.channels == names
+        assert websockets.publish("once", names) == 1
+        websockets.unsubscribe(ws, names[1:])
+        ws.send(" ".join(ws.channels))
+
+    client = application.serve().connect("/ws")
+    assert [client.recv(), client.recv()] == ["once", "room 0"]
+
+
+def test_a_publisher_in_a_loop_cannot_fill_the_memory(server):
+    """Far more than the engine keeps undelivered: whoever publishes delivers, and nothing is lost."""
+    client = listener(server, "a")
+    received = []
+
+    def read():
+        while len(received) < 5000:
+            received.append(client.recv())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(5000):
+        assert server.websockets.publish(str(number), "a") == 1
+    reader.join(30)
+    assert received == [str(number) for number in range(5000)]
