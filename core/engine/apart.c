@@ -37,8 +37,8 @@ void fws_apart_staff(fws_engine *engine)
     uint32_t free = fws_crew_free(crew);
     if (free > 0)
         pthread_cond_signal(&crew->work);
-    if (crew->apart.count > free)
-        fws_crew_hire(engine);
+    if (crew->apart.count > free && crew->coming == 0)
+        fws_crew_hire(engine); /* who, once here, hires the next: to start many takes time */
 }
 
 void fws_apart_claim_watch(fws_engine *engine)
@@ -76,6 +76,7 @@ void fws_apart_run(fws_engine *engine, void **thread)
     fws_ns taken = 0;
     uint32_t count = 0;
     crew->inside++;
+    fws_apart_staff(engine); /* for the others that are queued */
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
     bool entered = callbacks->enter(callbacks->context, thread);

@@ -29,7 +29,8 @@ bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket);
 /* Queues it, with a reference, and sees to it that somebody comes. */
 void fws_apart_queue(fws_engine *engine, fws_websocket *websocket);
 
-/* Sees to it that somebody comes for what is queued: a thread that stands by, or one more. */
+/* Sees to it that somebody comes for what is queued: a thread that stands by, or one more, which
+ * calls this in turn. So the leader never starts more than one at a time. */
 void fws_apart_staff(fws_engine *engine);
 
 /* By the leader, between two batches: if nobody else is there for what is queued, the watch is. */

@@ -106,12 +106,12 @@ static void note_refused_thread(fws_engine *engine, fws_ns *try_at)
 {
     *try_at = fws_clock_now() + FWS_RETRY_AFTER;
     atomic_fetch_add_explicit(&engine->work.counters.threads_refused, 1, memory_order_relaxed);
+    fws_work_rouse(&engine->work); /* the leader sleeps until then, and not for longer */
 }
 
 void fws_crew_note_refusal(fws_engine *engine)
 {
     note_refused_thread(engine, &engine->crew.enter_at);
-    fws_work_rouse(&engine->work); /* it sleeps until then, and not for longer */
 }
 
 void fws_crew_try_again(fws_engine *engine)

@@ -8,6 +8,7 @@
 
 /* Calls of pthread_create that fail from now on; those of sanitizers do not come through here. */
 static atomic_uint refused_threads;
+static atomic_uint start_ms; /* that one takes otherwise */
 
 int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -19,6 +20,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     while (left > 0)
         if (atomic_compare_exchange_strong(&refused_threads, &left, left - 1))
             return EAGAIN;
+    usleep(atomic_load(&start_ms) * 1000);
     return __real_pthread_create(thread, attributes, start, argument);
 }
 
@@ -195,6 +197,34 @@ static void test_callbacks_are_entered_later(void **state)
     stop_with(2);
 }
 
+/* When forty threads are needed at once, and each takes its time, the leader starts one of them. */
+static void test_the_leader_does_not_start_all_threads(void **state)
+{
+    (void)state;
+    enum { SLOW = 40 };
+    start_with(64, SLOW + 2);
+    for (int i = 0; i < SLOW; i++)
+        make_slow(i);
+    make_fast(SLOW);
+    let_suspicion_pass();
+    atomic_store(&start_ms, 20);
+    send_message(SLOW, "sleep 2"); /* all of these are due at once */
+    usleep(500);
+    for (int i = 0; i < SLOW; i++)
+        send_message(i, "sleep 1500");
+    usleep(10 * 1000); /* the leader is at it */
+    expect_quick_pong(SLOW + 1);
+    expect_text(SLOW, "asleep");
+    expect_text(SLOW, "sleep 2");
+    for (int i = 0; i < SLOW; i++) {
+        expect_text(i, "asleep");
+        expect_text(i, "sleep 1500");
+    }
+    assert_in_range(atomic_load(&most_asleep), SLOW / 2, SLOW);
+    atomic_store(&start_ms, 0);
+    stop_with(SLOW + 2);
+}
+
 /* A stop does not wait for what cannot be had, for longer than for anything else. */
 static void test_a_stop_while_nothing_can_be_had(void **state)
 {
@@ -226,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_nobody_watches_the_next_leader),
         cmocka_unit_test(test_callbacks_cannot_be_entered),
         cmocka_unit_test(test_callbacks_are_entered_later),
+        cmocka_unit_test(test_the_leader_does_not_start_all_threads),
         cmocka_unit_test(test_a_stop_while_nothing_can_be_had),
     };
     return cmocka_run_group_tests_name("refusal", tests, NULL, NULL);
