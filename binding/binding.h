@@ -50,12 +50,12 @@ typedef struct {
     PyObject *engine; /* keeps the engine that `core` belongs to */
     PyObject *wait;   /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
     unsigned long thread; /* whose event loop `wait` is of */
-    bool had_turn;        /* its event loop has run because its budget was spent; see waiting.c */
+    bool has_yielded;     /* its event loop has run because its budget was spent; see waiting.c */
     PyObject *callbacks;  /* of a class view, what the hooks are given, until
                              _callbacks_ended(); else NULL */
     PyObject *id;         /* a str, and a dict for the application; NULL until they are asked for */
     PyObject *data;
-    fws_conversion *arriving; /* a large message that is not an object yet; may be NULL */
+    fws_conversion *conversion; /* a large message that is not an object yet; may be NULL */
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -158,7 +158,7 @@ int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
 bool fws_websocket_object_convert(fws_websocket_object *self, fws_message *message, bool wait,
                                   PyObject **data);
 /* Goes on with one that was left undone, if there is one; as above. */
-bool fws_websocket_object_go_on(fws_websocket_object *self, bool wait, PyObject **data);
+bool fws_websocket_object_continue(fws_websocket_object *self, bool wait, PyObject **data);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);
@@ -183,7 +183,7 @@ void fws_conversion_free(fws_conversion *conversion);
 /* Is another thread at it? It has released the GIL. */
 bool fws_conversion_is_busy(const fws_conversion *conversion);
 /* One piece more. True: it is done, and *result is the object, or NULL with an exception set. */
-bool fws_conversion_go_on(fws_conversion *conversion, PyObject **result);
+bool fws_conversion_continue(fws_conversion *conversion, PyObject **result);
 
 /* handshake.c */
 extern PyMethodDef fws_handshake_functions[];

@@ -36,9 +36,9 @@
 #define FWS_BUDGET_STEP 1024
 
 typedef struct {
-    uint32_t messages; /* charged to it */
-    uint32_t unlooked; /* since the clock was looked at, as FWS_BUDGET_LOOK counts */
-    uint32_t shared;   /* so many budgets yet have the shorter limit */
+    uint32_t messages;      /* charged to it */
+    uint32_t unmeasured;    /* since the clock was looked at, as FWS_BUDGET_LOOK counts */
+    uint32_t short_budgets; /* so many budgets yet have the shorter limit */
     bool spent;
     fws_ns
         since; /* when it was begun, as far as that is known: the first look at the clock; or 0 */
@@ -51,9 +51,9 @@ void fws_budget_charge(fws_budget *budget, size_t bytes);
 void fws_budget_renew(fws_budget *budget);
 
 /* Others do wait for what this thread has. */
-static inline void fws_budget_share(fws_budget *budget)
+static inline void fws_budget_shorten(fws_budget *budget)
 {
-    budget->shared = FWS_BUDGET_SHARED;
+    budget->short_budgets = FWS_BUDGET_SHARED;
 }
 
 #endif

@@ -34,7 +34,7 @@ static void leave(void *Py_UNUSED(context), void **thread)
     *thread = PyEval_SaveThread();
 }
 
-static void end(void *context, void **thread)
+static void end_thread(void *context, void **thread)
 {
     if (interpreter_ends())
         return; /* with all that it had */
@@ -60,7 +60,7 @@ static void report_failure(fws_websocket_object *self)
     Py_XDECREF(traceback);
 }
 
-static void give_message(fws_websocket_object *self, fws_message *message)
+static void deliver_message(fws_websocket_object *self, fws_message *message)
 {
     PyObject *data = fws_message_object(message);
     PyObject *arguments[3] = {self->receiver, (PyObject *)self, data};
@@ -76,26 +76,26 @@ static void give_message(fws_websocket_object *self, fws_message *message)
     Py_XDECREF(data);
 }
 
-static uint32_t give_messages(fws_websocket_object *self, fws_inbox *taken)
+static uint32_t deliver_messages(fws_websocket_object *self, fws_inbox *messages)
 {
     fws_message message;
     uint32_t count = 0;
-    while (fws_inbox_next(taken, &message)) {
+    while (fws_inbox_next(messages, &message)) {
         if (fws_websocket_is_closed_here(self->core)) {
             fws_message_free(&message);
             continue;
         }
-        give_message(self, &message);
+        deliver_message(self, &message);
         count++;
-        if (taken->count > 0 && fws_websocket_is_held_back(self->core)) {
-            fws_websocket_give_back(self->core, taken);
+        if (messages->count > 0 && fws_websocket_is_held_back(self->core)) {
+            fws_websocket_return_messages(self->core, messages);
             break;
         }
     }
     return count;
 }
 
-static void give_close(fws_websocket_object *self)
+static void deliver_close(fws_websocket_object *self)
 {
     fws_websocket_status status;
     fws_websocket_get_status(self->core, &status);
@@ -117,9 +117,9 @@ static void fetch(const fws_websocket_object *self)
 static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
 {
     fws_websocket_object *self = fws_websocket_owner(core);
-    fws_inbox taken;
+    fws_inbox messages;
     uint32_t count = 1;
-    fws_status status = fws_websocket_collect(core, &taken);
+    fws_status status = fws_websocket_collect(core, &messages);
     if (status == FWS_WOULD_BLOCK)
         return 0;
     fetch(next);
@@ -127,13 +127,13 @@ static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
         PyErr_WriteUnraisable(self->context); /* somebody is inside it for good */
         fws_websocket_close(core, FWS_CLOSE_INTERNAL_ERROR, NULL, 0);
         if (status == FWS_OK)
-            fws_inbox_clear(&taken);
+            fws_inbox_clear(&messages);
         return 0;
     }
     if (status == FWS_OK)
-        count = give_messages(self, &taken);
+        count = deliver_messages(self, &messages);
     else
-        give_close(self);
+        deliver_close(self);
     if (self->context != NULL && PyContext_Exit(self->context) < 0)
         PyErr_WriteUnraisable(self->context);
     if (status == FWS_CLOSED)
@@ -144,7 +144,7 @@ static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
 fws_callbacks fws_callbacks_of(fws_module_state *state)
 {
     return (fws_callbacks){
-        .context = state, .enter = enter, .leave = leave, .run = run, .end = end};
+        .context = state, .enter = enter, .leave = leave, .run = run, .end_thread = end_thread};
 }
 
 /* ---- attaching ---- */

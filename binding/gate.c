@@ -20,7 +20,7 @@ void fws_gate_init(fws_gate *gate)
     gate->last = &gate->first;
 }
 
-static fws_gate_sleeper *take_first(fws_gate *gate)
+static fws_gate_sleeper *admit_first(fws_gate *gate)
 {
     fws_gate_sleeper *first = gate->first;
     gate->first = first->next;
@@ -38,7 +38,7 @@ static void let_in(fws_gate *gate, fws_ns now)
 {
     while (gate->first != NULL && gate->inside < gate->width &&
            (gate->width > 1 || now - gate->first->since > FWS_GATE_PATIENCE))
-        pthread_cond_signal(&take_first(gate)->called);
+        pthread_cond_signal(&admit_first(gate)->called);
     if (gate->first != NULL && gate->inside < gate->width && !gate->calling) {
         gate->calling = true;
         pthread_cond_signal(&gate->first->called);
@@ -63,7 +63,7 @@ static void sleep_until_inside(fws_gate *gate)
             continue;
         gate->calling = false;
         if (gate->inside < gate->width)
-            take_first(gate);
+            admit_first(gate);
     }
     pthread_cond_destroy(&self.called);
 }

@@ -61,7 +61,7 @@ static PyObject *iterator_next(PyObject *object)
     fws_message message;
     PyObject *data = NULL;
     for (;;) {
-        if (fws_websocket_object_go_on(self->websocket, true, &data)) {
+        if (fws_websocket_object_continue(self->websocket, true, &data)) {
             if (data == NULL || is_wanted(self->kind, opcode_of(data)))
                 break;
             Py_DECREF(data);

@@ -23,7 +23,7 @@ struct fws_conversion {
 };
 
 /* What has been moved from the end is not needed any more. */
-static void give_back(fws_message *message, size_t left)
+static void free_moved(fws_message *message, size_t left)
 {
     uint8_t *shrunk = left > 0 ? realloc(message->data, left) : NULL;
     if (shrunk)
@@ -108,7 +108,7 @@ static void move_piece(fws_conversion *conversion)
     else
         memcpy(PyBytes_AS_STRING(conversion->result) + from, data + from, end - from);
     conversion->left = from;
-    give_back(&conversion->message, from);
+    free_moved(&conversion->message, from);
 }
 
 bool fws_message_is_large(const fws_message *message)
@@ -145,7 +145,7 @@ bool fws_conversion_is_busy(const fws_conversion *conversion)
     return conversion->busy;
 }
 
-bool fws_conversion_go_on(fws_conversion *conversion, PyObject **result)
+bool fws_conversion_continue(fws_conversion *conversion, PyObject **result)
 {
     bool counted = conversion->counted == conversion->message.length;
     *result = NULL;
@@ -171,7 +171,7 @@ static PyObject *large_object(fws_message *message)
 {
     PyObject *result = NULL;
     fws_conversion *conversion = fws_conversion_new(message);
-    while (conversion != NULL && !fws_conversion_go_on(conversion, &result))
+    while (conversion != NULL && !fws_conversion_continue(conversion, &result))
         ;
     fws_conversion_free(conversion);
     return result;

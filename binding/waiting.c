@@ -61,7 +61,7 @@ void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 /* ---- letting others run ---- */
 
 /* Lets other threads have the GIL. */
-static void share_gil(fws_websocket_object *self)
+static void yield_gil(fws_websocket_object *self)
 {
     struct timespec pause = fws_clock_timespec(PAUSE);
     PyThreadState *thread = PyEval_SaveThread();
@@ -69,45 +69,45 @@ static void share_gil(fws_websocket_object *self)
     fws_ns paused = fws_clock_now();
     fws_restore_thread(self->state, thread);
     if (fws_clock_now() - paused > AT_ONCE)
-        fws_budget_share(&budget);
+        fws_budget_shorten(&budget);
     fws_budget_renew(&budget);
 }
 
 /* Lets the other greenlets of this thread run. Nobody can see whether any is ready. */
-static bool share_event_loop(fws_websocket_object *self)
+static bool yield_event_loop(fws_websocket_object *self)
 {
-    fws_budget_share(&budget);
+    fws_budget_shorten(&budget);
     fws_budget_renew(&budget);
-    return !fws_websocket_await(self->core, FWS_AWAIT_TURN) || switch_away(self, FWS_FOREVER);
+    return !fws_websocket_yield(self->core) || switch_away(self, FWS_FOREVER);
 }
 
 /* Before a message that need not be waited for. False with what was thrown into the greenlet. */
-static bool let_others_run(fws_websocket_object *self)
+static bool yield_if_spent(fws_websocket_object *self)
 {
     if (!budget.spent)
         return true;
     if (in_event_loop(self))
-        return share_event_loop(self);
-    share_gil(self);
+        return yield_event_loop(self);
+    yield_gil(self);
     return true;
 }
 
 /* The same for whoever calls again when the notifier says so, as coroutines do: true when it is to
  * go back to its event loop first, which the notifier tells to go on at once. */
-static bool must_let_others_run(fws_websocket_object *self)
+static bool must_yield_first(fws_websocket_object *self)
 {
-    if (!budget.spent || self->had_turn) {
-        self->had_turn = false;
+    if (!budget.spent || self->has_yielded) {
+        self->has_yielded = false;
         return false;
     }
-    self->had_turn = true; /* and now it goes on, whoever has spent the budget meanwhile */
+    self->has_yielded = true; /* and now it goes on, whoever has spent the budget meanwhile */
     if (in_event_loop(self)) {
-        fws_budget_share(&budget);
+        fws_budget_shorten(&budget);
         fws_budget_renew(&budget);
     } else {
-        share_gil(self); /* the event loop has a thread to itself, beside the server's */
+        yield_gil(self); /* the event loop has a thread to itself, beside the server's */
     }
-    return fws_websocket_await(self->core, FWS_AWAIT_TURN);
+    return fws_websocket_yield(self->core);
 }
 
 void fws_renew_budget(void)
@@ -155,29 +155,29 @@ static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_
 /* Nothing is given out after an own close (RFC 6455 section 1.4). */
 static void drop_after_close(fws_websocket_object *self)
 {
-    if (self->arriving == NULL || fws_conversion_is_busy(self->arriving) ||
+    if (self->conversion == NULL || fws_conversion_is_busy(self->conversion) ||
         !fws_websocket_is_closed_here(self->core))
         return;
-    fws_conversion_free(self->arriving);
-    self->arriving = NULL;
+    fws_conversion_free(self->conversion);
+    self->conversion = NULL;
 }
 
-bool fws_websocket_object_go_on(fws_websocket_object *self, bool wait, PyObject **data)
+bool fws_websocket_object_continue(fws_websocket_object *self, bool wait, PyObject **data)
 {
     *data = NULL;
     for (;;) {
         drop_after_close(self);
-        fws_conversion *conversion = self->arriving;
+        fws_conversion *conversion = self->conversion;
         if (conversion == NULL || fws_conversion_is_busy(conversion))
             return false;
-        if (fws_conversion_go_on(conversion, data)) {
-            self->arriving = NULL;
+        if (fws_conversion_continue(conversion, data)) {
+            self->conversion = NULL;
             fws_conversion_free(conversion);
             return true;
         }
         if (wait && !in_event_loop(self))
             continue;
-        fws_websocket_call_again(self->core);
+        fws_websocket_yield(self->core);
         if (!wait || !switch_away(self, FWS_FOREVER))
             return true;
     }
@@ -187,19 +187,19 @@ bool fws_websocket_object_convert(fws_websocket_object *self, fws_message *messa
                                   PyObject **data)
 {
     bool has_loop = !wait || in_event_loop(self);
-    if (!has_loop || !fws_message_is_large(message) || self->arriving != NULL) {
+    if (!has_loop || !fws_message_is_large(message) || self->conversion != NULL) {
         *data = fws_message_object(message);
         return true;
     }
-    self->arriving = fws_conversion_new(message);
+    self->conversion = fws_conversion_new(message);
     *data = NULL;
-    return self->arriving == NULL || fws_websocket_object_go_on(self, wait, data);
+    return self->conversion == NULL || fws_websocket_object_continue(self, wait, data);
 }
 
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message)
 {
     fws_status status = FWS_CLOSED;
-    if (must_let_others_run(self))
+    if (must_yield_first(self))
         return FWS_WOULD_BLOCK;
     do {
         if (!fws_websocket_is_closed_here(self->core))
@@ -222,7 +222,7 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                         "a class view does not receive: its messages come to on_message()");
         return -1;
     }
-    if (!let_others_run(self))
+    if (!yield_if_spent(self))
         return -1;
     int status = (int)fws_websocket_receive_ready(self->core, message);
     if (status == FWS_OK)
@@ -280,7 +280,7 @@ int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, con
     size_t with_gil =
         fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
     int status = FWS_WOULD_BLOCK;
-    if (!by_crew && !let_others_run(self))
+    if (!by_crew && !yield_if_spent(self))
         return -1;
     if (size <= with_gil)
         status = (int)fws_websocket_send(self->core, opcode, data, size, false);
@@ -303,7 +303,7 @@ int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, co
 {
     fws_status status;
     *loan = NULL;
-    if (must_let_others_run(self))
+    if (must_yield_first(self))
         return FWS_WOULD_BLOCK;
     do
         status = fws_websocket_lend(self->core, opcode, data, size, loan);

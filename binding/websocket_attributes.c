@@ -72,7 +72,7 @@ static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
 
 /* Stores what was made, if nothing is there yet; returns what is there. Making it may have run
  * Python code (the garbage collector's), and that may have asked for the same. */
-static PyObject *settle(PyObject **place, PyObject *made)
+static PyObject *store_once(PyObject **place, PyObject *made)
 {
     if (made == NULL)
         return NULL;
@@ -97,13 +97,13 @@ static PyObject *get_id(PyObject *object, void *Py_UNUSED(closure))
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
     }
-    return settle(&self->id, PyUnicode_FromStringAndSize(text, sizeof text));
+    return store_once(&self->id, PyUnicode_FromStringAndSize(text, sizeof text));
 }
 
 static PyObject *get_data(PyObject *object, void *Py_UNUSED(closure))
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
-    return self->data != NULL ? Py_NewRef(self->data) : settle(&self->data, PyDict_New());
+    return self->data != NULL ? Py_NewRef(self->data) : store_once(&self->data, PyDict_New());
 }
 
 PyGetSetDef fws_websocket_attributes[] = {

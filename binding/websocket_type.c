@@ -35,7 +35,7 @@ static void websocket_dealloc(PyObject *object)
     }
     Py_XDECREF(self->engine);
     Py_XDECREF(self->wait);
-    fws_conversion_free(self->arriving);
+    fws_conversion_free(self->conversion);
     Py_XDECREF(self->callbacks);
     Py_XDECREF(self->on_message);
     Py_XDECREF(self->receiver);
@@ -219,7 +219,7 @@ static PyObject *websocket_receive(PyObject *object, PyObject *const *args, Py_s
     PyObject *data;
     int status = FWS_OK;
     while (status == FWS_OK) {
-        if (fws_websocket_object_go_on(self, true, &data))
+        if (fws_websocket_object_continue(self, true, &data))
             return data;
         status = fws_websocket_object_receive(self, timeout, &message);
         if (status == FWS_OK && fws_websocket_object_convert(self, &message, true, &data))
@@ -343,7 +343,7 @@ static PyObject *websocket_start_callbacks(PyObject *object, PyObject *Py_UNUSED
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
     if (self->core)
-        fws_websocket_end_callbacks(self->core);
+        fws_websocket_release_callbacks(self->core);
     Py_RETURN_NONE;
 }
 
@@ -360,7 +360,7 @@ static PyObject *websocket_next(PyObject *object, PyObject *Py_UNUSED(none))
     PyObject *data = NULL;
     if (!fws_websocket_object_open(self))
         return NULL;
-    bool found = fws_websocket_object_go_on(self, false, &data);
+    bool found = fws_websocket_object_continue(self, false, &data);
     while (!found) {
         int status = fws_websocket_object_next(self, &message);
         if (status == FWS_WOULD_BLOCK)

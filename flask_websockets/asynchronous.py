@@ -55,10 +55,10 @@ class AsyncWebSocket(WebSocket):
         """
         while (sent := self._offer(data)) is not True:
             if sent is not False:
-                return await self._end_of(sent)
+                return await self._wait_for_loan(sent)
             await asynchronous.event_loop().wait_for_change(self, None)
 
-    async def _end_of(self, loan: Loan) -> None:
+    async def _wait_for_loan(self, loan: Loan) -> None:
         """Wait until the bytes of a large message are sent. When the task is cancelled before, the rest
         is sent all the same: a frame that has begun must be finished."""
         try:

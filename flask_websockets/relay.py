@@ -87,7 +87,7 @@ class Connection:
         self.engine_gone = False
         self.give_up_at = 0.0
         self.encrypted = 0
-        self._looked = (0, 0)
+        self._progress_seen = (0, 0)
         #: The SSL layer wants to write before it can read on (a key update), or the other way round.
         self.wants_write = False
         self.watched = {tls_fd: NOT_WATCHED, self.plain_fd: NOT_WATCHED}
@@ -177,11 +177,11 @@ class Connection:
 
     # ---- both ----
 
-    def gets_on(self) -> bool:
+    def has_progressed(self) -> bool:
         """Has the peer taken anything since the last call?"""
-        encrypted, kept = self._looked
-        self._looked = (self.encrypted, unsent(self.tls_fd))
-        return self._looked[0] > encrypted or self._looked[1] < kept
+        encrypted, kept = self._progress_seen
+        self._progress_seen = (self.encrypted, unsent(self.tls_fd))
+        return self._progress_seen[0] > encrypted or self._progress_seen[1] < kept
 
     @property
     def is_finished(self) -> bool:
@@ -274,7 +274,7 @@ class Relay:
         self._new: deque[Connection] = deque()
         self._connections: dict[int, Connection] = {}
         self._again: set[Connection] = set()
-        self._last_bytes: set[Connection] = set()
+        self._draining: set[Connection] = set()
         self._woken, self._wake = (raw(end) for end in socket.socketpair())
         self._poll = Poll()
         self._poll.register(self._woken.fileno(), READABLE)
@@ -331,16 +331,16 @@ class Relay:
             self._connections[connection.plain_fd] = connection
             busy.add(connection)
         now = time.monotonic()
-        busy.update(c for c in self._last_bytes if now >= c.give_up_at)
+        busy.update(c for c in self._draining if now >= c.give_up_at)
         for connection in busy:
             self._serve(connection, now)
 
     def _timeout(self) -> float | None:
         if self._again:
             return 0.0
-        if not self._last_bytes:
+        if not self._draining:
             return None
-        soonest = min(connection.give_up_at for connection in self._last_bytes)
+        soonest = min(connection.give_up_at for connection in self._draining)
         return max(0.0, soonest - time.monotonic())
 
     def _serve(self, connection: Connection, now: float) -> None:
@@ -349,10 +349,10 @@ class Relay:
         if connection.send() or more:
             self._again.add(connection)
         due = connection.engine_gone and now >= connection.give_up_at
-        if due and (connection.gets_on() or connection.give_up_at == 0.0):
+        if due and (connection.has_progressed() or connection.give_up_at == 0.0):
             # Nobody else is there any more to give up on a peer that takes nothing.
             connection.give_up_at = now + LAST_BYTES_TIMEOUT
-            self._last_bytes.add(connection)
+            self._draining.add(connection)
         if connection.is_finished or (connection.give_up_at and now >= connection.give_up_at):
             self._finish(connection)
         else:
@@ -374,7 +374,7 @@ class Relay:
     def _finish(self, connection: Connection) -> None:
         self._watch(connection, dict.fromkeys(connection.watched, NOT_WATCHED))
         self._again.discard(connection)
-        self._last_bytes.discard(connection)
+        self._draining.discard(connection)
         del self._connections[connection.tls_fd], self._connections[connection.plain_fd]
         connection.close()
 

@@ -159,7 +159,7 @@ class Upgrade:
         self._config = runtime.config
         self._changed: Condition = executor.condition()
         self._request: Request | None = None
-        self._deciding: tuple[WebSocket, float] | None = None
+        self._pending_accept: tuple[WebSocket, float] | None = None
         self._callbacks: ViewCallbacks | None = None
         #: Called with the websocket when it is accepted, in the thread that accepts.
         self.on_attached: Callable[[Any], None] | None = None
@@ -190,7 +190,7 @@ class Upgrade:
         with self._changed:
             self._request = request
             self._callbacks = callbacks
-            self._deciding = (ws, time.monotonic() + self._config.accept_delay)
+            self._pending_accept = (ws, time.monotonic() + self._config.accept_delay)
             if self._config.accept_delay < LOOK_INTERVAL:  # else wait() looks in time by itself
                 self._changed.notify_all()
 
@@ -200,7 +200,7 @@ class Upgrade:
         :returns: whether the handshake was accepted.
         """
         with self._changed:
-            self._deciding = None
+            self._pending_accept = None
             return self.accepted
 
     def accept(
@@ -257,7 +257,7 @@ class Upgrade:
             raise used_up() from error
         ws.subprotocol = subprotocol
         self.accepted = True
-        self._deciding = None
+        self._pending_accept = None
         self._request = None
         self._ws = ws
         if self.on_attached is not None:
@@ -339,7 +339,7 @@ class Upgrade:
                     break
                 # The delay of a handler that has not started yet cannot be over before that time.
                 delay = max(self._config.accept_delay, LOOK_INTERVAL)
-                ws, deadline = self._deciding or (None, now + delay)
+                ws, deadline = self._pending_accept or (None, now + delay)
                 if ws is None or now < deadline:
                     self._changed.wait(min(end, deadline) - now)
                     continue

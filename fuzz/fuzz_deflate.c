@@ -84,7 +84,7 @@ static void there_and_back(const uint8_t *data, size_t size, uint8_t options, ui
         size_t capacity = random & 0x8000 ? length * 2 + 64 : length, written = 0;
         uint8_t *wire = malloc(capacity + 1);
         if (random & 0x4000)
-            fws_compression_forget(writer);
+            fws_compression_mark_stale(writer);
         if (fws_compression_deflate(writer, data + at, length, wire, capacity, &written)) {
             if (written > capacity)
                 abort();

@@ -31,7 +31,7 @@ void fws_apart_queue(fws_engine *engine, fws_websocket *websocket);
 
 /* Sees to it that somebody comes for what is queued: a thread that stands by, or one more, which
  * calls this in turn. So the leader never starts more than one at a time. */
-void fws_apart_staff(fws_engine *engine);
+void fws_apart_provide_thread(fws_engine *engine);
 
 /* By the leader, between two batches: if nobody else is there for what is queued, the watch is. */
 void fws_apart_claim_watch(fws_engine *engine);

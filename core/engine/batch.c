@@ -5,10 +5,11 @@
 
 bool fws_batch_is_possible(fws_engine *engine)
 {
-    return engine->work.due.count > 0 && fws_crew_may_enter(engine) && fws_watch_appoint(engine);
+    return engine->work.run_queue.count > 0 && fws_crew_may_enter_callbacks(engine) &&
+           fws_watch_appoint(engine);
 }
 
-void fws_batch_begin_receiving(fws_engine *engine)
+void fws_batch_set_receiving(fws_engine *engine)
 {
     atomic_store_explicit(&engine->work.receiving, fws_work_this_thread(), memory_order_relaxed);
 }
@@ -24,10 +25,10 @@ static void set_running(fws_engine *engine, fws_websocket *websocket, fws_ns sin
  * given away. */
 static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
 {
-    while (*left > 0 && engine->work.due.count > 0 && !engine->work.stopping) {
+    while (*left > 0 && engine->work.run_queue.count > 0 && !engine->work.stopping) {
         (*left)--;
         fws_websocket *websocket =
-            FWS_WEBSOCKET_OF(fws_run_queue_pop(&engine->work.due), callbacks);
+            FWS_WEBSOCKET_OF(fws_run_queue_pop(&engine->work.run_queue), callbacks);
         if (!fws_apart_is_for(engine, websocket)) {
             set_running(engine, websocket, now);
             return websocket;
@@ -42,7 +43,7 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
  * which takes what `enter` has taken. */
 static void *owner_of_next(const fws_engine *engine)
 {
-    fws_work_link *first = engine->work.due.first;
+    fws_work_link *first = engine->work.run_queue.first;
     return first != NULL ? FWS_WEBSOCKET_OF(first, callbacks)->owner : NULL;
 }
 
@@ -54,7 +55,7 @@ static bool put_back(fws_engine *engine, uint64_t term, fws_websocket *websocket
     bool leading = engine->crew.term == term;
     if (leading) {
         set_running(engine, NULL, 0);
-        fws_run_queue_push_front(&engine->work.due, &websocket->callbacks);
+        fws_run_queue_push_front(&engine->work.run_queue, &websocket->callbacks);
         fws_crew_note_refusal(engine);
     }
     pthread_mutex_unlock(&engine->work.lock);
@@ -100,7 +101,7 @@ static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket,
         next_owner = owner_of_next(engine);
         pthread_mutex_unlock(&engine->work.lock);
         if (!leading)
-            fws_crew_end_callbacks(websocket);
+            fws_crew_release_callbacks(websocket);
         websocket = next;
     }
     if (leading)
@@ -121,7 +122,7 @@ static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, siz
     atomic_store_explicit(&engine->work.leading, 0, memory_order_relaxed);
     run_all(engine, term, websocket, left, thread);
     pthread_mutex_lock(&engine->work.lock);
-    fws_crew_leave(engine, epoch);
+    fws_crew_leave_callbacks(engine, epoch);
     if (crew->term != term)
         return false;
     atomic_store_explicit(&engine->work.leading, fws_work_this_thread(), memory_order_relaxed);
@@ -129,11 +130,11 @@ static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, siz
 }
 
 /* Without the lock. */
-static void end_callbacks(fws_run_queue *done)
+static void release_callbacks(fws_run_queue *done)
 {
     fws_work_link *link;
     while ((link = fws_run_queue_pop(done)) != NULL)
-        fws_crew_end_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
+        fws_crew_release_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
 }
 
 bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
@@ -144,9 +145,9 @@ bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
     fws_run_queue_init(&done);
     atomic_store_explicit(&engine->work.receiving, 0, memory_order_relaxed);
     pthread_mutex_lock(&engine->work.lock);
-    fws_run_queue_move(&engine->work.arrived, &engine->work.due);
+    fws_run_queue_move(&engine->work.arrived, &engine->work.run_queue);
     if (fws_batch_is_possible(engine)) {
-        size_t left = engine->work.due.count;
+        size_t left = engine->work.run_queue.count;
         crew->in_batch = true; /* from here on the watch stays */
         fws_websocket *websocket = next_of(engine, &left, 0);
         if (websocket != NULL)
@@ -156,11 +157,11 @@ bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
     }
     if (leading) {
         fws_run_queue_move(&crew->done, &done);
-        fws_apart_staff(engine);
+        fws_apart_provide_thread(engine);
         fws_apart_claim_watch(engine);
         fws_crew_check(engine);
     }
     pthread_mutex_unlock(&engine->work.lock);
-    end_callbacks(&done);
+    release_callbacks(&done);
     return leading;
 }

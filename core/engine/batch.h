@@ -20,7 +20,7 @@ bool fws_batch_is_possible(fws_engine *engine);
 
 /* Without the lock: the loop has reported something, and the leader receives. What comes due
  * meanwhile is run by the next batch; to queue it takes no lock. */
-void fws_batch_begin_receiving(fws_engine *engine);
+void fws_batch_set_receiving(fws_engine *engine);
 
 /* By the leader of `term`, without the lock: runs what is due at this moment, and then writes what
  * was sent. False when it was deposed meanwhile, and then it has touched nothing that belongs to

@@ -13,7 +13,7 @@
 #define IDLE_TIME (5 * FWS_NS_PER_S)
 
 /* The engine that the calling thread is one of the crew of. */
-static _Thread_local const fws_engine *serving;
+static _Thread_local const fws_engine *engine_of_thread;
 
 /* ---- life ---- */
 
@@ -72,7 +72,7 @@ void fws_crew_check(const fws_engine *engine)
 
 /* ---- counting ---- */
 
-uint32_t fws_crew_free(const fws_crew *crew)
+uint32_t fws_crew_spare(const fws_crew *crew)
 {
     return crew->idle + crew->coming - (crew->watch.open ? 1 : 0);
 }
@@ -86,13 +86,13 @@ static bool is_over(fws_ns *at)
     return true;
 }
 
-bool fws_crew_may_enter(fws_engine *engine)
+bool fws_crew_may_enter_callbacks(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
     return !engine->work.stopping && is_over(&crew->enter_at);
 }
 
-void fws_crew_leave(fws_engine *engine, uint64_t epoch)
+void fws_crew_leave_callbacks(fws_engine *engine, uint64_t epoch)
 {
     fws_crew *crew = &engine->crew;
     if (crew->epoch != epoch)
@@ -118,15 +118,15 @@ void fws_crew_try_again(fws_engine *engine)
 {
     is_over(&engine->crew.hire_at);
     is_over(&engine->crew.enter_at);
-    fws_apart_staff(engine);
-    if (engine->work.due.count == 0)
+    fws_apart_provide_thread(engine);
+    if (engine->work.run_queue.count == 0)
         fws_apart_claim_watch(engine);
 }
 
 fws_ns fws_crew_next_try(const fws_engine *engine)
 {
     const fws_crew *crew = &engine->crew;
-    bool waiting = engine->work.due.count > 0 || crew->apart.count > 0;
+    bool waiting = engine->work.run_queue.count > 0 || crew->apart.count > 0;
     fws_ns hire = waiting && crew->hire_at != 0 ? crew->hire_at : FWS_FOREVER;
     fws_ns enter = waiting && crew->enter_at != 0 ? crew->enter_at : FWS_FOREVER;
     return hire == FWS_FOREVER || (enter != FWS_FOREVER && enter < hire) ? enter : hire;
@@ -149,17 +149,17 @@ void fws_crew_depose(fws_engine *engine)
     atomic_store(&crew->watch.running_since, 0);
     crew->led = crew->in_batch = false;
     crew->term++;
-    fws_watch_end(&crew->watch);
+    fws_watch_end_appointment(&crew->watch);
 }
 
-void fws_crew_end_callbacks(fws_websocket *websocket)
+void fws_crew_release_callbacks(fws_websocket *websocket)
 {
-    fws_websocket_end_callbacks(websocket);
+    fws_websocket_release_callbacks(websocket);
     fws_websocket_drop(websocket);
 }
 
 /* With the lock, which it releases: sees to what the leader before has left. */
-static void take_over(fws_engine *engine)
+static void finish_previous_term(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
     fws_websocket *overtaken = crew->overtaken;
@@ -168,11 +168,11 @@ static void take_over(fws_engine *engine)
     fws_run_queue_init(&done);
     fws_run_queue_move(&crew->done, &done);
     crew->overtaken = NULL;
-    fws_apart_staff(engine);
+    fws_apart_provide_thread(engine);
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
     while ((link = fws_run_queue_pop(&done)) != NULL)
-        fws_crew_end_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
+        fws_crew_release_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
     if (overtaken != NULL) { /* what it has sent until now goes out now */
         fws_websocket_on_flush(overtaken);
         fws_websocket_drop(overtaken);
@@ -185,7 +185,7 @@ static void lead(fws_engine *engine, void **thread)
     crew->led = true;
     atomic_store(&engine->work.leading, fws_work_this_thread());
     uint64_t term = ++crew->term;
-    take_over(engine);
+    finish_previous_term(engine);
     fws_turn_lead(engine, term, thread);
     pthread_mutex_lock(&engine->work.lock);
     if (crew->term == term)
@@ -212,7 +212,7 @@ static void work(fws_engine *engine, uint64_t epoch, void **thread)
     fws_crew *crew = &engine->crew;
     bool dismissed = false, stays = true;
     while (stays && crew->epoch == epoch && !engine->work.stopping) {
-        bool due = engine->work.due.count > 0, apart = fws_apart_is_possible(engine);
+        bool due = engine->work.run_queue.count > 0, apart = fws_apart_is_possible(engine);
         if (crew->watch.open)
             dismissed = fws_watch_serve(engine);
         else if (!crew->led)
@@ -234,8 +234,8 @@ static void *serve(void *argument)
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
     void *thread = NULL;
     fws_os_name_thread("fws-engine");
-    serving = engine;
-    fws_work_begin_serving();
+    engine_of_thread = engine;
+    fws_work_mark_engine_thread();
     pthread_mutex_lock(&engine->work.lock);
     uint64_t epoch = crew->epoch;
     crew->coming--;
@@ -243,14 +243,14 @@ static void *serve(void *argument)
     bool forked = crew->epoch != epoch;
     if (!forked && thread != NULL) {
         pthread_mutex_unlock(&engine->work.lock);
-        callbacks->end(callbacks->context, &thread);
+        callbacks->end_thread(callbacks->context, &thread);
         pthread_mutex_lock(&engine->work.lock);
     }
     if (!forked) {
         crew->threads--;
         pthread_cond_broadcast(&crew->quiet);
-        if (engine->work.due.count > 0 || crew->apart.count > 0)
-            fws_work_rouse(&engine->work); /* there may be another one now */
+        if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
+            fws_work_wake_leader(&engine->work); /* there may be another one now */
     }
     pthread_mutex_unlock(&engine->work.lock);
     if (!forked)
@@ -295,14 +295,14 @@ bool fws_crew_start(fws_engine *engine)
 static bool is_quiet(const fws_engine *engine, uint32_t self)
 {
     const fws_crew *crew = &engine->crew;
-    return engine->work.due.count == 0 && crew->apart.count == 0 && crew->inside <= self &&
+    return engine->work.run_queue.count == 0 && crew->apart.count == 0 && crew->inside <= self &&
            (engine->work.sleeping || !crew->led);
 }
 
 void fws_crew_drain(fws_engine *engine, fws_ns deadline)
 {
     fws_crew *crew = &engine->crew;
-    uint32_t self = serving == engine ? 1 : 0;
+    uint32_t self = engine_of_thread == engine ? 1 : 0;
     struct timespec until = fws_clock_timespec(deadline);
     crew->draining = true;
     while (!is_quiet(engine, self) &&
@@ -314,8 +314,8 @@ void fws_crew_drain(fws_engine *engine, fws_ns deadline)
 void fws_crew_stop(fws_engine *engine, fws_ns deadline)
 {
     fws_crew *crew = &engine->crew;
-    uint32_t self = serving == engine ? 1 : 0;
-    pthread_cond_broadcast(&crew->watch.look);
+    uint32_t self = engine_of_thread == engine ? 1 : 0;
+    pthread_cond_broadcast(&crew->watch.called);
     pthread_cond_broadcast(&crew->work);
     while (crew->threads > self) {
         /* A thread that is not inside callbacks ends in any case; it may be about to write. */

@@ -97,13 +97,13 @@ void fws_crew_note_sleep(fws_crew *crew);
 bool fws_crew_hire(fws_engine *engine);
 
 /* Threads that stand by, or will in a moment, and that no appointment is for. */
-uint32_t fws_crew_free(const fws_crew *crew);
+uint32_t fws_crew_spare(const fws_crew *crew);
 
 /* May a thread go inside callbacks now? */
-bool fws_crew_may_enter(fws_engine *engine);
+bool fws_crew_may_enter_callbacks(fws_engine *engine);
 
 /* A thread of `epoch` is inside callbacks no longer. */
-void fws_crew_leave(fws_engine *engine, uint64_t epoch);
+void fws_crew_leave_callbacks(fws_engine *engine, uint64_t epoch);
 
 /* fws_callbacks.enter has failed: nobody enters for FWS_RETRY_AFTER. */
 void fws_crew_note_refusal(fws_engine *engine);
@@ -113,7 +113,7 @@ void fws_crew_depose(fws_engine *engine);
 
 /* The turn of this websocket is over: writes what its callbacks have sent. Gives back a reference.
  * No lock. */
-void fws_crew_end_callbacks(fws_websocket *websocket);
+void fws_crew_release_callbacks(fws_websocket *websocket);
 
 /* Asserts the invariants, in builds with FWS_CHECKS (the build option `checks`, and with every
  * sanitizer). */

@@ -64,7 +64,7 @@ static bool start(fws_engine *engine)
 /* ---- stopping ---- */
 
 /* False when another thread stops it, or has; returns when that has done. */
-static bool begin_to_stop(fws_engine *engine, bool *started)
+static bool claim_stop(fws_engine *engine, bool *started)
 {
     pthread_mutex_lock(&engine->work.lock);
     bool first = engine->life < FWS_ENGINE_STOPPING;
@@ -120,7 +120,7 @@ static void drop_queued(fws_engine *engine)
     fws_websocket *overtaken = crew->overtaken;
     crew->overtaken = NULL;
     fws_run_queue_move(&engine->work.arrived, &rest);
-    fws_run_queue_move(&engine->work.due, &rest);
+    fws_run_queue_move(&engine->work.run_queue, &rest);
     fws_run_queue_move(&crew->apart, &rest);
     fws_run_queue_move(&crew->done, &rest);
     pthread_mutex_unlock(&engine->work.lock);
@@ -134,7 +134,7 @@ static void drop_queued(fws_engine *engine)
 void fws_engine_stop(fws_engine *engine)
 {
     bool started;
-    if (!begin_to_stop(engine, &started))
+    if (!claim_stop(engine, &started))
         return;
     fws_publish_deliver_all(&engine->work, &engine->table); /* before they are cut off */
     finish_all(engine);
@@ -200,12 +200,12 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
 }
 
 /* What the websocket has to begin with: the loop, its timer and the first bytes. With its lock. */
-static void begin(fws_engine *engine, fws_websocket *websocket)
+static void activate(fws_engine *engine, fws_websocket *websocket)
 {
     fws_ns now = fws_clock_now();
-    fws_transport_prepare(websocket->fd);
+    fws_transport_set_no_delay(websocket->fd);
     if (websocket->notifier != NULL)
-        atomic_store_explicit(&engine->patient, true, memory_order_relaxed);
+        atomic_store_explicit(&engine->has_event_loop_handlers, true, memory_order_relaxed);
     if (!fws_websocket_is_read_by_loop(websocket))
         websocket->adopt_at = now + FWS_ADOPT_AFTER;
     if (engine->work.config.ping_interval > 0)
@@ -230,7 +230,7 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
     fws_websocket_lock(websocket); /* whoever finds it waits until it is attached */
     if (prepare(websocket, attachment) && enlist(engine, websocket)) {
         fws_websocket_keep(websocket); /* the engine's: it is not retired before the lock is free */
-        begin(engine, websocket);
+        activate(engine, websocket);
     } else {
         error = errno;
     }
@@ -244,7 +244,8 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
 
 /* ---- all of them ---- */
 
-/* The attached websockets, each with a reference taken; NULL when there are none, or no memory. */
+/* The attached websockets, each with a reference duration; NULL when there are none, or no memory.
+ */
 static fws_websocket **snapshot(fws_engine *engine, size_t *count)
 {
     pthread_mutex_lock(&engine->work.lock);
@@ -307,10 +308,10 @@ const fws_histogram *fws_engine_turn_time(const fws_engine *engine)
     return &engine->turn_time;
 }
 
-void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count)
+void fws_engine_note_callbacks(fws_engine *engine, fws_ns duration, uint32_t count)
 {
     if (count > 0) /* each as long as the average of its turn */
-        fws_histogram_add(&engine->callback_time, (uint64_t)taken / count, count);
+        fws_histogram_add(&engine->callback_time, (uint64_t)duration / count, count);
 }
 
 /* ---- channels ---- */

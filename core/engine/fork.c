@@ -28,8 +28,8 @@ static void abandon(fws_websocket *websocket)
     websocket->sleepers = websocket->pollers = 0;
     fws_blocking_receive_init(&websocket->blocking_receive);
     websocket->watched = 0;
-    websocket->adopted = websocket->flush_queued = websocket->awaited = false;
-    fws_corking_end(websocket);
+    websocket->adopted = websocket->flush_queued = websocket->notify_on_change = false;
+    fws_corking_clear(websocket);
     websocket->evented = false; /* and whoever was to be called is left behind as well */
     websocket->inflating = websocket->unfinished_queued = false;
     websocket->compressing = NULL;
@@ -47,7 +47,7 @@ static void abandon(fws_websocket *websocket)
 
 void fws_engine_after_fork(fws_engine *engine)
 {
-    fws_work_entry *entry = engine->work.living;
+    fws_work_entry *entry = engine->work.unfreed;
     fws_loop *loop = engine->work.loop;
     fws_table_after_fork(&engine->table);
     fws_work_after_fork(&engine->work);

@@ -37,10 +37,10 @@ struct fws_engine {
     pthread_cond_t stopped;      /* `life` is FWS_ENGINE_STOPPED; the lock of `work` */
     fws_ready ready;             /* the leader's */
     fws_ns turn_since;           /* the leader's: when the loop reported last; 0: nothing since */
-    atomic_bool patient;         /* handlers in an event loop have been seen: see turn.c */
+    atomic_bool has_event_loop_handlers; /* handlers in an event loop have been seen: see turn.c */
 };
 
 /* With the lock of `work`: `count` callbacks have taken so long together. */
-void fws_engine_note_callbacks(fws_engine *engine, fws_ns taken, uint32_t count);
+void fws_engine_note_callbacks(fws_engine *engine, fws_ns duration, uint32_t count);
 
 #endif

@@ -94,7 +94,7 @@ static void drop_unfinished(fws_engine *engine)
 
 static fws_ns next_deadline(const fws_engine *engine)
 {
-    fws_ns look = engine->work.cork.look_at;
+    fws_ns look = engine->work.cork.flush_at;
     fws_ns deadline =
         earlier(fws_timers_next(&engine->work.timers), look != 0 ? look : FWS_FOREVER);
     return earlier(deadline, fws_crew_next_try(engine));
@@ -110,7 +110,7 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
         return false;
     }
     *flush = engine->work.flush;
-    *corked = fws_cork_look(&engine->work.cork);
+    *corked = fws_cork_remove_overdue(&engine->work.cork);
     *retired = engine->work.retired;
     engine->work.flush = engine->work.retired = NULL;
     engine->work.retired_count = 0;
@@ -179,7 +179,7 @@ static void fetch(const fws_websocket *websocket)
 /* Handlers in an event loop run in a thread of their own, one after the other. To interrupt it for
  * each message that arrives for another of them is two switches of threads for nothing: that one
  * has to wait all the same. */
-static bool be_patient(void)
+static bool stop_preempting(void)
 {
     fws_os_do_not_preempt();
     return true;
@@ -188,11 +188,12 @@ static bool be_patient(void)
 void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
 {
     fws_ready *ready = &engine->ready; /* with what a deposed leader has left in it */
-    bool leading = true, patient = false;
+    bool leading = true, preempts_nobody = false;
     while (leading && (ready->next < ready->count || wait_for_readiness(engine, term))) {
-        if (!patient && atomic_load_explicit(&engine->patient, memory_order_relaxed))
-            patient = be_patient();
-        fws_batch_begin_receiving(engine);
+        if (!preempts_nobody &&
+            atomic_load_explicit(&engine->has_event_loop_handlers, memory_order_relaxed))
+            preempts_nobody = stop_preempting();
+        fws_batch_set_receiving(engine);
         for (int i = 0; i < AT_ONCE && ready->next < ready->count; i++) {
             fws_readiness *one = &ready->list[ready->next++];
             if (ready->next < ready->count)

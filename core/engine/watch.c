@@ -5,7 +5,7 @@
 
 #include "../io/os.h"
 
-void fws_watch_end(fws_watch *watch)
+void fws_watch_end_appointment(fws_watch *watch)
 {
     watch->appointed = watch->open = false;
     watch->number++;
@@ -13,15 +13,15 @@ void fws_watch_end(fws_watch *watch)
 
 void fws_watch_init(fws_watch *watch)
 {
-    fws_os_init_condition(&watch->look);
-    fws_watch_end(watch);
+    fws_os_init_condition(&watch->called);
+    fws_watch_end_appointment(watch);
     atomic_store(&watch->running_since, 0);
     atomic_store(&watch->asleep, false);
 }
 
 void fws_watch_destroy(fws_watch *watch)
 {
-    pthread_cond_destroy(&watch->look);
+    pthread_cond_destroy(&watch->called);
 }
 
 /* ---- the leader's side ---- */
@@ -31,11 +31,11 @@ bool fws_watch_appoint(fws_engine *engine)
     fws_crew *crew = &engine->crew;
     if (crew->watch.appointed)
         return true;
-    if (fws_crew_free(crew) == 0 && !fws_crew_hire(engine))
+    if (fws_crew_spare(crew) == 0 && !fws_crew_hire(engine))
         return false;
     crew->watch.appointed = crew->watch.open = true;
     pthread_cond_signal(&crew->work);
-    fws_apart_staff(engine); /* it may have been meant for that */
+    fws_apart_provide_thread(engine); /* it may have been meant for that */
     fws_crew_check(engine);
     return true;
 }
@@ -45,8 +45,8 @@ void fws_watch_dismiss(fws_engine *engine)
     fws_watch *watch = &engine->crew.watch;
     if (!watch->appointed || watch->open)
         return;
-    fws_watch_end(watch);
-    pthread_cond_signal(&watch->look);
+    fws_watch_end_appointment(watch);
+    pthread_cond_signal(&watch->called);
 }
 
 void fws_watch_call(fws_engine *engine)
@@ -55,7 +55,7 @@ void fws_watch_call(fws_engine *engine)
     if (!atomic_load(&watch->asleep))
         return;
     pthread_mutex_lock(&engine->work.lock);
-    pthread_cond_signal(&watch->look);
+    pthread_cond_signal(&watch->called);
     pthread_mutex_unlock(&engine->work.lock);
 }
 
@@ -71,7 +71,7 @@ static void overtake(fws_engine *engine, fws_websocket *running, fws_ns now)
     fws_crew_depose(engine);
 }
 
-static void look(fws_engine *engine)
+static void check_running(fws_engine *engine)
 {
     fws_work_link *running = atomic_load(&engine->work.running);
     fws_ns now = fws_clock_now(), since = atomic_load(&engine->crew.watch.running_since);
@@ -84,14 +84,14 @@ static void sleep_until_called(fws_engine *engine)
     fws_watch *watch = &engine->crew.watch;
     atomic_store(&watch->asleep, true);
     if (atomic_load(&watch->running_since) == 0) /* else the leader may not have seen `asleep` */
-        pthread_cond_wait(&watch->look, &engine->work.lock);
+        pthread_cond_wait(&watch->called, &engine->work.lock);
     atomic_store(&watch->asleep, false);
 }
 
 static void sleep_until_next_look(fws_engine *engine)
 {
     struct timespec until = fws_clock_timespec(fws_clock_now() + FWS_WATCH_INTERVAL);
-    pthread_cond_timedwait(&engine->crew.watch.look, &engine->work.lock, &until);
+    pthread_cond_timedwait(&engine->crew.watch.called, &engine->work.lock, &until);
 }
 
 bool fws_watch_serve(fws_engine *engine)
@@ -104,8 +104,8 @@ bool fws_watch_serve(fws_engine *engine)
     watch->open = false;
     /* Due callbacks could not be run while nobody watched, and for those that are to run apart this
      * thread does not come now: the leader may have to dismiss it. */
-    if (engine->work.due.count > 0 || crew->apart.count > 0)
-        fws_work_rouse(&engine->work);
+    if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
+        fws_work_wake_leader(&engine->work);
     fws_crew_check(engine);
     while (watch->number == number && crew->led && !engine->work.stopping) {
         if (quiet < FWS_WATCH_QUIET) {
@@ -115,13 +115,13 @@ bool fws_watch_serve(fws_engine *engine)
             quiet = 0;
         }
         if (watch->number == number)
-            look(engine);
+            check_running(engine);
         uint64_t batches = atomic_load_explicit(&watch->batches, memory_order_relaxed);
         quiet = batches == seen ? quiet + 1 : 0;
         seen = batches;
     }
     if (watch->number != number)
         return crew->led;
-    fws_watch_end(watch);
+    fws_watch_end_appointment(watch);
     return false;
 }

@@ -36,7 +36,7 @@ typedef struct fws_engine fws_engine;
 #define FWS_WATCH_QUIET 50
 
 typedef struct {
-    pthread_cond_t look;           /* the watch is to look */
+    pthread_cond_t called;         /* the watch is to look */
     bool appointed;                /* there is a watch, or will be in a moment */
     bool open;                     /* `appointed`, and no thread has taken it up yet */
     uint64_t number;               /* of the appointment: one of an earlier number is over */
@@ -55,7 +55,7 @@ bool fws_watch_appoint(fws_engine *engine);
 void fws_watch_dismiss(fws_engine *engine);
 
 /* There is no watch any more. */
-void fws_watch_end(fws_watch *watch);
+void fws_watch_end_appointment(fws_watch *watch);
 
 /* By the leader, without the lock, once running_since is set: the watch looks again. */
 void fws_watch_call(fws_engine *engine);

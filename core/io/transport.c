@@ -31,7 +31,7 @@
 #define SEND send
 #endif
 
-static fws_transport_status judge(ssize_t received, size_t *moved)
+static fws_transport_status status_of(ssize_t received, size_t *moved)
 {
     if (received > 0) {
         *moved = (size_t)received;
@@ -39,7 +39,7 @@ static fws_transport_status judge(ssize_t received, size_t *moved)
     }
     *moved = 0;
     if (received == 0)
-        return FWS_TRANSPORT_END;
+        return FWS_TRANSPORT_EOF;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return FWS_TRANSPORT_AGAIN;
     return FWS_TRANSPORT_BROKEN;
@@ -51,10 +51,10 @@ fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, si
     do
         received = RECEIVE(fd, buffer, size, MSG_DONTWAIT);
     while (received < 0 && errno == EINTR);
-    return judge(received, moved);
+    return status_of(received, moved);
 }
 
-bool fws_transport_let_wait(int fd, unsigned timeout_ms)
+bool fws_transport_allow_blocking(int fd, unsigned timeout_ms)
 {
     struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     int flags = fcntl(fd, F_GETFL);
@@ -62,14 +62,15 @@ bool fws_transport_let_wait(int fd, unsigned timeout_ms)
            (!(flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0);
 }
 
-fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_t *moved)
+fws_transport_status fws_transport_receive_blocking(int fd, void *buffer, size_t size,
+                                                    size_t *moved)
 {
     ssize_t received = RECEIVE(fd, buffer, size, 0);
     if (received < 0 && errno == EINTR) {
         *moved = 0;
         return FWS_TRANSPORT_AGAIN;
     }
-    return judge(received, moved);
+    return status_of(received, moved);
 }
 
 #ifndef MSG_MORE
@@ -116,7 +117,7 @@ size_t fws_transport_unsent(int fd)
     return unsent > 0 ? (size_t)unsent : 0;
 }
 
-void fws_transport_prepare(int fd)
+void fws_transport_set_no_delay(int fd)
 {
     int yes = 1;
     /* Fails on a Unix socket, which has no such delay. */
@@ -178,7 +179,7 @@ bool fws_transport_take_over(int fd, int *ours, int *far_end)
     return done;
 }
 
-void fws_transport_end(int fd)
+void fws_transport_end_output(int fd)
 {
     shutdown(fd, SHUT_WR);
 }

@@ -13,22 +13,24 @@
 typedef enum {
     FWS_TRANSPORT_OK,    /* *moved bytes went */
     FWS_TRANSPORT_AGAIN, /* nothing to read, or no room to write, just now */
-    FWS_TRANSPORT_END,   /* the peer has ended its side */
+    FWS_TRANSPORT_EOF,   /* the peer has ended its side */
     FWS_TRANSPORT_BROKEN,
 } fws_transport_status;
 
 fws_transport_status fws_transport_receive(int fd, void *buffer, size_t size, size_t *moved);
 
-/* Lets fws_transport_wait be used on `fd`, for up to `timeout_ms`; false where that is not
- * possible.
+/* Lets fws_transport_receive_blocking be used on `fd`, for up to `timeout_ms`; false where that is
+ * not possible.
  */
-bool fws_transport_let_wait(int fd, unsigned timeout_ms);
+bool fws_transport_allow_blocking(int fd, unsigned timeout_ms);
 
 /* As fws_transport_receive, but waits for something; FWS_TRANSPORT_AGAIN when the time is over, or,
  * with errno EINTR, when a signal has come. */
-fws_transport_status fws_transport_wait(int fd, void *buffer, size_t size, size_t *moved);
+fws_transport_status fws_transport_receive_blocking(int fd, void *buffer, size_t size,
+                                                    size_t *moved);
 
-/* `end_follows`: fws_transport_end comes next, so that the last bytes and the end are one packet.
+/* `end_follows`: fws_transport_end_output comes next, so that the last bytes and the end are one
+ * packet.
  */
 fws_transport_status fws_transport_send(int fd, struct iovec *vector, int count, bool end_follows,
                                         size_t *moved);
@@ -39,7 +41,7 @@ size_t fws_transport_unsent(int fd);
 
 /* No delay for small frames: each message is written as a whole, so there is nothing to wait for.
  */
-void fws_transport_prepare(int fd);
+void fws_transport_set_no_delay(int fd);
 
 /* Takes a connection out of the hands of whoever owns `fd`: *ours is a new descriptor of it, and
  * `fd` itself becomes one end of a socket pair, where what is written goes nowhere and reading is
@@ -51,6 +53,6 @@ bool fws_transport_take_over(int fd, int *ours, int *far_end);
 bool fws_transport_exchange(int fd, int by, int *ours);
 
 /* Ends our side of the stream; the peer reads end-of-file after what was sent. */
-void fws_transport_end(int fd);
+void fws_transport_end_output(int fd);
 
 #endif

@@ -15,18 +15,18 @@ fws_buffer *fws_buffer_new(size_t size)
     buffer->published = buffer->compressed = buffer->continues = buffer->pong = false;
     buffer->pending = false;
     buffer->bytes = buffer->data;
-    buffer->gone = NULL;
+    buffer->released = NULL;
     return buffer;
 }
 
-fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *gone)
+fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *released)
 {
     fws_buffer *buffer = fws_buffer_new(0);
     if (buffer == NULL)
         return NULL;
     buffer->bytes = bytes;
     buffer->size = size; /* with a capacity of 0 */
-    buffer->gone = gone;
+    buffer->released = released;
     return buffer;
 }
 
@@ -91,7 +91,7 @@ void fws_buffer_drop(fws_buffer *buffer)
     if (atomic_load_explicit(&buffer->references, memory_order_acquire) != 1 &&
         atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
         return;
-    if (buffer->gone)
-        *buffer->gone = true;
+    if (buffer->released)
+        *buffer->released = true;
     free(buffer);
 }

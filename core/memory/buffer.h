@@ -20,13 +20,13 @@ typedef struct {
     size_t size;
     size_t capacity; /* what `data` has room for */
     bool published;  /* a slow consumer may lose it, see fws_slow_consumer */
-    bool compressed; /* a message, by itself: see fws_compression_forget */
+    bool compressed; /* a message, by itself: see fws_compression_mark_stale */
     bool continues;  /* a frame that the buffer before it begins: it may not be dropped alone */
     bool pending;    /* a place in an outbox, for a message that is still being compressed */
     bool pong;       /* a later one makes it superfluous: RFC 6455 section 5.5.3 */
     uint32_t after;  /* of one that is in one outbox only: see outbox.h */
     const uint8_t *bytes; /* `data`, or what is borrowed */
-    bool *gone;           /* of a borrowed buffer: set when the last reference is dropped */
+    bool *released;       /* of a borrowed buffer: set when the last reference is dropped */
     uint8_t data[];
 } fws_buffer;
 
@@ -43,7 +43,7 @@ fws_buffer *fws_buffer_shrink(fws_buffer *buffer, size_t size);
 /* Adds bytes at the end; the caller has the only reference, and there is room. */
 void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size);
 /* Same as fws_buffer_new, with bytes that stay the caller's: they must live until *gone is set. */
-fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *gone);
+fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *released);
 fws_buffer *fws_buffer_keep(fws_buffer *buffer);
 void fws_buffer_drop(fws_buffer *buffer);
 

@@ -24,7 +24,7 @@ void fws_assembly_drop(fws_connection *connection)
     connection->message = NULL;
     connection->message_size = 0;
     connection->message_capacity = 0;
-    connection->given_out = false;
+    connection->delivered = false;
     connection->more = connection->last_kept = false;
     connection->unmasked = 0;
 }

@@ -60,7 +60,7 @@ bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, 
     return !compression->stale;
 }
 
-fws_deflater *fws_compression_begin_deflating(fws_compression *compression, bool anew)
+fws_deflater *fws_compression_borrow_deflater(fws_compression *compression, bool anew)
 {
     if (!compression->send_takeover)
         return fws_deflate_pool_borrow_deflater(compression->pool, compression->send_bits);
@@ -71,7 +71,7 @@ fws_deflater *fws_compression_begin_deflating(fws_compression *compression, bool
     return compression->deflater;
 }
 
-void fws_compression_end_deflating(fws_compression *compression, fws_deflater *deflater)
+void fws_compression_return_deflater(fws_compression *compression, fws_deflater *deflater)
 {
     if (!compression->send_takeover)
         fws_deflate_pool_return_deflater(compression->pool, deflater);

@@ -40,12 +40,12 @@ bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, 
 
 /* The deflater for a message that is compressed in parts, with fws_deflater_feed, and sent next.
  * With context takeover it is the connection's. NULL: no memory. */
-fws_deflater *fws_compression_begin_deflating(fws_compression *compression, bool anew);
-void fws_compression_end_deflating(fws_compression *compression, fws_deflater *deflater);
+fws_deflater *fws_compression_borrow_deflater(fws_compression *compression, bool anew);
+void fws_compression_return_deflater(fws_compression *compression, fws_deflater *deflater);
 
 /* A message that this deflater has not seen went out compressed, or one that it has seen did not.
  */
-static inline void fws_compression_forget(fws_compression *compression)
+static inline void fws_compression_mark_stale(fws_compression *compression)
 {
     compression->stale = true;
 }

@@ -237,8 +237,8 @@ void fws_connection_inflate(fws_connection *connection, uint8_t **cursor, uint8_
 }
 
 /* The payload is complete, and with it perhaps the message, which lies at `data`. */
-static fws_event_type end_data(fws_connection *connection, fws_event *event, const uint8_t *data,
-                               size_t length, bool whole)
+static fws_event_type end_data_frame(fws_connection *connection, fws_event *event,
+                                     const uint8_t *data, size_t length, bool whole)
 {
     connection->in_frame = false;
     if (!connection->frame.final)
@@ -256,7 +256,7 @@ static fws_event_type end_data(fws_connection *connection, fws_event *event, con
     event->assembled = !whole;
     event->data = whole ? data : connection->message;
     event->length = whole ? length : connection->message_size;
-    connection->given_out = !whole;
+    connection->delivered = !whole;
     return event->type;
 }
 
@@ -274,7 +274,7 @@ static fws_event_type read_compressed(fws_connection *connection, uint8_t **curs
         fws_assembly_end_inflating(connection);
     if (connection->problem)
         return fail(connection, event, connection->problem_code, connection->problem);
-    return finished ? end_data(connection, event, NULL, 0, false) : FWS_EVENT_NONE;
+    return finished ? end_data_frame(connection, event, NULL, 0, false) : FWS_EVENT_NONE;
 }
 
 static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, uint8_t *end,
@@ -297,11 +297,11 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
             return fail(connection, event, code, problem);
     }
     connection->frame_received += length;
-    return finished ? end_data(connection, event, data, length, whole) : FWS_EVENT_NONE;
+    return finished ? end_data_frame(connection, event, data, length, whole) : FWS_EVENT_NONE;
 }
 
 /* What the header of a data frame means for its message; NULL, or what is wrong, with its code. */
-static const char *begin_data(fws_connection *connection, uint16_t *code)
+static const char *start_data_frame(fws_connection *connection, uint16_t *code)
 {
     const fws_frame_header *frame = &connection->frame;
     if (frame->opcode != FWS_OPCODE_CONTINUATION) {
@@ -329,7 +329,7 @@ static const char *begin_data(fws_connection *connection, uint16_t *code)
 
 /* The usual frame: all of a short message, masked, not compressed, and in one piece. False: it is
  * something else, or something is wrong, and nothing has changed. */
-static bool take_short_message(fws_connection *connection, uint8_t **cursor, const uint8_t *end,
+static bool read_short_message(fws_connection *connection, uint8_t **cursor, const uint8_t *end,
                                fws_event *event)
 {
     uint8_t *head = *cursor, *payload = head + SHORT_HEADER;
@@ -360,7 +360,7 @@ static bool take_short_message(fws_connection *connection, uint8_t **cursor, con
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event)
 {
-    if (connection->given_out)
+    if (connection->delivered)
         fws_assembly_drop(connection);
     event->type = FWS_EVENT_NONE;
     event->assembled = false;
@@ -376,7 +376,7 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
         if (!connection->in_frame) {
             if (*cursor == end)
                 return FWS_EVENT_NONE;
-            if (take_short_message(connection, cursor, end, event))
+            if (read_short_message(connection, cursor, end, event))
                 return event->type;
             fws_frame_status status = read_header(connection, cursor, end);
             if (status == FWS_FRAME_INCOMPLETE)
@@ -388,7 +388,7 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
                 return fail(connection, event, FWS_CLOSE_PROTOCOL_ERROR, problem);
             uint16_t code = FWS_CLOSE_PROTOCOL_ERROR;
             if (!fws_frame_is_control(connection->frame.opcode))
-                problem = begin_data(connection, &code);
+                problem = start_data_frame(connection, &code);
             if (problem)
                 return fail(connection, event, code, problem);
             connection->in_frame = true;

@@ -72,7 +72,7 @@ typedef struct {
     bool in_frame;     /* the header is read, the payload is not complete */
     bool ended;        /* a close frame came, or the connection failed: nothing more is read */
     bool close_sent;   /* our close frame is out: nothing more may be sent */
-    bool given_out;    /* the assembled message was an event; drop it at the next call */
+    bool delivered;    /* the assembled message was an event; drop it at the next call */
     uint8_t opcode;    /* of the message being received; CONTINUATION between messages */
     uint8_t head_size; /* bytes in `head` */
     bool compressed;   /* the message being received is */

@@ -196,7 +196,7 @@ static void init_slots(fws_deflate_slots slots)
 }
 
 /* Any of the states that are kept, or NULL. */
-static void *take(fws_deflate_slots slots)
+static void *pop_state(fws_deflate_slots slots)
 {
     void *state = NULL;
     for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT && state == NULL; i++)
@@ -205,7 +205,7 @@ static void *take(fws_deflate_slots slots)
 }
 
 /* False when there is no room for it. */
-static bool keep(fws_deflate_slots slots, void *state)
+static bool push_state(fws_deflate_slots slots, void *state)
 {
     for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++) {
         void *empty = NULL;
@@ -227,19 +227,19 @@ void fws_deflate_pool_init(fws_deflate_pool *pool, int level)
 void fws_deflate_pool_clear(fws_deflate_pool *pool)
 {
     void *state;
-    while ((state = take(pool->short_deflaters)) != NULL)
+    while ((state = pop_state(pool->short_deflaters)) != NULL)
         free(state);
-    while ((state = take(pool->small_deflaters)) != NULL)
+    while ((state = pop_state(pool->small_deflaters)) != NULL)
         fws_deflater_free(state);
-    while ((state = take(pool->large_deflaters)) != NULL)
+    while ((state = pop_state(pool->large_deflaters)) != NULL)
         fws_deflater_free(state);
-    while ((state = take(pool->inflaters)) != NULL)
+    while ((state = pop_state(pool->inflaters)) != NULL)
         fws_inflater_free(state);
 }
 
 fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool)
 {
-    fws_inflater *inflater = take(pool->inflaters);
+    fws_inflater *inflater = pop_state(pool->inflaters);
     if (inflater == NULL)
         return fws_inflater_new(FWS_DEFLATE_BITS_MAX);
     fws_inflater_reset(inflater);
@@ -248,7 +248,7 @@ fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool)
 
 void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *inflater)
 {
-    if (!keep(pool->inflaters, inflater))
+    if (!push_state(pool->inflaters, inflater))
         fws_inflater_free(inflater);
 }
 
@@ -261,7 +261,7 @@ fws_deflater *fws_deflate_pool_borrow_deflater(fws_deflate_pool *pool, uint8_t w
 {
     _Atomic(void *) *slots = deflater_slots(pool, window_bits);
     fws_deflater *deflater;
-    while ((deflater = take(slots)) != NULL && deflater->window_bits != window_bits)
+    while ((deflater = pop_state(slots)) != NULL && deflater->window_bits != window_bits)
         fws_deflater_free(deflater); /* made for other parameters, which are rare */
     if (deflater == NULL)
         return fws_deflater_new(window_bits, pool->level);
@@ -271,7 +271,7 @@ fws_deflater *fws_deflate_pool_borrow_deflater(fws_deflate_pool *pool, uint8_t w
 
 void fws_deflate_pool_return_deflater(fws_deflate_pool *pool, fws_deflater *deflater)
 {
-    if (!keep(deflater_slots(pool, deflater->window_bits), deflater))
+    if (!push_state(deflater_slots(pool, deflater->window_bits), deflater))
         fws_deflater_free(deflater);
 }
 
@@ -294,11 +294,11 @@ static bool compress_by_zlib(fws_deflate_pool *pool, uint8_t window_bits, const 
 static bool compress_short(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
                            size_t length, uint8_t *out, size_t capacity, size_t *size)
 {
-    fws_deflate_short *state = take(pool->short_deflaters);
+    fws_deflate_short *state = pop_state(pool->short_deflaters);
     if (state == NULL && (state = malloc(sizeof *state)) == NULL)
         return false;
     bool done = fws_deflate_short_message(state, window_bits, data, length, out, capacity, size);
-    if (!keep(pool->short_deflaters, state))
+    if (!push_state(pool->short_deflaters, state))
         free(state);
     return done;
 }

@@ -44,7 +44,7 @@ static const uint8_t *skip_ascii(const uint8_t *data, const uint8_t *end)
 
 /* The lead byte decides how many bytes follow and what the first of them may be: table 3-7 of the
  * Unicode Standard, which is RFC 3629 section 4 as ranges. */
-static bool begin_character(fws_utf8 *state, uint8_t lead)
+static bool read_lead_byte(fws_utf8 *state, uint8_t lead)
 {
     state->low = 0x80;
     state->high = 0xBF;
@@ -79,7 +79,7 @@ bool fws_utf8_feed(fws_utf8 *state, const uint8_t *data, size_t length)
             data = skip_ascii(data, end);
             if (data == end)
                 break;
-            if (!begin_character(&now, *data++))
+            if (!read_lead_byte(&now, *data++))
                 return false;
         }
         while (now.missing > 0 && data < end) {

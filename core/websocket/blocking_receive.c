@@ -14,13 +14,13 @@ void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun)
         receive->short_waits++;
 }
 
-bool fws_blocking_receive_is_worth(fws_websocket *websocket, fws_ns deadline)
+bool fws_blocking_receive_should_block(fws_websocket *websocket, fws_ns deadline)
 {
     fws_blocking_receive *receive = &websocket->blocking_receive;
     if (receive->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
         return false;
     if (!receive->prepared)
-        receive->prepared = fws_transport_let_wait(websocket->fd, FWS_SHORT_WAIT_MS);
+        receive->prepared = fws_transport_allow_blocking(websocket->fd, FWS_SHORT_WAIT_MS);
     return receive->prepared;
 }
 
@@ -55,7 +55,8 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
     int fd = websocket->fd;
     fws_blocking_receive_begin(websocket);
     fws_websocket_unlock(websocket);
-    fws_transport_status status = fws_transport_wait(fd, buffer, sizeof buffer, &received);
+    fws_transport_status status =
+        fws_transport_receive_blocking(fd, buffer, sizeof buffer, &received);
     int error = errno;
     fws_websocket_lock(websocket);
     fws_blocking_receive_end(websocket);
@@ -64,8 +65,8 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
     } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_OK) {
         websocket->more_expected = received == sizeof buffer;
         fws_websocket_decode_received(websocket, buffer, received, limit, false);
-    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_END) {
-        fws_websocket_accept_end(websocket);
+    } else if (websocket->state != FWS_STATE_CLOSED && status == FWS_TRANSPORT_EOF) {
+        fws_websocket_accept_eof(websocket);
     } else if (websocket->state != FWS_STATE_CLOSED) {
         fws_websocket_finish(websocket);
     }

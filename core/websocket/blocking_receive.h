@@ -25,7 +25,7 @@ typedef struct fws_websocket fws_websocket;
 
 typedef struct {
     uint8_t short_waits; /* in a row, up to FWS_SHORT_WAITS */
-    bool prepared;       /* the descriptor: see fws_transport_let_wait */
+    bool prepared;       /* the descriptor: see fws_transport_allow_blocking */
     bool active;         /* a thread is in recv, or decompresses */
     bool failed;         /* the connection has, as others have found while `active` */
 } fws_blocking_receive;
@@ -48,7 +48,7 @@ static inline bool fws_blocking_receive_has_failed(const fws_blocking_receive *r
 }
 
 /* The connection has failed: true when a thread is in recv, which will find out by itself. */
-static inline bool fws_blocking_receive_leave_failure(fws_blocking_receive *receive)
+static inline bool fws_blocking_receive_defer_failure(fws_blocking_receive *receive)
 {
     receive->failed |= receive->active;
     return receive->active;
@@ -65,7 +65,7 @@ void fws_blocking_receive_catch_up(fws_websocket *websocket);
 void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun);
 
 /* Is the handler to wait so? `deadline` is its own. */
-bool fws_blocking_receive_is_worth(fws_websocket *websocket, fws_ns deadline);
+bool fws_blocking_receive_should_block(fws_websocket *websocket, fws_ns deadline);
 
 /* Waits in recv, without the lock, and decodes what it brings, up to `limit` messages. False: a
  * signal has interrupted it. */

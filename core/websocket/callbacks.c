@@ -29,7 +29,7 @@ bool fws_websocket_is_held_back(const fws_websocket *websocket)
     return atomic_load_explicit(&websocket->held_back, memory_order_relaxed);
 }
 
-void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest)
+void fws_websocket_return_messages(fws_websocket *websocket, fws_inbox *rest)
 {
     fws_websocket_lock(websocket);
     fws_inbox_prepend(&websocket->inbox, rest);
@@ -38,7 +38,7 @@ void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest)
     fws_websocket_unlock(websocket);
 }
 
-fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken)
+fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
 {
     fws_status status = FWS_WOULD_BLOCK;
     fws_websocket_lock(websocket);
@@ -57,7 +57,7 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken)
     if (fws_websocket_is_closed_here(websocket))
         fws_inbox_clear(&websocket->inbox);
     if (websocket->inbox.count > 0) {
-        *taken = websocket->inbox;
+        *messages = websocket->inbox;
         fws_inbox_init(&websocket->inbox);
         status = FWS_OK;
     } else if (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered) {
@@ -78,7 +78,7 @@ bool fws_websocket_is_closed_here(const fws_websocket *websocket)
     return atomic_load_explicit(&websocket->closed_here, memory_order_relaxed);
 }
 
-void fws_websocket_end_callbacks(fws_websocket *websocket)
+void fws_websocket_release_callbacks(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
     if (websocket->flush_after_callbacks) { /* it is in no other list for that */

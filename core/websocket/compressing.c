@@ -26,7 +26,7 @@
 struct fws_compressing {
     fws_opcode opcode;
     bool busy;
-    bool anew;          /* the deflater is to be reset first */
+    bool reset_first;   /* the deflater is to be reset first */
     bool failed;        /* it does not get smaller: it goes out as it is */
     size_t length;      /* of the message */
     size_t read;        /* of it, compressed */
@@ -81,7 +81,8 @@ static bool compress_piece(fws_websocket *websocket, fws_compressing *compressin
     const uint8_t *data = compressing->plain->data + FWS_FRAME_HEADER_MAX;
     if (compressing->read == 0) {
         if (fws_deflate_pool_promising(compression->pool, data, compressing->length))
-            compressing->deflater = fws_compression_begin_deflating(compression, compressing->anew);
+            compressing->deflater =
+                fws_compression_borrow_deflater(compression, compressing->reset_first);
         compressing->failed = compressing->deflater == NULL;
     }
     if (compressing->failed)
@@ -127,7 +128,7 @@ static fws_buffer *make_frame(fws_websocket *websocket, fws_compressing *compres
 /* ---- its place ---- */
 
 /* False when there is no memory. */
-static bool take_place(fws_websocket *websocket, fws_compressing *compressing)
+static bool reserve_place(fws_websocket *websocket, fws_compressing *compressing)
 {
     fws_compression *compression = websocket->protocol.compression;
     compressing->place = fws_buffer_new_place(compressing->length);
@@ -135,20 +136,20 @@ static bool take_place(fws_websocket *websocket, fws_compressing *compressing)
         !fws_outbox_push(&websocket->outbox, compressing->place)) /* takes over a reference */
         return false;
     fws_buffer_keep(compressing->place);
-    compressing->anew = compression->stale;
+    compressing->reset_first = compression->stale;
     compression->stale = false; /* from here on: a publication behind it makes it so again */
     compressing->busy = true;
     websocket->compressing = compressing;
-    fws_websocket_count(websocket);
+    fws_websocket_report_counts(websocket);
     fws_websocket_note_backlog(websocket);
     return true;
 }
 
 /* Nobody is at it any more. What was left to do because somebody was, is done. */
-static void leave_place(fws_websocket *websocket, fws_compressing *compressing)
+static void release_place(fws_websocket *websocket, fws_compressing *compressing)
 {
     if (compressing->deflater)
-        fws_compression_end_deflating(websocket->protocol.compression, compressing->deflater);
+        fws_compression_return_deflater(websocket->protocol.compression, compressing->deflater);
     compressing->deflater = NULL;
     websocket->compressing = NULL;
     if (websocket->state == FWS_STATE_CLOSED)
@@ -164,8 +165,8 @@ static fws_status fill_place(fws_websocket *websocket, fws_compressing *compress
     if (!there)
         fws_buffer_drop(frame); /* the connection has failed meanwhile */
     if (compressing->failed || !there)
-        fws_compression_forget(websocket->protocol.compression);
-    leave_place(websocket, compressing);
+        fws_compression_mark_stale(websocket->protocol.compression);
+    release_place(websocket, compressing);
     free_compressing(compressing);
     if (!there)
         return FWS_CLOSED;
@@ -204,7 +205,7 @@ void fws_websocket_abandon_compressing(fws_websocket *websocket)
     if (compressing != NULL && compressing->busy)
         return;
     if (compressing != NULL) {
-        leave_place(websocket, compressing);
+        release_place(websocket, compressing);
         free_compressing(compressing);
     }
     fws_connection_abandon_sending(&websocket->protocol);
@@ -246,7 +247,7 @@ static fws_status compress_first(fws_websocket *websocket, fws_compressing *comp
     bool alive = compress_all(websocket, compressing);
     fws_buffer *frame = alive ? make_frame(websocket, compressing) : NULL;
     if (compressing->deflater)
-        fws_compression_end_deflating(websocket->protocol.compression, compressing->deflater);
+        fws_compression_return_deflater(websocket->protocol.compression, compressing->deflater);
     compressing->deflater = NULL;
     free_compressing(compressing);
     fws_websocket_lock(websocket);
@@ -270,7 +271,7 @@ static fws_status send_copy(fws_websocket *websocket, fws_compressing *compressi
     if (!by_leader && !websocket->protocol.compression->send_takeover)
         return compress_first(websocket, compressing);
     bool first = websocket->compressing == NULL;
-    if (!first || !take_place(websocket, compressing)) {
+    if (!first || !reserve_place(websocket, compressing)) {
         /* Compression is optional: it goes out as it is, behind the one that is being compressed.
          */
         fws_outgoing message = {.opcode = compressing->opcode,

@@ -34,7 +34,7 @@ typedef struct {
      * meanwhile; may be NULL. */
     uint32_t (*run)(void *context, fws_websocket *websocket, void *next);
     /* The thread ends. */
-    void (*end)(void *context, void **thread);
+    void (*end_thread)(void *context, void **thread);
 } fws_callbacks;
 
 typedef struct {

@@ -12,27 +12,27 @@ bool fws_cork_push(fws_cork *cork, fws_work_link *flush)
 {
     flush->next = cork->first;
     cork->first = flush;
-    if (cork->look_at != 0)
+    if (cork->flush_at != 0)
         return false;
-    cork->look_at = fws_clock_now() + cork->patience;
+    cork->flush_at = fws_clock_now() + cork->patience;
     return true;
 }
 
-void fws_cork_hurry(fws_cork *cork)
+void fws_cork_expire(fws_cork *cork)
 {
-    cork->look_at = NOW;
+    cork->flush_at = NOW;
 }
 
-fws_work_link *fws_cork_look(fws_cork *cork)
+fws_work_link *fws_cork_remove_overdue(fws_cork *cork)
 {
-    if (cork->look_at == 0)
+    if (cork->flush_at == 0)
         return NULL;
     fws_ns now = fws_clock_now();
-    if (now < cork->look_at)
+    if (now < cork->flush_at)
         return NULL;
     fws_work_link *list = fws_cork_remove_all(cork);
-    cork->quiet = list == NULL ? cork->quiet + 1 : 0;
-    cork->look_at = cork->quiet < QUIET_LOOKS ? now + cork->patience : 0;
+    cork->empty_rounds = list == NULL ? cork->empty_rounds + 1 : 0;
+    cork->flush_at = cork->empty_rounds < QUIET_LOOKS ? now + cork->patience : 0;
     return list;
 }
 

@@ -25,20 +25,20 @@
 typedef struct {
     fws_work_link *first; /* each stands for a reference */
     fws_ns patience;
-    fws_ns look_at; /* when the loop looks; 0: it does not */
-    uint32_t quiet; /* looks at nothing, in a row */
+    fws_ns flush_at;       /* when the loop looks; 0: it does not */
+    uint32_t empty_rounds; /* looks at nothing, in a row */
 } fws_cork;
 
 void fws_cork_init(fws_cork *cork);
 
-/* Takes over a reference. True: the loop is to know of look_at. */
+/* Takes over a reference. True: the loop is to know of flush_at. */
 bool fws_cork_push(fws_cork *cork, fws_work_link *flush);
 
 /* They may not wait any longer. */
-void fws_cork_hurry(fws_cork *cork);
+void fws_cork_expire(fws_cork *cork);
 
 /* The list, if it is time to look at it, and NULL otherwise. */
-fws_work_link *fws_cork_look(fws_cork *cork);
+fws_work_link *fws_cork_remove_overdue(fws_cork *cork);
 
 /* The list, and there is none any more. */
 fws_work_link *fws_cork_remove_all(fws_cork *cork);

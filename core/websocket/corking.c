@@ -1,13 +1,13 @@
 #include "internal.h"
 
-bool fws_corking_is_worth(const fws_websocket *websocket, size_t size)
+bool fws_corking_should_cork(const fws_websocket *websocket, size_t size)
 {
     return websocket->corking.quick_returns == FWS_QUICK_RETURNS && websocket->pollers == 0 &&
            !websocket->adopted && !fws_websocket_is_read_by_loop(websocket) &&
            websocket->outbox.bytes + size <= FWS_CORK_MAX;
 }
 
-void fws_corking_begin(fws_websocket *websocket)
+void fws_corking_cork(fws_websocket *websocket)
 {
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
@@ -28,21 +28,21 @@ void fws_corking_write(fws_websocket *websocket)
         fws_websocket_write(websocket);
 }
 
-bool fws_corking_hurry(fws_websocket *websocket)
+bool fws_corking_expire(fws_websocket *websocket)
 {
-    if (!fws_corking_end(websocket)) /* but it stays in the list */
+    if (!fws_corking_clear(websocket)) /* but it stays in the list */
         return false;
     fws_work_uncork(websocket->work);
     return true;
 }
 
-void fws_corking_note_look(fws_websocket *websocket)
+void fws_corking_note_absence(fws_websocket *websocket)
 {
     if (websocket->corking.corked && websocket->outbox.count > 0)
         websocket->corking.quick_returns = 0; /* its handler has stayed away */
 }
 
-bool fws_corking_end(fws_websocket *websocket)
+bool fws_corking_clear(fws_websocket *websocket)
 {
     bool corked = websocket->corking.corked;
     websocket->corking.corked = false;

@@ -19,10 +19,10 @@ typedef struct {
 } fws_corking;
 
 /* Is a frame of so many bytes to wait? */
-bool fws_corking_is_worth(const fws_websocket *websocket, size_t size);
+bool fws_corking_should_cork(const fws_websocket *websocket, size_t size);
 
 /* What is queued waits for the handler, or for the loop's look at those that stay away. */
-void fws_corking_begin(fws_websocket *websocket);
+void fws_corking_cork(fws_websocket *websocket);
 
 /* The handler comes for a message: writes what has waited for it. */
 void fws_corking_note_return(fws_websocket *websocket);
@@ -31,12 +31,12 @@ void fws_corking_note_return(fws_websocket *websocket);
 void fws_corking_write(fws_websocket *websocket);
 
 /* Something is queued that may not wait: true when the loop has been told to look now. */
-bool fws_corking_hurry(fws_websocket *websocket);
+bool fws_corking_expire(fws_websocket *websocket);
 
 /* The loop looks at the websocket, which is in no list any more, and writes what it finds next. */
-void fws_corking_note_look(fws_websocket *websocket);
+void fws_corking_note_absence(fws_websocket *websocket);
 
 /* Waits for nobody any more. True when it has waited: then it was its handler that wrote last. */
-bool fws_corking_end(fws_websocket *websocket);
+bool fws_corking_clear(fws_websocket *websocket);
 
 #endif

@@ -28,9 +28,9 @@ void fws_websocket_schedule(fws_websocket *websocket)
         include(&earliest, round_up(websocket->ping_at, PING_GRID));
     if (websocket->pong_by != 0)
         include(&earliest, round_up(websocket->pong_by, PING_GRID));
-    if (websocket->progress.look_at != 0)
-        include(&earliest, round_up(websocket->progress.look_at, PING_GRID));
-    include(&earliest, websocket->end_at);
+    if (websocket->progress.check_at != 0)
+        include(&earliest, round_up(websocket->progress.check_at, PING_GRID));
+    include(&earliest, websocket->close_by);
     if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
         return;
     websocket->timer_at = earliest;
@@ -50,11 +50,11 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
     websocket->ping_at = now + config->ping_interval;
     /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message.
      * While an earlier ping is unanswered, its time runs on. */
-    bool unanswered = websocket->pong_by != 0 && !websocket->heard;
+    bool unanswered = websocket->pong_by != 0 && !websocket->received_since_ping;
     if (config->ping_timeout > 0 && !unanswered) {
-        websocket->heard = false;
+        websocket->received_since_ping = false;
         websocket->pong_by = now + config->ping_timeout;
-        websocket->pong_is_behind = fws_progress_begin_answer(websocket, size, now);
+        websocket->pong_is_behind = fws_progress_is_behind(websocket, size, now);
     }
     fws_websocket_write(websocket);
 }
@@ -64,30 +64,29 @@ static void check_pong(fws_websocket *websocket, fws_ns now)
     fws_ns timeout = websocket->work->config.ping_timeout, since = websocket->pong_by - timeout;
     bool nobody_reads = !websocket->adopted && websocket->pollers == 0;
     websocket->pong_by = 0;
-    if (websocket->heard || nobody_reads)
+    if (websocket->received_since_ping || nobody_reads)
         return;
-    if (fws_progress_excuses(websocket, &websocket->pong_is_behind, since, now))
+    if (fws_progress_extends(websocket, &websocket->pong_is_behind, since, now))
         websocket->pong_by = now + timeout;
     else
         fws_websocket_fail(websocket, FWS_CLOSE_INTERNAL_ERROR, "ping timeout");
 }
 
-void fws_websocket_await_end(fws_websocket *websocket)
+void fws_websocket_await_peer_close(fws_websocket *websocket)
 {
-    if (websocket->end_at != 0)
+    if (websocket->close_by != 0)
         return;
     fws_ns now = fws_clock_now();
-    websocket->end_at = now + websocket->work->config.close_timeout;
-    websocket->close_is_behind =
-        fws_progress_begin_answer(websocket, FWS_FRAME_CONTROL_SIZE_MAX, now);
+    websocket->close_by = now + websocket->work->config.close_timeout;
+    websocket->close_is_behind = fws_progress_is_behind(websocket, FWS_FRAME_CONTROL_SIZE_MAX, now);
     fws_websocket_schedule(websocket);
 }
 
-static void check_end(fws_websocket *websocket, fws_ns now)
+static void check_close(fws_websocket *websocket, fws_ns now)
 {
-    fws_ns timeout = websocket->work->config.close_timeout, since = websocket->end_at - timeout;
-    if (fws_progress_excuses(websocket, &websocket->close_is_behind, since, now))
-        websocket->end_at = now + timeout;
+    fws_ns timeout = websocket->work->config.close_timeout, since = websocket->close_by - timeout;
+    if (fws_progress_extends(websocket, &websocket->close_is_behind, since, now))
+        websocket->close_by = now + timeout;
     else
         fws_websocket_finish(websocket);
 }
@@ -106,9 +105,9 @@ void fws_websocket_on_timer(fws_websocket *websocket)
     fws_ns now = fws_clock_now();
     fws_websocket_lock(websocket);
     websocket->timer_at = 0;
-    if (websocket->end_at != 0 && now >= websocket->end_at)
-        check_end(websocket, now);
-    if (websocket->progress.look_at != 0 && now >= websocket->progress.look_at)
+    if (websocket->close_by != 0 && now >= websocket->close_by)
+        check_close(websocket, now);
+    if (websocket->progress.check_at != 0 && now >= websocket->progress.check_at)
         check_backlog(websocket, now);
     if (websocket->state == FWS_STATE_OPEN && websocket->adopt_at != 0 &&
         now >= websocket->adopt_at) {

@@ -24,9 +24,9 @@ struct fws_inbox_block {
     fws_inbox_block *next;
     atomic_uint_least32_t left; /* entries that are not freed; exact once it is sealed */
     uint32_t entries;
-    uint32_t lent;  /* of them, by fws_inbox_next */
-    uint32_t begin; /* of the first entry that is not popped */
-    uint32_t end;   /* of the last one */
+    uint32_t borrowed; /* of them, by fws_inbox_next */
+    uint32_t start;    /* of the first entry that is not popped */
+    uint32_t end;      /* of the last one */
     uint32_t capacity;
     bool sealed;
     _Alignas(void *) uint8_t bytes[];
@@ -58,7 +58,7 @@ void fws_message_free(fws_message *message)
 {
     if (message->block != NULL)
         release(message->block, 1);
-    else if (!message->lent)
+    else if (!message->borrowed)
         free(message->data);
     message->data = NULL;
     message->block = NULL;
@@ -136,17 +136,17 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message)
 static void read_first(fws_inbox *inbox, fws_message *message)
 {
     fws_inbox_block *block = inbox->first;
-    entry *first = (void *)(block->bytes + block->begin);
+    entry *first = (void *)(block->bytes + block->start);
     seal(block);
     if (first->length == OWN_BLOCK) {
         *message = *(fws_message *)(void *)(first + 1);
-        block->begin += (uint32_t)round_up(sizeof *first + sizeof *message);
+        block->start += (uint32_t)round_up(sizeof *first + sizeof *message);
     } else {
         *message = (fws_message){.opcode = first->opcode,
                                  .length = first->length,
                                  .data = first->length > 0 ? (uint8_t *)(first + 1) : NULL,
-                                 .lent = true};
-        block->begin += (uint32_t)round_up(sizeof *first + first->length);
+                                 .borrowed = true};
+        block->start += (uint32_t)round_up(sizeof *first + first->length);
     }
     inbox->count--;
     inbox->bytes -= message->length;
@@ -165,28 +165,28 @@ bool fws_inbox_pop(fws_inbox *inbox, fws_message *message)
     if (block == NULL)
         return false;
     read_first(inbox, message);
-    if (block->begin == block->end)
+    if (block->start == block->end)
         unlink_first(inbox);
-    if (message->lent)
+    if (message->borrowed)
         message->block = block;
     else
         release(block, 1);
-    message->lent = false;
+    message->borrowed = false;
     return true;
 }
 
 bool fws_inbox_next(fws_inbox *inbox, fws_message *message)
 {
     fws_inbox_block *block = inbox->first;
-    if (block != NULL && block->begin == block->end) {
+    if (block != NULL && block->start == block->end) {
         unlink_first(inbox);
-        release(block, block->lent);
+        release(block, block->borrowed);
         block = inbox->first;
     }
     if (block == NULL)
         return false;
     read_first(inbox, message);
-    block->lent++;
+    block->borrowed++;
     return true;
 }
 

@@ -20,7 +20,7 @@ typedef struct {
     size_t length;
     uint8_t *data;          /* NULL when the message is empty */
     fws_inbox_block *block; /* where `data` lies; NULL: it is malloc'd */
-    bool lent;              /* by fws_inbox_next: `data` is not to be freed */
+    bool borrowed;          /* by fws_inbox_next: `data` is not to be freed */
 } fws_message;
 
 void fws_message_free(fws_message *message);

@@ -55,25 +55,25 @@ struct fws_websocket {
     bool flush_after_callbacks; /* to be flushed at the end of its turn */
     fws_corking corking;
     fws_blocking_receive blocking_receive;
-    bool more_expected; /* the last recv filled its buffer */
-    bool hung_up;       /* the peer has ended its side: there is an end to be read */
-    bool heard;         /* bytes have come since the engine's own ping */
-    bool unread;        /* of an event-driven one: reading stopped before there was no more */
-    bool awaited;       /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;    /* in the notifier's list; like next_changed: the notifier's lock */
-    bool ended_output;  /* our side of the stream is shut */
+    bool more_expected;       /* the last recv filled its buffer */
+    bool hung_up;             /* the peer has ended its side: there is an end to be read */
+    bool received_since_ping; /* bytes have come since the engine's own ping */
+    bool unread;              /* of an event-driven one: reading stopped before there was no more */
+    bool notify_on_change;    /* to be told to the notifier, once, when `changed` is signalled */
+    bool is_changed;          /* in the notifier's list; like next_changed: the notifier's lock */
+    bool output_ended;        /* our side of the stream is shut */
 
     pthread_mutex_t lock;
-    uint32_t sleepers;  /* threads waiting for `changed` */
-    uint32_t pollers;   /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
-    uint32_t uncounted; /* messages sent that the engine's counters do not have yet */
+    uint32_t sleepers; /* threads waiting for `changed` */
+    uint32_t pollers;  /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
+    uint32_t unreported_messages; /* messages sent that the engine's counters do not have yet */
     uint16_t close_code;
     uint8_t close_reason_size;
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
-    size_t counted;  /* of the outbox's bytes, in the engine's counters */
-    uint64_t handed; /* bytes that the kernel has been given, in all; see progress.h */
+    size_t reported_bytes;  /* of the outbox's bytes, in the engine's counters */
+    uint64_t bytes_written; /* bytes that the kernel has been given, in all; see progress.h */
 
     fws_outbox outbox;
     fws_work_link flush; /* the lock of `work` */
@@ -85,7 +85,7 @@ struct fws_websocket {
     fws_progress progress;
     bool nothing_more;    /* nothing can follow what the peer has sent */
     bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
-    bool pong_is_behind;  /* what fws_progress_excuses says of the pong, */
+    bool pong_is_behind;  /* what fws_progress_extends says of the pong, */
     bool close_is_behind; /* and of the peer's close frame, or its end of the stream */
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
     fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
@@ -93,7 +93,7 @@ struct fws_websocket {
     fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
     fws_ns ping_at;
     fws_ns pong_by;     /* bytes must have come since the engine's own ping */
-    fws_ns end_at;      /* of the closing handshake; counts from when our close frame has gone */
+    fws_ns close_by;    /* of the closing handshake; counts from when our close frame has gone */
     fws_ns rate_at;     /* when a peer that kept to max_message_rate would send its next message */
     fws_ns timer_at;    /* when `timer` is armed for; 0: not armed */
     char *close_reason; /* malloc'd; not NUL-terminated */
@@ -162,7 +162,7 @@ void fws_websocket_enter_ending(fws_websocket *websocket);
 void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *reason);
 
 /* The peer has ended its side of the stream. */
-void fws_websocket_accept_end(fws_websocket *websocket);
+void fws_websocket_accept_eof(fws_websocket *websocket);
 
 /* The end: descriptor, timers, subscriptions. */
 void fws_websocket_finish(fws_websocket *websocket);
@@ -289,14 +289,14 @@ bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
 void fws_websocket_sleep_until_changed(fws_websocket *websocket);
 
 /* Tells the engine's counters what has been sent and what is queued. */
-void fws_websocket_count(fws_websocket *websocket);
+void fws_websocket_report_counts(fws_websocket *websocket);
 
 /* One more was sent; whoever flushes it soon tells the engine. */
 void fws_websocket_count_message(fws_websocket *websocket);
 
 /* While a message is being compressed, others wait for their turn; but for those of callbacks in
  * the leader's batch: to wait there would be to wait for itself. */
-static inline bool fws_websocket_has_turn(const fws_websocket *websocket)
+static inline bool fws_websocket_may_send(const fws_websocket *websocket)
 {
     return websocket->compressing == NULL || fws_work_is_batching(websocket->work);
 }
@@ -355,7 +355,7 @@ void fws_websocket_schedule(fws_websocket *websocket);
 
 /* Our close frame has left the outbox: from now on the peer has close_timeout for its own, and for
  * its end of the stream. */
-void fws_websocket_await_end(fws_websocket *websocket);
+void fws_websocket_await_peer_close(fws_websocket *websocket);
 
 /* ---- called by the loop thread, without the lock ---- */
 

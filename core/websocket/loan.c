@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-fws_status fws_loan_begin(fws_websocket *websocket, fws_loan *loan, const uint8_t *header,
+fws_status fws_loan_queue(fws_websocket *websocket, fws_loan *loan, const uint8_t *header,
                           size_t header_size, const uint8_t *data, size_t size)
 {
     fws_buffer *first = NULL, *second;
@@ -13,8 +13,8 @@ fws_status fws_loan_begin(fws_websocket *websocket, fws_loan *loan, const uint8_
         return FWS_NO_MEMORY;
     if (header_size > 0 && (first = fws_buffer_join(header, header_size, NULL, 0)) == NULL)
         return FWS_NO_MEMORY;
-    loan->gone = false;
-    second = fws_buffer_borrow(data, size, &loan->gone);
+    loan->released = false;
+    second = fws_buffer_borrow(data, size, &loan->released);
     if (second == NULL) {
         if (first)
             fws_buffer_drop(first);
@@ -37,7 +37,7 @@ static fws_status outcome(const fws_websocket *websocket)
 
 fws_status fws_loan_wait(fws_websocket *websocket, const fws_loan *loan)
 {
-    while (!loan->gone)
+    while (!loan->released)
         fws_websocket_sleep_until_changed(websocket);
     return outcome(websocket);
 }
@@ -45,17 +45,17 @@ fws_status fws_loan_wait(fws_websocket *websocket, const fws_loan *loan)
 fws_status fws_websocket_poll_loan(fws_websocket *websocket, fws_loan *loan)
 {
     fws_websocket_lock(websocket);
-    bool over = loan->gone || websocket->state == FWS_STATE_CLOSED; /* as in a forked child */
+    bool over = loan->released || websocket->state == FWS_STATE_CLOSED; /* as in a forked child */
     fws_status status = over ? outcome(websocket) : FWS_WOULD_BLOCK;
     if (status == FWS_WOULD_BLOCK)
-        websocket->awaited = websocket->notifier != NULL;
+        websocket->notify_on_change = websocket->notifier != NULL;
     fws_websocket_unlock(websocket);
     return status;
 }
 
 /* Has the outbox send what it still needs from a copy, which is made without the lock: meanwhile it
  * goes on sending from the bytes themselves. */
-static void take_back(fws_websocket *websocket, fws_buffer *buffer)
+static void replace_with_copy(fws_websocket *websocket, fws_buffer *buffer)
 {
     size_t sent = fws_outbox_sent_of(&websocket->outbox, buffer);
     fws_buffer_keep(buffer);
@@ -75,8 +75,8 @@ static void take_back(fws_websocket *websocket, fws_buffer *buffer)
 void fws_websocket_end_loan(fws_websocket *websocket, fws_loan *loan)
 {
     fws_websocket_lock(websocket);
-    if (!loan->gone && websocket->state != FWS_STATE_CLOSED)
-        take_back(websocket, loan->buffer);
+    if (!loan->released && websocket->state != FWS_STATE_CLOSED)
+        replace_with_copy(websocket, loan->buffer);
     fws_websocket_unlock(websocket);
     free(loan);
 }

@@ -17,14 +17,14 @@
 
 struct fws_loan {
     fws_buffer *buffer; /* in the outbox as long as it is not `gone`; NULL: nothing is lent */
-    bool gone;
+    bool released;
 };
 
 /* ---- for send.c, with the websocket's lock ---- */
 
 /* Queues a copy of the header (its size may be 0) and lends the payload. FWS_OK or FWS_NO_MEMORY.
  */
-fws_status fws_loan_begin(fws_websocket *websocket, fws_loan *loan, const uint8_t *header,
+fws_status fws_loan_queue(fws_websocket *websocket, fws_loan *loan, const uint8_t *header,
                           size_t header_size, const uint8_t *data, size_t size);
 
 /* Sleeps until it is gone. FWS_CLOSED: perhaps not all of it was sent. */

@@ -25,8 +25,8 @@ static void drop_unsent(fws_outbox *outbox, fws_buffer *buffer)
 
 void fws_outbox_clear(fws_outbox *outbox)
 {
-    if (outbox->begun != NULL)
-        drop(outbox, outbox->begun);
+    if (outbox->partial != NULL)
+        drop(outbox, outbox->partial);
     while (outbox->own.count > 0)
         drop(outbox, fws_ring_pop(&outbox->own));
     while (outbox->published.count > 0)
@@ -116,7 +116,7 @@ static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint
 bool fws_outbox_is_ready(const fws_outbox *outbox)
 {
     uint32_t published = outbox->published.head, own = outbox->own.head;
-    if (outbox->begun != NULL || is_published_next(outbox, published, own))
+    if (outbox->partial != NULL || is_published_next(outbox, published, own))
         return true;
     return fws_ring_has(&outbox->own, own) && !fws_ring_at(&outbox->own, own)->pending;
 }
@@ -147,8 +147,8 @@ int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximu
 {
     uint32_t published = outbox->published.head, own = outbox->own.head;
     int used = 0;
-    if (outbox->begun != NULL)
-        vector[used++] = piece(outbox->begun, outbox->sent);
+    if (outbox->partial != NULL)
+        vector[used++] = piece(outbox->partial, outbox->sent);
     while (used < maximum) {
         if (is_published_next(outbox, published, own))
             vector[used++] = piece(fws_ring_at(&outbox->published, published++), 0);
@@ -175,16 +175,16 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size)
     outbox->bytes -= size;
     outbox->sent += size;
     while (outbox->count > 0) {
-        if (outbox->begun == NULL) {
+        if (outbox->partial == NULL) {
             if (outbox->sent == 0)
                 break;
-            outbox->begun = pop(outbox);
+            outbox->partial = pop(outbox);
         }
-        if (outbox->sent < outbox->begun->size)
+        if (outbox->sent < outbox->partial->size)
             break;
-        outbox->sent -= outbox->begun->size;
-        drop(outbox, outbox->begun);
-        outbox->begun = NULL;
+        outbox->sent -= outbox->partial->size;
+        drop(outbox, outbox->partial);
+        outbox->partial = NULL;
     }
     if (outbox->count > 0)
         return;
@@ -194,14 +194,14 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size)
 
 size_t fws_outbox_sent_of(const fws_outbox *outbox, const fws_buffer *buffer)
 {
-    return outbox->begun == buffer ? outbox->sent : 0;
+    return outbox->partial == buffer ? outbox->sent : 0;
 }
 
 /* Where it is, or NULL. */
 static fws_buffer **find(fws_outbox *outbox, const fws_buffer *buffer)
 {
-    if (outbox->begun == buffer)
-        return &outbox->begun;
+    if (outbox->partial == buffer)
+        return &outbox->partial;
     for (uint32_t at = outbox->own.head; fws_ring_has(&outbox->own, at); at++)
         if (fws_ring_at(&outbox->own, at) == buffer)
             return fws_ring_slot(&outbox->own, at);
@@ -213,7 +213,7 @@ bool fws_outbox_replace(fws_outbox *outbox, fws_buffer *old, fws_buffer *by, siz
     fws_buffer **place = find(outbox, old);
     if (place == NULL)
         return false;
-    if (place == &outbox->begun)
+    if (place == &outbox->partial)
         outbox->sent -= from;
     by->after = old->after;
     *place = by;

@@ -25,7 +25,7 @@ typedef struct {
     uint32_t count;         /* of all buffers */
     uint32_t batch;         /* bytes appended since it was empty, up to a limit */
     fws_ring own;           /* what is not published */
-    fws_buffer *begun;      /* a part of it is sent; NULL: of none */
+    fws_buffer *partial;    /* a part of it is sent; NULL: of none */
     size_t sent;            /* so many bytes of it */
     size_t published_bytes; /* of `published`: what is published and has not begun to be sent */
     fws_ring published;

@@ -97,7 +97,7 @@ fws_status fws_websocket_ping_poll(fws_websocket *websocket, fws_ping *ping, fws
     if (!ping->done) {
         status = websocket->state == FWS_STATE_OPEN ? FWS_WOULD_BLOCK : FWS_CLOSED;
         if (status == FWS_WOULD_BLOCK)
-            websocket->awaited = true;
+            websocket->notify_on_change = true;
     }
     fws_websocket_unlock(websocket);
     return status;

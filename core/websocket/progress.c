@@ -5,12 +5,13 @@
 #define LOOKS 4 /* at a backlog, within send_timeout */
 
 /* How much the peer has not taken yet, in the kernel and in the outbox. */
-static size_t look(fws_websocket *websocket, fws_ns now)
+static size_t measure(fws_websocket *websocket, fws_ns now)
 {
     fws_progress *progress = &websocket->progress;
     size_t in_kernel = fws_transport_unsent(websocket->fd);
     /* What the kernel keeps may count its own overhead, so the difference can fall. */
-    uint64_t taken = websocket->handed > in_kernel ? websocket->handed - in_kernel : 0;
+    uint64_t taken =
+        websocket->bytes_written > in_kernel ? websocket->bytes_written - in_kernel : 0;
     if (taken > progress->taken)
         progress->noticed_at = now;
     progress->taken = taken;
@@ -19,7 +20,7 @@ static size_t look(fws_websocket *websocket, fws_ns now)
 
 /* Somebody who has failed us is not waited for as long as one who is still wanted; and nobody is
  * waited for without an end once the websocket is closing. */
-static fws_ns patience(const fws_websocket *websocket)
+static fws_ns stall_limit(const fws_websocket *websocket)
 {
     const fws_engine_config *config = &websocket->work->config;
     bool closing = websocket->state != FWS_STATE_OPEN;
@@ -32,37 +33,37 @@ void fws_progress_watch_backlog(fws_websocket *websocket)
     fws_progress *progress = &websocket->progress;
     if (!fws_outbox_is_ready(&websocket->outbox))
         return;
-    fws_ns limit = patience(websocket);
-    if (progress->look_at != 0 || limit == 0)
+    fws_ns limit = stall_limit(websocket);
+    if (progress->check_at != 0 || limit == 0)
         return;
     progress->noticed_at = fws_clock_now();
-    progress->look_at = progress->noticed_at + limit / LOOKS;
+    progress->check_at = progress->noticed_at + limit / LOOKS;
     fws_websocket_schedule(websocket);
 }
 
 bool fws_progress_check_backlog(fws_websocket *websocket, fws_ns now)
 {
     fws_progress *progress = &websocket->progress;
-    fws_ns limit = patience(websocket);
-    progress->look_at = 0;
+    fws_ns limit = stall_limit(websocket);
+    progress->check_at = 0;
     if (!fws_outbox_is_ready(&websocket->outbox) || limit == 0)
         return true;
-    look(websocket, now);
+    measure(websocket, now);
     fws_ns end = progress->noticed_at + limit;
     if (now >= end)
         return false;
-    progress->look_at = now + limit / LOOKS < end ? now + limit / LOOKS : end;
+    progress->check_at = now + limit / LOOKS < end ? now + limit / LOOKS : end;
     return true;
 }
 
-bool fws_progress_begin_answer(fws_websocket *websocket, size_t size, fws_ns now)
+bool fws_progress_is_behind(fws_websocket *websocket, size_t size, fws_ns now)
 {
-    return look(websocket, now) > size;
+    return measure(websocket, now) > size;
 }
 
-bool fws_progress_excuses(fws_websocket *websocket, bool *behind, fws_ns since, fws_ns now)
+bool fws_progress_extends(fws_websocket *websocket, bool *behind, fws_ns since, fws_ns now)
 {
     bool was_behind = *behind;
-    *behind = look(websocket, now) > 0;
+    *behind = measure(websocket, now) > 0;
     return *behind ? websocket->progress.noticed_at > since : was_behind;
 }

@@ -3,7 +3,7 @@
  *
  * What the peer has taken is what the kernel has been given less what the kernel still keeps. It is
  * looked at when a deadline is due and never for a message: between two looks only the websocket's
- * `handed` moves.
+ * `bytes_written` moves.
  *
  * - A backlog: as long as the outbox is not empty, the peer must take something of what we have
  * sent within send_timeout. That is looked at four times in that time, so the peer is cut off
@@ -27,7 +27,7 @@ typedef struct fws_websocket fws_websocket;
 
 typedef struct {
     fws_ns
-        look_at; /* deadline: when to look at a backlog, if there still is one; 0: there is none */
+        check_at; /* deadline: when to look at a backlog, if there still is one; 0: there is none */
     uint64_t taken;    /* of what the kernel was given, what the peer had taken at the last look */
     fws_ns noticed_at; /* when a look last found that it had taken more, or when a backlog began */
 } fws_progress;
@@ -35,15 +35,15 @@ typedef struct {
 /* After the outbox has changed: is there a backlog to be looked at? */
 void fws_progress_watch_backlog(fws_websocket *websocket);
 
-/* look_at is due: false when the peer has taken nothing for send_timeout. */
+/* check_at is due: false when the peer has taken nothing for send_timeout. */
 bool fws_progress_check_backlog(fws_websocket *websocket, fws_ns now);
 
 /* A question is asked: looks, and says whether it lies behind more than `size` bytes that the peer
  * has not taken yet. */
-bool fws_progress_begin_answer(fws_websocket *websocket, size_t size, fws_ns now);
+bool fws_progress_is_behind(fws_websocket *websocket, size_t size, fws_ns now);
 
 /* The answer has not come in time, counted from `since`. True: it has as long again. `behind`: what
- * fws_progress_begin_answer or an earlier check has said; brought up to date. */
-bool fws_progress_excuses(fws_websocket *websocket, bool *behind, fws_ns since, fws_ns now);
+ * fws_progress_is_behind or an earlier check has said; brought up to date. */
+bool fws_progress_extends(fws_websocket *websocket, bool *behind, fws_ns since, fws_ns now);
 
 #endif

@@ -165,7 +165,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
 
 /* ---- reading ---- */
 
-static void decode_rest(fws_websocket *websocket, uint32_t limit)
+static void decode_kept(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->undecoded == NULL)
         return;
@@ -186,10 +186,10 @@ static void decode_rest(fws_websocket *websocket, uint32_t limit)
 
 void fws_websocket_decode_undecoded(fws_websocket *websocket)
 {
-    decode_rest(websocket, whole_queue(websocket));
+    decode_kept(websocket, whole_queue(websocket));
 }
 
-static void keep_rest(fws_websocket *websocket, const uint8_t *data, size_t size)
+static void keep_undecoded(fws_websocket *websocket, const uint8_t *data, size_t size)
 {
     websocket->undecoded = malloc(size);
     if (websocket->undecoded == NULL) {
@@ -218,13 +218,13 @@ static uint8_t *borrow_buffer(fws_work *work, bool leading, size_t *size)
 void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, size_t received,
                                    uint32_t limit, bool leading)
 {
-    websocket->heard = true;
+    websocket->received_since_ping = true;
     fws_counter_add(&websocket->work->counters.bytes_in, received, leading);
     if (websocket->state == FWS_STATE_ENDING)
         return; /* only waiting for end-of-file */
     size_t left = decode(websocket, buffer, received, limit);
     if (left > 0)
-        keep_rest(websocket, buffer + received - left, left);
+        keep_undecoded(websocket, buffer + received - left, left);
 }
 
 fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
@@ -243,7 +243,7 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
             return FWS_PUMP_PROGRESS;
     }
     if (websocket->undecoded) {
-        decode_rest(websocket, limit);
+        decode_kept(websocket, limit);
         return FWS_PUMP_PROGRESS;
     }
     bool leading = fws_work_is_leading(websocket->work);
@@ -264,8 +264,8 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         websocket->more_expected = false;
         result = FWS_PUMP_EMPTY;
         break;
-    case FWS_TRANSPORT_END:
-        fws_websocket_accept_end(websocket);
+    case FWS_TRANSPORT_EOF:
+        fws_websocket_accept_eof(websocket);
         result = FWS_PUMP_ENDED;
         break;
     case FWS_TRANSPORT_BROKEN:

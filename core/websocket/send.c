@@ -34,42 +34,42 @@ void fws_websocket_note_backlog(fws_websocket *websocket)
         atomic_store_explicit(&websocket->held_back, held_back, memory_order_relaxed);
 }
 
-void fws_websocket_count(fws_websocket *websocket)
+void fws_websocket_report_counts(fws_websocket *websocket)
 {
     fws_counters *counters = &websocket->work->counters;
     bool leading = fws_work_is_leading(websocket->work);
-    if (websocket->uncounted > 0)
-        fws_counter_add(&counters->messages_out, websocket->uncounted, leading);
-    websocket->uncounted = 0;
+    if (websocket->unreported_messages > 0)
+        fws_counter_add(&counters->messages_out, websocket->unreported_messages, leading);
+    websocket->unreported_messages = 0;
     size_t now = websocket->outbox.bytes;
-    if (now == websocket->counted)
+    if (now == websocket->reported_bytes)
         return;
-    fws_counter_add(&counters->queued, now - websocket->counted, leading);
-    websocket->counted = now;
+    fws_counter_add(&counters->queued, now - websocket->reported_bytes, leading);
+    websocket->reported_bytes = now;
 }
 
 static void end_broken(fws_websocket *websocket)
 {
-    if (fws_blocking_receive_leave_failure(&websocket->blocking_receive))
+    if (fws_blocking_receive_defer_failure(&websocket->blocking_receive))
         return;
-    if (fws_corking_end(websocket))
+    if (fws_corking_clear(websocket))
         fws_websocket_read_and_finish(websocket);
     else /* this may be within decoding */
         fws_websocket_finish(websocket);
 }
 
 /* All that was queued has been written, with our close frame at its end. */
-static void close_frame_is_gone(fws_websocket *websocket)
+static void on_close_frame_written(fws_websocket *websocket)
 {
     bool ending = websocket->state == FWS_STATE_ENDING;
-    if (ending && !websocket->ended_output) {
-        websocket->ended_output = true;
-        fws_transport_end(websocket->fd);
+    if (ending && !websocket->output_ended) {
+        websocket->output_ended = true;
+        fws_transport_end_output(websocket->fd);
     }
     if (ending && websocket->nothing_more)
         fws_websocket_finish(websocket);
     else
-        fws_websocket_await_end(websocket);
+        fws_websocket_await_peer_close(websocket);
 }
 
 void fws_websocket_flush(fws_websocket *websocket)
@@ -92,16 +92,16 @@ void fws_websocket_flush(fws_websocket *websocket)
         fws_counter_add(&websocket->work->counters.bytes_out, sent,
                         fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
-        websocket->handed += sent;
+        websocket->bytes_written += sent;
     }
     fws_progress_watch_backlog(websocket);
-    fws_websocket_count(websocket);
+    fws_websocket_report_counts(websocket);
     fws_websocket_note_backlog(websocket);
     /* Senders wait for room, or for a buffer of theirs to be gone. */
     if (websocket->outbox.count < count_before || (was_full && websocket->outbox.bytes <= limit))
         fws_websocket_notify(websocket);
     if (websocket->state != FWS_STATE_OPEN && websocket->outbox.count == 0)
-        close_frame_is_gone(websocket);
+        on_close_frame_written(websocket);
 }
 
 void fws_websocket_write(fws_websocket *websocket)
@@ -115,10 +115,10 @@ void fws_websocket_on_flush(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
     websocket->flush_queued = websocket->flush_after_callbacks = false;
-    fws_corking_note_look(websocket);
+    fws_corking_note_absence(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_write(websocket);
-    fws_corking_end(websocket);
+    fws_corking_clear(websocket);
     fws_websocket_unlock(websocket);
 }
 
@@ -146,12 +146,12 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     }
     fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
-        if (!fws_blocking_receive_leave_failure(&websocket->blocking_receive))
+        if (!fws_blocking_receive_defer_failure(&websocket->blocking_receive))
             fws_websocket_read_and_finish(websocket);
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
-    websocket->handed += *sent;
+    websocket->bytes_written += *sent;
     return FWS_OK;
 }
 
@@ -159,7 +159,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
 static size_t most_queued(const fws_websocket *websocket)
 {
     size_t limit = websocket->work->config.send_buffer;
-    if (!websocket->evented && !fws_work_is_serving())
+    if (!websocket->evented && !fws_work_is_engine_thread())
         return limit;
     return limit > SIZE_MAX / FWS_CALLBACK_BUFFERS ? SIZE_MAX : limit * FWS_CALLBACK_BUFFERS;
 }
@@ -173,7 +173,7 @@ static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, si
     size_t of_data = sent - of_header;
     if (loan != NULL && length - of_data > most_queued(websocket)) {
         fws_status status =
-            fws_loan_begin(websocket, loan, header + of_header, header_size - of_header,
+            fws_loan_queue(websocket, loan, header + of_header, header_size - of_header,
                            data + of_data, length - of_data);
         if (status == FWS_NO_MEMORY && sent > 0)
             fws_websocket_finish(websocket);
@@ -200,7 +200,7 @@ static size_t write_header(fws_websocket *websocket, const fws_outgoing *message
 
 void fws_websocket_flush_later(fws_websocket *websocket)
 {
-    if (fws_corking_hurry(websocket))
+    if (fws_corking_expire(websocket))
         return;
     /* Watched for writing: the loop comes by itself, once the peer reads on. */
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
@@ -235,11 +235,11 @@ static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *me
     size_t sent = 0;
     if (fws_work_is_batching(websocket->work) && message->length <= most_queued(websocket))
         return send_with_batch(websocket, header, header_size, message);
-    if (fws_corking_is_worth(websocket, header_size + message->length)) {
+    if (fws_corking_should_cork(websocket, header_size + message->length)) {
         if (!fws_outbox_append(&websocket->outbox, header, header_size, message->data,
                                message->length))
             return FWS_NO_MEMORY;
-        fws_corking_begin(websocket);
+        fws_corking_cork(websocket);
         return FWS_OK;
     }
     fws_corking_write(websocket);
@@ -255,7 +255,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *me
         queue_tail(websocket, header, header_size, message->data, message->length, sent, loan);
     if (websocket->state != FWS_STATE_CLOSED) {
         fws_progress_watch_backlog(websocket);
-        fws_websocket_count(websocket);
+        fws_websocket_report_counts(websocket);
         fws_websocket_note_backlog(websocket);
         fws_websocket_update_watch(websocket);
     }
@@ -286,7 +286,7 @@ fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
     while (websocket->state == FWS_STATE_OPEN) {
         bool room = websocket->outbox.bytes <= websocket->work->config.send_buffer ||
                     websocket->outbox.bytes <= most_queued(websocket);
-        if (room && fws_websocket_has_turn(websocket))
+        if (room && fws_websocket_may_send(websocket))
             return FWS_OK;
         if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
             tried = true;
@@ -302,9 +302,9 @@ fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
 
 void fws_websocket_count_message(fws_websocket *websocket)
 {
-    websocket->uncounted++;
+    websocket->unreported_messages++;
     if (!websocket->flush_queued)
-        fws_websocket_count(websocket);
+        fws_websocket_report_counts(websocket);
 }
 
 fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoing *message,
@@ -321,7 +321,7 @@ fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoi
     if (status == FWS_OK)
         fws_websocket_count_message(websocket);
     else if (message->compressed)
-        fws_compression_forget(websocket->protocol.compression);
+        fws_compression_mark_stale(websocket->protocol.compression);
     return status;
 }
 
@@ -372,7 +372,7 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
         return false;
     }
     if (compressed)
-        fws_compression_forget(websocket->protocol.compression);
-    websocket->uncounted++;
+        fws_compression_mark_stale(websocket->protocol.compression);
+    websocket->unreported_messages++;
     return true;
 }

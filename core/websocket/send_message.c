@@ -20,34 +20,34 @@
 typedef struct {
     uint8_t *copy;
     uint8_t *out; /* with as many bytes; in the same buffer, if it is no more than half of one */
-} workplace;
+} scratch_space;
 
 /* False, with nothing borrowed, when there is no memory. */
-static bool borrow_workplace(fws_pool *pool, size_t length, workplace *place)
+static bool borrow_scratch(fws_pool *pool, size_t length, scratch_space *scratch)
 {
-    place->copy = fws_pool_borrow(pool);
-    if (place->copy == NULL)
+    scratch->copy = fws_pool_borrow(pool);
+    if (scratch->copy == NULL)
         return false;
-    place->out = length <= HALF ? place->copy + HALF : fws_pool_borrow(pool);
-    if (place->out == NULL)
-        fws_pool_return(pool, place->copy);
-    return place->out != NULL;
+    scratch->out = length <= HALF ? scratch->copy + HALF : fws_pool_borrow(pool);
+    if (scratch->out == NULL)
+        fws_pool_return(pool, scratch->copy);
+    return scratch->out != NULL;
 }
 
-static void return_workplace(fws_pool *pool, size_t length, const workplace *place)
+static void return_scratch(fws_pool *pool, size_t length, const scratch_space *scratch)
 {
     if (length > HALF)
-        fws_pool_return(pool, place->out);
-    fws_pool_return(pool, place->copy);
+        fws_pool_return(pool, scratch->out);
+    fws_pool_return(pool, scratch->copy);
 }
 
 /* Replaces the message by its compressed form, if that is smaller. */
-static void compress(fws_websocket *websocket, fws_outgoing *message, const workplace *place)
+static void compress(fws_websocket *websocket, fws_outgoing *message, const scratch_space *scratch)
 {
     size_t size;
     if (fws_compression_deflate(websocket->protocol.compression, message->data, message->length,
-                                place->out, message->length, &size)) {
-        message->data = place->out;
+                                scratch->out, message->length, &size)) {
+        message->data = scratch->out;
         message->length = size;
         message->compressed = true;
     }
@@ -55,33 +55,33 @@ static void compress(fws_websocket *websocket, fws_outgoing *message, const work
 
 /* What refers to no earlier message is compressed without the lock; but not in vain. */
 static fws_status compress_before(fws_websocket *websocket, fws_outgoing *message,
-                                  const workplace *place, bool wait)
+                                  const scratch_space *scratch, bool wait)
 {
     fws_websocket_lock(websocket);
     fws_status status = fws_websocket_wait_for_room(websocket, wait);
     fws_websocket_unlock(websocket);
     if (status == FWS_OK)
-        compress(websocket, message, place);
+        compress(websocket, message, scratch);
     return status;
 }
 
 static fws_status send_compressed(fws_websocket *websocket, fws_outgoing *message,
-                                  const workplace *place, bool wait)
+                                  const scratch_space *scratch, bool wait)
 {
     bool takeover = websocket->protocol.compression->send_takeover;
     fws_status status = FWS_OK;
     if (message->length > 0)
-        memcpy(place->copy, message->data, message->length);
-    message->data = place->copy;
+        memcpy(scratch->copy, message->data, message->length);
+    message->data = scratch->copy;
     if (!takeover)
-        status = compress_before(websocket, message, place, wait);
+        status = compress_before(websocket, message, scratch, wait);
     if (status != FWS_OK)
         return status;
     fws_websocket_lock(websocket);
     status = fws_websocket_wait_for_room(websocket, wait);
     if (status == FWS_OK) {
         if (takeover && websocket->compressing == NULL)
-            compress(websocket, message, place);
+            compress(websocket, message, scratch);
         status = fws_websocket_send_message(websocket, message, wait, NULL);
     }
     fws_websocket_unlock(websocket);
@@ -94,14 +94,14 @@ static fws_status send(fws_websocket *websocket, fws_opcode opcode, const void *
 {
     fws_outgoing message = {.opcode = opcode, .data = data, .length = length};
     fws_pool *pool = &websocket->work->pool;
-    workplace place;
+    scratch_space scratch;
     bool compressible = websocket->protocol.compression != NULL && length <= COMPRESSED_MAX &&
                         length >= websocket->work->config.compression_threshold;
     if (compressible && length > FWS_COMPRESSED_AT_ONCE_MAX)
         return fws_websocket_send_long(websocket, &message, wait);
-    if (compressible && borrow_workplace(pool, length, &place)) {
-        fws_status status = send_compressed(websocket, &message, &place, wait);
-        return_workplace(pool, length, &place);
+    if (compressible && borrow_scratch(pool, length, &scratch)) {
+        fws_status status = send_compressed(websocket, &message, &scratch, wait);
+        return_scratch(pool, length, &scratch);
         return status;
     }
     fws_websocket_lock(websocket); /* without memory it goes out as it is, too */

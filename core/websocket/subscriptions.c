@@ -56,7 +56,7 @@ void fws_websocket_settle(fws_websocket *websocket)
         return;
     fws_websocket_flush_later(websocket);
     if (!websocket->flush_queued)
-        fws_websocket_count(websocket);
+        fws_websocket_report_counts(websocket);
 }
 
 void fws_websocket_deliver(fws_websocket *websocket)
@@ -66,7 +66,7 @@ void fws_websocket_deliver(fws_websocket *websocket)
     if (queued && websocket->state == FWS_STATE_OPEN) {
         /* Watched for writing: the loop comes by itself, once the peer reads on. */
         if (websocket->watched & FWS_WRITABLE)
-            fws_websocket_count(websocket);
+            fws_websocket_report_counts(websocket);
         else
             fws_websocket_write(websocket);
     }

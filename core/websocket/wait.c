@@ -122,7 +122,7 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
                     fws_clock_now() >= deadline;
         return late ? FWS_TIMEOUT : FWS_OK;
     }
-    if (!fws_blocking_receive_is_worth(websocket, deadline))
+    if (!fws_blocking_receive_should_block(websocket, deadline))
         return poll_once(websocket, deadline, limit);
     return fws_blocking_receive_once(websocket, limit) ? FWS_OK : FWS_INTERRUPTED;
 }
@@ -147,12 +147,14 @@ fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
     return wait_once(websocket, deadline, websocket->work->config.receive_queue);
 }
 
-void fws_websocket_call_again(fws_websocket *websocket)
+bool fws_websocket_yield(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    if (websocket->notifier != NULL)
-        fws_notifier_push(websocket->notifier, websocket);
+    bool has_notifier = websocket->notifier != NULL; /* it has none in a forked child */
+    if (has_notifier)
+        fws_notifier_push(websocket->notifier, websocket); /* behind the others in its list */
     fws_websocket_unlock(websocket);
+    return has_notifier;
 }
 
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
@@ -166,16 +168,11 @@ bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited)
     case FWS_AWAIT_ROOM:
         wait = websocket->state == FWS_STATE_OPEN &&
                (websocket->outbox.bytes > websocket->work->config.send_buffer ||
-                !fws_websocket_has_turn(websocket));
-        break;
-    case FWS_AWAIT_TURN:                    /* behind the others in the notifier's list */
-        wait = websocket->notifier != NULL; /* it has none in a forked child */
-        if (wait)
-            fws_notifier_push(websocket->notifier, websocket);
+                !fws_websocket_may_send(websocket));
         break;
     }
-    if (wait && awaited != FWS_AWAIT_TURN)
-        websocket->awaited = true;
+    if (wait)
+        websocket->notify_on_change = true;
     fws_websocket_unlock(websocket);
     return wait;
 }

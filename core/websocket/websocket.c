@@ -45,7 +45,7 @@ void fws_websocket_drop(fws_websocket *websocket)
 {
     if (atomic_fetch_sub_explicit(&websocket->references, 1, memory_order_acq_rel) != 1)
         return;
-    fws_work_forget(websocket->work, &websocket->entry);
+    fws_work_unlist(websocket->work, &websocket->entry);
     fws_wakeup_close(&websocket->wakeup);
     fws_connection_clear(&websocket->protocol);
     fws_inbox_clear(&websocket->inbox);
@@ -79,8 +79,8 @@ void fws_websocket_notify(fws_websocket *websocket)
 {
     if (websocket->sleepers > 0)
         pthread_cond_broadcast(&websocket->changed);
-    if (websocket->awaited) {
-        websocket->awaited = false;
+    if (websocket->notify_on_change) {
+        websocket->notify_on_change = false;
         fws_notifier_push(websocket->notifier, websocket);
     }
     fws_websocket_queue_callbacks(websocket);
@@ -115,11 +115,12 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     websocket->ping_at = websocket->pong_by = 0;
     if (websocket->pollers > 0 && !fws_blocking_receive_is_active(&websocket->blocking_receive))
         fws_wakeup_ring(&websocket->wakeup);
-    websocket->awaited = websocket->notifier != NULL; /* of the end the event loop always hears */
+    websocket->notify_on_change =
+        websocket->notifier != NULL; /* of the end the event loop always hears */
     fws_websocket_notify(websocket);
 }
 
-static void drop_rest(fws_websocket *websocket)
+static void drop_undecoded(fws_websocket *websocket)
 {
     free(websocket->undecoded);
     websocket->undecoded = NULL;
@@ -131,9 +132,9 @@ void fws_websocket_enter_ending(fws_websocket *websocket)
     if (websocket->state == FWS_STATE_ENDING || websocket->state == FWS_STATE_CLOSED)
         return;
     fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
-    drop_rest(websocket);
+    drop_undecoded(websocket);
     websocket->adopted = true;
-    websocket->end_at = websocket->progress.look_at = 0; /* what they stood for counts anew */
+    websocket->close_by = websocket->progress.check_at = 0; /* what they stood for counts anew */
     fws_websocket_flush(websocket);
     fws_websocket_update_watch(websocket);
     fws_websocket_schedule(websocket);
@@ -159,7 +160,7 @@ void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *rea
 /* Without a close frame that is an abnormal end. After one of either side, what is queued still
  * goes out: the peer may have ended its side only (RFC 6455 section 5.5.1, RFC 9293 section 3.6).
  */
-void fws_websocket_accept_end(fws_websocket *websocket)
+void fws_websocket_accept_eof(fws_websocket *websocket)
 {
     websocket->nothing_more = true;
     websocket->hung_up = websocket->more_expected = false;
@@ -197,14 +198,14 @@ void fws_websocket_finish(fws_websocket *websocket)
         return;
     fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, NULL, 0);
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSED);
-    drop_rest(websocket);
+    drop_undecoded(websocket);
     if (!websocket->inflating)
         fws_connection_abandon_receiving(&websocket->protocol);
     fws_websocket_abandon_compressing(websocket);
     fws_outbox_clear(&websocket->outbox);
-    fws_websocket_count(websocket);
+    fws_websocket_report_counts(websocket);
     count_close(websocket);
-    websocket->end_at = websocket->progress.look_at = 0;
+    websocket->close_by = websocket->progress.check_at = 0;
     websocket->adopted = false;
     fws_websocket_update_watch(websocket);
     fws_websocket_release_fd(websocket);

@@ -79,7 +79,7 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 /* For an event-driven one, in its turn: takes all messages that have come, without waiting. FWS_OK,
  * and the caller clears *taken. FWS_CLOSED: there are no more, and it is closing or closed; said
  * once. FWS_WOULD_BLOCK: nothing, for now; so also while it is held back. */
-fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *taken);
+fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages);
 
 /* Are its messages to wait, because more than send_buffer bytes are queued for the peer? Once that
  * much is taken its callbacks are due again. Takes no lock. */
@@ -87,27 +87,27 @@ bool fws_websocket_is_held_back(const fws_websocket *websocket);
 
 /* Of what fws_websocket_collect has given, the rest, which is to be given again, and first. So the
  * inbox may have twice as much as is read into it. */
-void fws_websocket_give_back(fws_websocket *websocket, fws_inbox *rest);
+void fws_websocket_return_messages(fws_websocket *websocket, fws_inbox *rest);
 
 /* Has this side closed it? Then messages that were taken and not given out yet are dropped
  * (RFC 6455 section 1.4). */
 bool fws_websocket_is_closed_here(const fws_websocket *websocket);
 
 /* Its turn, or whatever held its callbacks until now, is over. */
-void fws_websocket_end_callbacks(fws_websocket *websocket);
+void fws_websocket_release_callbacks(fws_websocket *websocket);
 
 typedef enum {
     FWS_AWAIT_MESSAGE, /* what fws_websocket_receive_ready would give */
     FWS_AWAIT_ROOM,    /* in the outbox, for fws_websocket_send */
-    FWS_AWAIT_TURN,    /* that the event loop has seen to those that have changed before */
 } fws_awaited;
 
 /* For a websocket with a notifier: true when there is something to wait for; the notifier then
  * tells when it is worth trying again. False: try again at once. */
 bool fws_websocket_await(fws_websocket *websocket, fws_awaited awaited);
 
-/* The same, but the notifier tells at once, when others have had their turn. */
-void fws_websocket_call_again(fws_websocket *websocket);
+/* For a websocket with a notifier: puts it at the end of the notifier's list, so that its event
+ * loop serves the others in the list first. False when it has no notifier, as in a forked child. */
+bool fws_websocket_yield(fws_websocket *websocket);
 
 /* Sends one message. While more than send_buffer bytes are queued it waits for room, or, without
  * `wait`, returns FWS_WOULD_BLOCK with nothing queued. The same while a long message is being

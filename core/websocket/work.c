@@ -15,9 +15,9 @@ static void init_lists(fws_work *work)
     fws_timers_init(&work->timers);
     fws_cork_init(&work->cork);
     fws_run_queue_init(&work->unfinished);
-    fws_run_queue_init(&work->due);
+    fws_run_queue_init(&work->run_queue);
     fws_run_queue_init(&work->arrived);
-    work->all = work->living = NULL;
+    work->all = work->unfreed = NULL;
     work->flush = work->retired = NULL;
     work->count = work->retired_count = 0;
 }
@@ -69,7 +69,7 @@ void fws_work_drop(fws_work *work)
 
 /* ---- the leader's sleep ---- */
 
-void fws_work_rouse(fws_work *work)
+void fws_work_wake_leader(fws_work *work)
 {
     if (!work->sleeping)
         return;
@@ -78,10 +78,10 @@ void fws_work_rouse(fws_work *work)
 }
 
 /* Unless it wakes before that by itself. */
-static void rouse_before(fws_work *work, fws_ns deadline)
+static void wake_leader_before(fws_work *work, fws_ns deadline)
 {
     if (work->sleep_until == FWS_FOREVER || deadline < work->sleep_until)
-        fws_work_rouse(work);
+        fws_work_wake_leader(work);
 }
 
 /* ---- what websockets ask for ---- */
@@ -90,7 +90,7 @@ void fws_work_arm(fws_work *work, fws_timer *timer, fws_ns deadline)
 {
     pthread_mutex_lock(&work->lock);
     fws_timers_arm(&work->timers, timer, deadline);
-    rouse_before(work, deadline);
+    wake_leader_before(work, deadline);
     pthread_mutex_unlock(&work->lock);
 }
 
@@ -104,7 +104,7 @@ bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_even
 void fws_work_call_leader(fws_work *work)
 {
     pthread_mutex_lock(&work->lock);
-    fws_work_rouse(work);
+    fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }
 
@@ -113,7 +113,7 @@ void fws_work_queue_flush(fws_work *work, fws_work_link *flush)
     pthread_mutex_lock(&work->lock);
     flush->next = work->flush;
     work->flush = flush;
-    fws_work_rouse(work);
+    fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }
 
@@ -121,7 +121,7 @@ void fws_work_queue_unfinished(fws_work *work, fws_work_link *unfinished)
 {
     pthread_mutex_lock(&work->lock);
     fws_run_queue_push(&work->unfinished, unfinished);
-    fws_work_rouse(work);
+    fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }
 
@@ -129,15 +129,15 @@ void fws_work_cork(fws_work *work, fws_work_link *flush)
 {
     pthread_mutex_lock(&work->lock);
     if (fws_cork_push(&work->cork, flush))
-        rouse_before(work, work->cork.look_at);
+        wake_leader_before(work, work->cork.flush_at);
     pthread_mutex_unlock(&work->lock);
 }
 
 void fws_work_uncork(fws_work *work)
 {
     pthread_mutex_lock(&work->lock);
-    fws_cork_hurry(&work->cork);
-    fws_work_rouse(work);
+    fws_cork_expire(&work->cork);
+    fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }
 
@@ -150,8 +150,8 @@ bool fws_work_queue_callbacks(fws_work *work, fws_work_link *callbacks)
     pthread_mutex_lock(&work->lock);
     bool stopping = work->stopping;
     if (!stopping) {
-        fws_run_queue_push(&work->due, callbacks);
-        fws_work_rouse(work);
+        fws_run_queue_push(&work->run_queue, callbacks);
+        fws_work_wake_leader(work);
     }
     pthread_mutex_unlock(&work->lock);
     return !stopping;
@@ -177,22 +177,22 @@ void fws_work_retire(fws_work *work, fws_work_entry *entry)
     /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
      * rest of a short connection. */
     if (work->count == 0 || work->retired_count >= RETIRED_MAX)
-        fws_work_rouse(work);
+        fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }
 
 /* ---- whose thread this is ---- */
 
-static _Thread_local bool serving;
+static _Thread_local bool is_engine_thread;
 
-void fws_work_begin_serving(void)
+void fws_work_mark_engine_thread(void)
 {
-    serving = true;
+    is_engine_thread = true;
 }
 
-bool fws_work_is_serving(void)
+bool fws_work_is_engine_thread(void)
 {
-    return serving;
+    return is_engine_thread;
 }
 
 /* ---- what the engine asks for ---- */
@@ -204,29 +204,29 @@ bool fws_work_enlist(fws_work *work, fws_work_entry *entry)
     entry->previous = NULL;
     entry->next = work->all;
     entry->younger = NULL;
-    entry->older = work->living;
-    entry->lives = true;
+    entry->older = work->unfreed;
+    entry->is_unfreed = true;
     /* A forked child follows these links, wherever this thread was. */
     atomic_thread_fence(memory_order_release);
     if (work->all)
         work->all->previous = entry;
     work->all = entry;
     work->count++;
-    if (work->living)
-        work->living->younger = entry;
-    work->living = entry;
+    if (work->unfreed)
+        work->unfreed->younger = entry;
+    work->unfreed = entry;
     return true;
 }
 
-void fws_work_forget(fws_work *work, fws_work_entry *entry)
+void fws_work_unlist(fws_work *work, fws_work_entry *entry)
 {
-    if (!entry->lives)
+    if (!entry->is_unfreed)
         return;
     pthread_mutex_lock(&work->lock);
     if (entry->younger)
         entry->younger->older = entry->older;
     else
-        work->living = entry->older;
+        work->unfreed = entry->older;
     if (entry->older)
         entry->older->younger = entry->younger;
     pthread_mutex_unlock(&work->lock);

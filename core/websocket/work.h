@@ -48,13 +48,13 @@ typedef struct fws_work {
     fws_ns sleep_until;       /* meaningful while sleeping; FWS_FOREVER: until woken */
     fws_work_entry *all;      /* attached and not finished, doubly linked; no references */
     size_t count;             /* length of `all` */
-    fws_work_entry *living;   /* the youngest that was attached and is not freed; no references */
+    fws_work_entry *unfreed;  /* the youngest that was attached and is not freed; no references */
     fws_work_link *flush;     /* to be written by the leader */
     fws_cork cork;            /* the same, unless their handlers come first */
     fws_work_link *retired;   /* finished: the leader drops the engine's reference */
     size_t retired_count;     /* length of `retired` */
     fws_run_queue unfinished; /* the leader goes on with a piece of each in every turn */
-    fws_run_queue due;        /* callbacks for the leader to run */
+    fws_run_queue run_queue;  /* callbacks for the leader to run */
     fws_run_queue arrived;    /* the same, while the leader receives: the leader's alone */
 
     atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
@@ -109,7 +109,7 @@ static inline uintptr_t fws_work_this_thread(void)
 }
 
 /* Is this one of the threads that drive websockets? What it sends, a callback sends. */
-bool fws_work_is_serving(void);
+bool fws_work_is_engine_thread(void);
 
 /* Is this thread the leader, and not inside callbacks? */
 static inline bool fws_work_is_leading(const fws_work *work)
@@ -132,18 +132,18 @@ static inline bool fws_work_is_running(const fws_work *work, const fws_work_link
 }
 
 /* This thread drives websockets from now on. */
-void fws_work_begin_serving(void);
+void fws_work_mark_engine_thread(void);
 
 /* ---- what the engine asks for; with `lock` held ---- */
 
 /* Calls the leader out of its sleep, once. */
-void fws_work_rouse(fws_work *work);
+void fws_work_wake_leader(fws_work *work);
 
 /* A websocket is attached: from now on it is one of `all`. False when there is no memory for its
  * timer. */
 bool fws_work_enlist(fws_work *work, fws_work_entry *entry);
 
 /* Its memory is about to be freed. Without the lock. */
-void fws_work_forget(fws_work *work, fws_work_entry *entry);
+void fws_work_unlist(fws_work *work, fws_work_entry *entry);
 
 #endif

@@ -16,8 +16,8 @@ typedef struct fws_work_link {
 
 typedef struct fws_work_entry {
     struct fws_work_entry *previous, *next; /* in fws_work.all */
-    struct fws_work_entry *older, *younger; /* in fws_work.living */
-    bool lives;                             /* is it there? */
+    struct fws_work_entry *older, *younger; /* in fws_work.unfreed */
+    bool is_unfreed;                        /* is it there? */
     fws_work_link retired;
     fws_timer timer;
 } fws_work_entry;

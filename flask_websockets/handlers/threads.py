@@ -56,10 +56,10 @@ class Worker(threading.Thread):
             name_thread(name)
             run()
             del run  # the handler's objects are freed now, and not when the next handler comes
-            if not self._owner.is_wanted(self):
+            if not self._owner.add_idle(self):
                 return
             name_thread("ws idle")
-            if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.is_leaving(self):
+            if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.remove_idle(self):
                 self._given.acquire()  # start() has just taken it from the idle ones, and gives
 
 
@@ -134,12 +134,12 @@ class Threads:
         finally:
             self._stack_size_lock.release()
 
-    def is_wanted(self, worker: Worker) -> bool:
+    def add_idle(self, worker: Worker) -> bool:
         """Called by a worker whose handler has ended: may it wait for another one?"""
         self._idle[worker] = None
-        return len(self._idle) <= IDLE_MAX or not self.is_leaving(worker)
+        return len(self._idle) <= IDLE_MAX or not self.remove_idle(worker)
 
-    def is_leaving(self, worker: Worker) -> bool:
+    def remove_idle(self, worker: Worker) -> bool:
         """Called by a worker that will wait no longer: False when start() has chosen it."""
         return self._idle.pop(worker, self) is None
 

@@ -32,7 +32,7 @@ static void leave(void *context, void **thread)
     pthread_mutex_unlock(&big_lock);
 }
 
-static void end(void *context, void **thread)
+static void end_thread(void *context, void **thread)
 {
     (void)context, (void)thread;
     atomic_fetch_add(&threads_ended, 1);
@@ -141,7 +141,8 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
     return count;
 }
 
-const fws_callbacks callbacks = {.enter = enter, .leave = leave, .run = run, .end = end};
+const fws_callbacks callbacks = {
+    .enter = enter, .leave = leave, .run = run, .end_thread = end_thread};
 
 void start_with(uint32_t callback_threads, int count)
 {

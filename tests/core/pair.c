@@ -58,7 +58,7 @@ void open_notified_pair(pair *p, fws_engine *engine, fws_notifier *notifier)
 void open_evented_pair(pair *p, fws_engine *engine, void *owner)
 {
     open_with(p, engine, (fws_attachment){.owner = owner});
-    fws_websocket_end_callbacks(p->server);
+    fws_websocket_release_callbacks(p->server);
 }
 
 void open_compressed_pair(pair *p, fws_engine *engine, const fws_deflate_parameters *parameters)

@@ -87,7 +87,7 @@ static bool open_slot(slot *s)
         ;
     s->websocket = websocket;
     s->fd = ends[1];
-    fws_websocket_end_callbacks(websocket);
+    fws_websocket_release_callbacks(websocket);
     return true;
 }
 
@@ -214,7 +214,7 @@ static void check_rest(bool ended)
     pthread_mutex_lock(&engine->work.lock);
     CHECK(crew->threads == crew->inside && (!ended || crew->threads == 0));
     CHECK(!crew->led && !crew->in_batch && !crew->watch.appointed);
-    CHECK(engine->work.due.count + crew->apart.count + crew->done.count == 0);
+    CHECK(engine->work.run_queue.count + crew->apart.count + crew->done.count == 0);
     CHECK(engine->work.all == NULL && engine->work.flush == NULL && engine->work.retired == NULL);
     pthread_mutex_unlock(&engine->work.lock);
 }

@@ -77,12 +77,12 @@ static void test_where_others_wait_it_is_shorter_for_a_while(void **state)
 {
     (void)state;
     fws_budget budget = {0};
-    fws_budget_share(&budget);
+    fws_budget_shorten(&budget);
     for (int i = 0; i < FWS_BUDGET_SHARED; i++) {
         assert_in_range(until_spent(&budget, 0, FWS_BUDGET_SHARED_TIME / 4), 4,
                         2 * FWS_BUDGET_LOOK);
         fws_budget_renew(&budget);
-        assert_int_equal(budget.shared, FWS_BUDGET_SHARED - 1 - i);
+        assert_int_equal(budget.short_budgets, FWS_BUDGET_SHARED - 1 - i);
     }
     budget.since = fws_clock_now() + 10 * US - FWS_BUDGET_TIME;
     fws_budget_charge(&budget, SIZE_MAX);
@@ -95,10 +95,10 @@ static void test_a_wait_does_not_make_it_longer_again(void **state)
 {
     (void)state;
     fws_budget budget = {0};
-    fws_budget_share(&budget);
+    fws_budget_shorten(&budget);
     for (int i = 0; i < 10 * FWS_BUDGET_SHARED; i++)
         fws_budget_renew(&budget);
-    assert_int_equal(budget.shared, FWS_BUDGET_SHARED);
+    assert_int_equal(budget.short_budgets, FWS_BUDGET_SHARED);
 }
 
 int main(void)

@@ -109,7 +109,7 @@ static void test_context_takeover_makes_the_second_message_smaller(void **state)
     fws_compression_deflate(writer, text, sizeof text, out, sizeof out, &second);
     assert_true(second < first / 4);
     /* Something else went out meanwhile: it begins anew. */
-    fws_compression_forget(writer);
+    fws_compression_mark_stale(writer);
     fws_compression_deflate(writer, text, sizeof text, out, sizeof out, &third);
     assert_int_equal(third, first);
     disconnect();

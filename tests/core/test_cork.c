@@ -47,7 +47,7 @@ static unsigned field;
 static bool loop_looks(void)
 {
     pthread_mutex_lock(&engine->work.lock);
-    bool looks = engine->work.cork.look_at != 0;
+    bool looks = engine->work.cork.flush_at != 0;
     pthread_mutex_unlock(&engine->work.lock);
     return looks;
 }

@@ -99,7 +99,7 @@ static pair notified, finished;
 static bool has_changed(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    bool changed = websocket->inbox.count > 0 && !websocket->awaited;
+    bool changed = websocket->inbox.count > 0 && !websocket->notify_on_change;
     fws_websocket_unlock(websocket);
     return changed;
 }

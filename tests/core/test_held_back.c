@@ -50,7 +50,7 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
         fws_message_free(&message);
         count++;
         if (taken.count > 0 && fws_websocket_is_held_back(websocket)) {
-            fws_websocket_give_back(websocket, &taken);
+            fws_websocket_return_messages(websocket, &taken);
             break;
         }
     }
@@ -62,7 +62,8 @@ static int start(void **state)
 {
     (void)state;
     fws_engine_config config = default_config;
-    config.callbacks = (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end = leave};
+    config.callbacks =
+        (fws_callbacks){.enter = enter, .leave = leave, .run = run, .end_thread = leave};
     config.callback_threads = 4;
     config.send_buffer = SEND_BUFFER;
     config.send_timeout = 3000 * MS;
@@ -183,7 +184,7 @@ static void test_nothing_is_collected_until_the_peer_has_taken_enough(void **sta
     assert_true(read_until_quiet(&slow[0], 300));
     assert_int_equal(fws_websocket_collect(websocket, &taken), FWS_OK);
     fws_inbox_clear(&taken);
-    fws_websocket_end_callbacks(websocket);
+    fws_websocket_release_callbacks(websocket);
     forget_what_was_read();
 }
 

@@ -67,9 +67,9 @@ static void test_who_awaits_its_turn_is_named_at_once_behind_the_others(void **s
     pair other;
     fws_websocket *changed[4];
     open_notified_pair(&other, engine, notifier);
-    assert_true(fws_websocket_await(other.server, FWS_AWAIT_TURN));
-    assert_true(fws_websocket_await(p.server, FWS_AWAIT_TURN));
-    assert_true(fws_websocket_await(p.server, FWS_AWAIT_TURN));
+    assert_true(fws_websocket_yield(other.server));
+    assert_true(fws_websocket_yield(p.server));
+    assert_true(fws_websocket_yield(p.server));
     assert_int_equal(changes(0, changed, 4), 2);
     assert_ptr_equal(changed[0], other.server);
     assert_ptr_equal(changed[1], p.server);
