@@ -71,7 +71,8 @@ bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
         fws_websocket_finish(websocket);
     }
     fws_blocking_receive_catch_up(websocket);
-    /* Others may wait for what was just read, or for the role of the reader. */
+    /* Other threads may wait for the messages that were just read, or until they may read
+     * themselves. */
     fws_websocket_notify(websocket);
     return status != FWS_TRANSPORT_AGAIN || error != EINTR;
 }

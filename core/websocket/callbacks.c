@@ -1,5 +1,6 @@
-/* The callbacks of an event-driven websocket: when they are due, and what there is for them. They
- * run one after the other, by whichever thread: `turn` says where they are. */
+/* The callbacks of an event-driven websocket: when they are to be run, and what there is for
+ * them. They run one after the other, in any thread of the engine; `callbacks_state` says where
+ * they are. */
 #include "internal.h"
 
 static bool has_something(const fws_websocket *websocket)
@@ -42,10 +43,11 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
 {
     fws_status status = FWS_WOULD_BLOCK;
     fws_websocket_lock(websocket);
-    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* what came meanwhile is seen here */
+    websocket->callbacks_state =
+        FWS_CALLBACKS_RUNNING; /* what has arrived until now is taken below */
     if (fws_websocket_is_held_back(websocket)) {
         fws_websocket_unlock(websocket);
-        return FWS_WOULD_BLOCK; /* flush() has them queued again */
+        return FWS_WOULD_BLOCK; /* fws_websocket_flush queues them again */
     }
     if (websocket->inbox.count == 0 && websocket->undecoded != NULL &&
         websocket->state == FWS_STATE_OPEN) {
@@ -64,7 +66,7 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
         websocket->close_delivered = true;
         status = FWS_CLOSED;
     }
-    /* There is room again. */
+    /* The inbox has room again, so the loop thread reads on. */
     if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
         fws_websocket_adopt(websocket);
     else if (websocket->unread && websocket->state != FWS_STATE_CLOSED)
@@ -81,7 +83,7 @@ bool fws_websocket_is_closed_here(const fws_websocket *websocket)
 void fws_websocket_release_callbacks(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    if (websocket->flush_after_callbacks) { /* it is in no other list for that */
+    if (websocket->flush_after_callbacks) { /* it is in no list of `work` then */
         websocket->flush_after_callbacks = websocket->flush_queued = false;
         if (websocket->state != FWS_STATE_CLOSED)
             fws_websocket_write(websocket);

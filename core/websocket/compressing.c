@@ -1,20 +1,22 @@
-/* Long messages that are compressed before they are sent: in pieces, and without the lock.
+/* Compresses long messages before they are sent: in pieces, and without the lock.
  *
- * With context takeover, what is compressed later refers to what was compressed before, so messages
- * must go out in the order in which they are compressed. So a long message takes its place in the
- * outbox first: what is queued meanwhile (publications, pongs, a close frame) lies behind it, and
- * nothing behind it is written before the place is filled. Others that send wait for their turn.
+ * With context takeover a compressed message refers to those that were compressed before it (RFC
+ * 7692 section 7.1.1), so messages must be sent in the order in which they are compressed. So a
+ * long message first reserves its place in the outbox. What is queued meanwhile (publications,
+ * pongs, a close frame) lies behind that place, and nothing behind it is written before the place
+ * is filled. Other senders wait until then (fws_websocket_may_send).
  *
- * A thread that may wait compresses by itself. For an event loop, a greenlet, or callbacks in the
- * leader's batch, which may not, the leader does, one piece in each of its turns.
+ * A thread that may wait compresses the message itself. For an event loop, a greenlet, or callbacks
+ * in the leader's batch, which must not wait, the leader compresses one piece in each turn of the
+ * loop.
  *
- * The bytes are read once, into a copy: what is compressed, what goes out as it is because
- * compression makes it no smaller, and the length that the header names are the same bytes,
- * whatever another thread writes to the original meanwhile.
+ * The message is copied, so that the caller's bytes are read once. Another thread may write to them
+ * meanwhile; because of the copy, the compressed message, the message that is sent uncompressed as
+ * compression makes it no smaller, and the length in the header all stand for the same bytes.
  *
- * Threads: `websocket->compressing` is protected by the lock. While `busy`, one thread uses the
- * rest of it, and the deflater of the connection, without. The lock is held unless a function says
- * otherwise.
+ * Threads: every function expects the websocket's lock to be held, unless it says otherwise; it
+ * protects `websocket->compressing`. While `busy` is set, one thread uses the other fields, and the
+ * deflater of the connection, without the lock.
  */
 #include "internal.h"
 
@@ -27,15 +29,15 @@ struct fws_compressing {
     fws_opcode opcode;
     bool busy;
     bool reset_first;   /* the deflater is to be reset first */
-    bool failed;        /* it does not get smaller: it goes out as it is */
+    bool failed;        /* compression makes it no smaller: it is sent as it is */
     size_t length;      /* of the message */
-    size_t read;        /* of it, compressed */
+    size_t read;        /* how many of its bytes are compressed */
     fws_buffer *plain;  /* room for a header, and a copy of the message */
-    fws_buffer *packed; /* room for a header, and what it is compressed to */
-    uint8_t *out;       /* where that goes on, */
-    size_t room;        /* and how much of it there may be */
+    fws_buffer *packed; /* room for a header, and the compressed message */
+    uint8_t *out;       /* where the next compressed bytes go */
+    size_t room;        /* how many more of them there may be */
     fws_deflater *deflater;
-    fws_buffer *place; /* in the outbox; NULL: it has none yet */
+    fws_buffer *place; /* its place in the outbox; NULL: none is reserved */
 };
 
 static void free_compressing(fws_compressing *compressing)
@@ -51,8 +53,8 @@ static void free_compressing(fws_compressing *compressing)
 
 /* ---- the work itself: no lock ---- */
 
-/* With a copy of the message, and room for what it is compressed to; NULL when there is no memory.
- */
+/* With a copy of the message, and room for its compressed form; NULL when there is no memory. No
+ * lock. */
 static fws_compressing *new_compressing(const fws_outgoing *message)
 {
     fws_compressing *compressing = calloc(1, sizeof *compressing);
@@ -74,7 +76,7 @@ static fws_compressing *new_compressing(const fws_outgoing *message)
     return compressing;
 }
 
-/* Compresses one piece more. True: that was the last. */
+/* Compresses one piece more. True when that was the last. */
 static bool compress_piece(fws_websocket *websocket, fws_compressing *compressing)
 {
     fws_compression *compression = websocket->protocol.compression;
@@ -98,7 +100,7 @@ static bool compress_piece(fws_websocket *websocket, fws_compressing *compressin
     return last || compressing->failed;
 }
 
-/* Gives back what is not needed any more, and makes a frame of the rest, which it returns. */
+/* Frees the buffer that is not needed, and returns the other one as a frame. */
 static fws_buffer *make_frame(fws_websocket *websocket, fws_compressing *compressing)
 {
     fws_buffer **kept = compressing->failed ? &compressing->plain : &compressing->packed;
@@ -137,7 +139,7 @@ static bool reserve_place(fws_websocket *websocket, fws_compressing *compressing
         return false;
     fws_buffer_keep(compressing->place);
     compressing->reset_first = compression->stale;
-    compression->stale = false; /* from here on: a publication behind it makes it so again */
+    compression->stale = false; /* a publication that is queued behind it sets this again */
     compressing->busy = true;
     websocket->compressing = compressing;
     fws_websocket_report_counts(websocket);
@@ -145,7 +147,7 @@ static bool reserve_place(fws_websocket *websocket, fws_compressing *compressing
     return true;
 }
 
-/* Nobody is at it any more. What was left to do because somebody was, is done. */
+/* No thread compresses the message any more. Does what had to wait for that. */
 static void release_place(fws_websocket *websocket, fws_compressing *compressing)
 {
     if (compressing->deflater)
@@ -154,7 +156,7 @@ static void release_place(fws_websocket *websocket, fws_compressing *compressing
     websocket->compressing = NULL;
     if (websocket->state == FWS_STATE_CLOSED)
         fws_connection_abandon_sending(&websocket->protocol);
-    fws_websocket_notify(websocket); /* it is another's turn */
+    fws_websocket_notify(websocket); /* others may send now */
 }
 
 /* Takes over the reference of the frame. */
@@ -226,7 +228,7 @@ static bool compress_all(fws_websocket *websocket, fws_compressing *compressing)
     return true;
 }
 
-/* It has its place. The lock is released meanwhile. */
+/* The place is reserved. Releases the lock while it compresses. */
 static fws_status compress_in_place(fws_websocket *websocket, fws_compressing *compressing)
 {
     fws_websocket_unlock(websocket);
@@ -240,7 +242,7 @@ static fws_status compress_in_place(fws_websocket *websocket, fws_compressing *c
     return FWS_CLOSED;
 }
 
-/* What refers to no other message needs a place only once it is compressed. */
+/* For a message that refers to no other one: it needs a place only when it is compressed. */
 static fws_status compress_first(fws_websocket *websocket, fws_compressing *compressing)
 {
     fws_websocket_unlock(websocket);
@@ -265,15 +267,15 @@ static fws_status compress_first(fws_websocket *websocket, fws_compressing *comp
     return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
 }
 
-/* There is room, and a copy; the lock is held. */
+/* There is room in the outbox, and a copy of the message. */
 static fws_status send_copy(fws_websocket *websocket, fws_compressing *compressing, bool by_leader)
 {
     if (!by_leader && !websocket->protocol.compression->send_takeover)
         return compress_first(websocket, compressing);
     bool first = websocket->compressing == NULL;
     if (!first || !reserve_place(websocket, compressing)) {
-        /* Compression is optional: it goes out as it is, behind the one that is being compressed.
-         */
+        /* Compression is optional: the message is sent as it is, behind the one that is being
+         * compressed. */
         fws_outgoing message = {.opcode = compressing->opcode,
                                 .data = compressing->plain->data + FWS_FRAME_HEADER_MAX,
                                 .length = compressing->length};
@@ -291,7 +293,7 @@ static fws_status send_copy(fws_websocket *websocket, fws_compressing *compressi
 fws_status fws_websocket_send_long(fws_websocket *websocket, const fws_outgoing *message, bool wait)
 {
     bool by_leader = !wait || fws_work_is_batching(websocket->work);
-    fws_websocket_lock(websocket); /* nothing is copied in vain */
+    fws_websocket_lock(websocket); /* first, so that nothing is copied in vain */
     fws_status status = fws_websocket_wait_for_room(websocket, wait);
     fws_websocket_unlock(websocket);
     if (status != FWS_OK)

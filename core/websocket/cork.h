@@ -1,11 +1,13 @@
-/* Sends of handlers that are written when the handler comes back for the next message.
+/* The list of corked websockets: what their handlers have sent is queued, and is written when the
+ * handler calls receive again.
  *
- * A handler that answers a message comes back at once, and gives the GIL away as it does. What it
- * has sent is written there: without the GIL, and several messages together. The loop looks, every
- * FWS_CORK_PATIENCE as long as there is anything, for what handlers have left that stay away; their
- * next sends are written at once, until they have been back FWS_QUICK_RETURNS times.
+ * A handler that answers a message usually calls receive again at once, and releases the GIL there.
+ * What it has sent is written at that moment: without the GIL, and several messages in one system
+ * call. For handlers that do not call receive, the loop thread writes the list every
+ * FWS_CORK_PATIENCE, as long as something is corked. corking.h decides which websockets are corked.
  *
- * Threads: no lock of its own; the lock of fws_work.
+ * Threads: no lock of its own; the lock of fws_work protects it. Memory: each entry of the list
+ * stands for one reference to its websocket.
  */
 #ifndef FWS_WEBSOCKET_CORK_H
 #define FWS_WEBSOCKET_CORK_H
@@ -23,24 +25,25 @@
 #define FWS_QUICK_RETURNS 32
 
 typedef struct {
-    fws_work_link *first; /* each stands for a reference */
+    fws_work_link *first; /* each entry stands for one reference */
     fws_ns patience;
-    fws_ns flush_at;       /* when the loop looks; 0: it does not */
-    uint32_t empty_rounds; /* looks at nothing, in a row */
+    fws_ns flush_at;       /* when the loop thread writes the list; 0: never */
+    uint32_t empty_rounds; /* times in a row that the loop thread found the list empty */
 } fws_cork;
 
 void fws_cork_init(fws_cork *cork);
 
-/* Takes over a reference. True: the loop is to know of flush_at. */
+/* Adds an entry and takes over a reference. True: flush_at was set, and the loop thread has to
+ * wake by then. */
 bool fws_cork_push(fws_cork *cork, fws_work_link *flush);
 
-/* They may not wait any longer. */
+/* Sets flush_at to a time that has passed: the list is to be written at once. */
 void fws_cork_expire(fws_cork *cork);
 
-/* The list, if it is time to look at it, and NULL otherwise. */
+/* Empties and returns the list if flush_at has passed, and sets the next flush_at; else NULL. */
 fws_work_link *fws_cork_remove_overdue(fws_cork *cork);
 
-/* The list, and there is none any more. */
+/* Empties and returns the list. */
 fws_work_link *fws_cork_remove_all(fws_cork *cork);
 
 #endif

@@ -30,7 +30,7 @@ void fws_corking_write(fws_websocket *websocket)
 
 bool fws_corking_expire(fws_websocket *websocket)
 {
-    if (!fws_corking_clear(websocket)) /* but it stays in the list */
+    if (!fws_corking_clear(websocket)) /* it stays in the list of fws_cork */
         return false;
     fws_work_uncork(websocket->work);
     return true;
@@ -39,7 +39,7 @@ bool fws_corking_expire(fws_websocket *websocket)
 void fws_corking_note_absence(fws_websocket *websocket)
 {
     if (websocket->corking.corked && websocket->outbox.count > 0)
-        websocket->corking.quick_returns = 0; /* its handler has stayed away */
+        websocket->corking.quick_returns = 0; /* its handler has not called receive */
 }
 
 bool fws_corking_clear(fws_websocket *websocket)

@@ -1,8 +1,9 @@
-/* Which sends of a handler wait until it comes back for the next message, see cork.h: those of one
- * that came back in time FWS_QUICK_RETURNS times in a row, and is not waiting just now.
+/* Decides whether what a handler sends is corked (cork.h). It is when the handler has called
+ * receive soon after it sent FWS_QUICK_RETURNS times in a row, and does not wait in receive now.
  *
- * Threads: the websocket's lock protects the fields, which no other file touches. A websocket that
- * is corked has `flush_queued` set: it is in the list of fws_cork, which holds a reference to it.
+ * Threads: every function is called with the websocket's lock held, which protects the fields; no
+ * other file accesses them. Invariant: a corked websocket has `flush_queued` set, as it is in the
+ * list of fws_cork, which holds a reference to it.
  */
 #ifndef FWS_WEBSOCKET_CORKING_H
 #define FWS_WEBSOCKET_CORKING_H
@@ -18,25 +19,28 @@ typedef struct {
     uint8_t quick_returns; /* up to FWS_QUICK_RETURNS */
 } fws_corking;
 
-/* Is a frame of so many bytes to wait? */
+/* Is a frame of `size` bytes to be corked? */
 bool fws_corking_should_cork(const fws_websocket *websocket, size_t size);
 
-/* What is queued waits for the handler, or for the loop's look at those that stay away. */
+/* Corks the websocket: what is queued is written when the handler calls receive, or by the loop
+ * thread when it does not. */
 void fws_corking_cork(fws_websocket *websocket);
 
-/* The handler comes for a message: writes what has waited for it. */
+/* The handler has called receive: writes what is corked. */
 void fws_corking_note_return(fws_websocket *websocket);
 
-/* Writes what has waited; also before something that may not. */
+/* Writes what is corked. To be called before something is sent that must not wait. */
 void fws_corking_write(fws_websocket *websocket);
 
-/* Something is queued that may not wait: true when the loop has been told to look now. */
+/* Something was queued that must not wait. True: the websocket was corked, and the loop thread
+ * will write it at once. */
 bool fws_corking_expire(fws_websocket *websocket);
 
-/* The loop looks at the websocket, which is in no list any more, and writes what it finds next. */
+/* The loop thread has removed the websocket from the list and writes it next. If something was
+ * still corked, the handler has not called receive in time, and its next sends are not corked. */
 void fws_corking_note_absence(fws_websocket *websocket);
 
-/* Waits for nobody any more. True when it has waited: then it was its handler that wrote last. */
+/* The websocket is not corked any more. True when it was. */
 bool fws_corking_clear(fws_websocket *websocket);
 
 #endif

@@ -1,10 +1,11 @@
 /* The deadlines of one websocket: adoption by the loop thread, pings, a peer that does not read,
- * and the end of a close. They share one timer, armed for the earliest; one that moves later lets
- * the timer fire early once, which is cheaper than moving it with every message. */
+ * and the end of a closing handshake. They share one timer, which is armed for the earliest. A
+ * deadline that moves to a later time does not move the timer, which fires once too early then:
+ * that costs less than to move the timer with every message. */
 #include "internal.h"
 
-/* Deadlines that need no precision fall on a common grid, so that many websockets share a wake-up.
- */
+/* Deadlines that need no precision are rounded up to a common grid, so that many websockets
+ * share one wake-up. */
 #define ADOPT_GRID (16 * FWS_NS_PER_MS)
 #define PING_GRID (250 * FWS_NS_PER_MS)
 
@@ -48,8 +49,8 @@ static void send_ping(fws_websocket *websocket, fws_ns now)
         return;
     }
     websocket->ping_at = now + config->ping_interval;
-    /* Bytes heard from here on prove that the peer lives, be they a pong or part of a message.
-     * While an earlier ping is unanswered, its time runs on. */
+    /* Bytes that arrive from now on prove that the peer is alive, whether they are a pong or
+     * part of a message. While an earlier ping is unanswered, that ping's deadline stays. */
     bool unanswered = websocket->pong_by != 0 && !websocket->received_since_ping;
     if (config->ping_timeout > 0 && !unanswered) {
         websocket->received_since_ping = false;

@@ -15,18 +15,19 @@ typedef struct {
 
 #define ALIGNMENT sizeof(void *)
 
-/* What fws_inbox_push_copy takes, and all that a block has besides. */
+/* The longest message of fws_inbox_push_copy, and all other bytes that a block may have, fit
+ * into 32 bits. */
 #define COPIED_MAX (OWN_BLOCK / 2)
 _Static_assert(COPIED_MAX + sizeof(entry) + ALIGNMENT + MORE_MAX + MORE_MAX / 4 < UINT32_MAX,
                "the size of a block does not fit");
 
 struct fws_inbox_block {
     fws_inbox_block *next;
-    atomic_uint_least32_t left; /* entries that are not freed; exact once it is sealed */
+    atomic_uint_least32_t left; /* how many entries are not freed; exact once the block is sealed */
     uint32_t entries;
-    uint32_t borrowed; /* of them, by fws_inbox_next */
-    uint32_t start;    /* of the first entry that is not popped */
-    uint32_t end;      /* of the last one */
+    uint32_t borrowed; /* of them, how many fws_inbox_next has given out */
+    uint32_t start;    /* place of the first entry that is not popped */
+    uint32_t end;      /* place behind the last entry */
     uint32_t capacity;
     bool sealed;
     _Alignas(void *) uint8_t bytes[];
@@ -37,7 +38,7 @@ static size_t round_up(size_t size)
     return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Nothing is added to it any more: its messages may be popped, and freed. */
+/* Nothing is added to the block any more, so that its messages may be popped and freed. */
 static void seal(fws_inbox_block *block)
 {
     if (block->sealed)
@@ -48,7 +49,8 @@ static void seal(fws_inbox_block *block)
 
 static void release(fws_inbox_block *block, uint32_t entries)
 {
-    /* Whoever has all that is left needs no locked instruction to know it. */
+    /* If all remaining entries are the caller's, a plain load says so, without a locked
+     * instruction. */
     if (atomic_load_explicit(&block->left, memory_order_acquire) == entries ||
         atomic_fetch_sub_explicit(&block->left, entries, memory_order_acq_rel) == entries)
         free(block);
@@ -82,7 +84,7 @@ static entry *add(fws_inbox *inbox, size_t size, size_t more)
     size_t whole = round_up(sizeof(entry) + size);
     fws_inbox_block *last = inbox->last;
     if (last == NULL || last->sealed || last->capacity - last->end < whole) {
-        /* What follows has frame headers, which are a little smaller than entries. */
+        /* The following messages have frame headers, which are a little smaller than entries. */
         size_t room = more < MORE_MAX ? more + more / 4 : MORE_MAX;
         fws_inbox_block *block = malloc(sizeof *block + whole + room);
         if (block == NULL)
@@ -106,7 +108,8 @@ bool fws_inbox_push_copy(fws_inbox *inbox, uint8_t opcode, const void *data, siz
                          size_t more)
 {
     if (length >= COPIED_MAX)
-        return false; /* of what is pushed so, nothing is larger than a buffer to read into */
+        return false; /* cannot happen: a message that is copied was received whole into one buffer
+                       */
     entry *new = add(inbox, length, more);
     if (new == NULL)
         return false;
@@ -132,7 +135,7 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message)
     return true;
 }
 
-/* The first entry of the first block, which has one, without anybody being its owner. */
+/* Reads the first entry of the first block, which has one. The caller takes over its ownership. */
 static void read_first(fws_inbox *inbox, fws_message *message)
 {
     fws_inbox_block *block = inbox->first;

@@ -1,10 +1,11 @@
-/* Messages that have arrived and that the handler has not taken yet, oldest first.
+/* Messages that have arrived and that the handler has not received yet, oldest first.
  *
- * Those that one read has brought lie together, in blocks: a block is made with room for what the
- * read may still hold, and is freed with the last of its messages.
+ * The messages of one read are stored together in blocks. A block is allocated with room for the
+ * messages that the same read may still contain, and is freed with the last of its messages.
  *
- * Threads: no lock of its own; the websocket that owns it protects it with its own lock. Messages
- * that were popped may be freed by any thread, without it.
+ * Threads: no lock of its own; the lock of the websocket that owns the inbox protects it. A popped
+ * message may be freed by any thread, without the lock. Memory: the inbox owns a message until it
+ * is popped.
  */
 #ifndef FWS_WEBSOCKET_INBOX_H
 #define FWS_WEBSOCKET_INBOX_H
@@ -20,7 +21,7 @@ typedef struct {
     size_t length;
     uint8_t *data;          /* NULL when the message is empty */
     fws_inbox_block *block; /* where `data` lies; NULL: it is malloc'd */
-    bool borrowed;          /* by fws_inbox_next: `data` is not to be freed */
+    bool borrowed;          /* given out by fws_inbox_next: `data` must not be freed */
 } fws_message;
 
 void fws_message_free(fws_message *message);
@@ -40,20 +41,19 @@ void fws_inbox_clear(fws_inbox *inbox);
 bool fws_inbox_push_copy(fws_inbox *inbox, uint8_t opcode, const void *data, size_t length,
                          size_t more);
 
-/* Takes over message->data, which is malloc'd, or leaves it to the caller and returns false when
- * there is no memory.
- */
+/* Takes over message->data, which is malloc'd. False when there is no memory: it stays the
+ * caller's. */
 bool fws_inbox_push(fws_inbox *inbox, const fws_message *message);
 
-/* False when it is empty. The caller frees the message otherwise. */
+/* Removes the oldest message, which the caller frees. False when the inbox is empty. */
 bool fws_inbox_pop(fws_inbox *inbox, fws_message *message);
 
-/* Puts all of `rest`, of which some may have been given out by fws_inbox_next, before what there
- * is; `rest` is empty afterwards. */
+/* Moves the messages of `rest` in front of those of `inbox`; `rest` is empty afterwards.
+ * Messages of `rest` may have been given out by fws_inbox_next before. */
 void fws_inbox_prepend(fws_inbox *inbox, fws_inbox *rest);
 
-/* Same as fws_inbox_pop, for one thread that takes all there is, until it is told false: the
- * message, which is freed as well, may be valid until the next call only. */
+/* As fws_inbox_pop, for a thread that takes all messages, until this returns false. The caller
+ * frees each message before the next call; its data may be invalid after that. */
 bool fws_inbox_next(fws_inbox *inbox, fws_message *message);
 
 #endif

@@ -1,6 +1,9 @@
-/* The inside of a websocket: for the files of this folder, and for the engine and channels/publish,
- * which drive and feed it. Every function expects the websocket's lock to be held, unless it says
- * otherwise.
+/* The inside of a websocket: for the files of this folder, and for the engine and the channels,
+ * which drive it.
+ *
+ * Threads: every function expects the websocket's lock to be held, unless it says otherwise. That
+ * lock protects every field that does not name another protection. Fields that are constant are set
+ * before another thread can see the websocket. Memory: see websocket.h.
  */
 #ifndef FWS_WEBSOCKET_INTERNAL_H
 #define FWS_WEBSOCKET_INTERNAL_H
@@ -22,9 +25,9 @@
 /* Where the callbacks of an event-driven websocket are. */
 typedef enum {
     FWS_CALLBACKS_IDLE,
-    FWS_CALLBACKS_QUEUED,  /* in a queue of the crew's */
-    FWS_CALLBACKS_RUNNING, /* or held, as it is at first */
-    FWS_CALLBACKS_AGAIN,   /* running, and something has come meanwhile */
+    FWS_CALLBACKS_QUEUED,  /* in a run queue */
+    FWS_CALLBACKS_RUNNING, /* or not to be run yet, as at first */
+    FWS_CALLBACKS_AGAIN,   /* running, and there is more for them */
 } fws_callbacks_state;
 
 typedef struct fws_ping fws_ping;
@@ -34,46 +37,50 @@ typedef struct fws_compressing fws_compressing;
 #define FWS_HOT_LINES 5 /* of a websocket; fetched before its turn */
 
 struct fws_websocket {
-    /* What every message needs comes first, in as few cache lines as it can: these five. */
+    /* The fields that every message needs come first, so that they lie in FWS_HOT_LINES cache
+     * lines. */
 
     _Alignas(FWS_CACHE_LINE) atomic_size_t references;
     fws_work *work;          /* constant */
-    void *owner;             /* of an event-driven one; constant */
+    void *owner;             /* constant; see fws_attachment; NULL: it is not event-driven */
     fws_work_link callbacks; /* the lock of `work` */
     int fd;                  /* -1 once closed */
     fws_state state;
     bool evented;            /* constant: event-driven, its callbacks are run by the crew */
     uint8_t callbacks_state; /* fws_callbacks_state */
-    bool close_delivered;    /* of an event-driven one: fws_websocket_collect has said FWS_CLOSED */
-    atomic_bool closed_here; /* closed by this side: nothing more is given out */
-    atomic_bool held_back;   /* its messages wait: see fws_websocket_is_held_back */
-    bool slow;               /* a callback of its was overtaken; like `fast`: the lock of `work` */
-    uint8_t fast;            /* fast callbacks since then */
-    bool adopted;            /* the loop thread reads */
-    uint8_t watched;         /* what the loop watches */
-    bool flush_queued; /* in the flush list of `work`, or `flush_after_callbacks`, or corked */
-    bool flush_after_callbacks; /* to be flushed at the end of its turn */
+    bool
+        close_delivered; /* of an event-driven one: fws_websocket_collect has returned FWS_CLOSED */
+    atomic_bool closed_here; /* fws_websocket_close was called: no message is given out any more */
+    atomic_bool
+        held_back;     /* no message is given to its callbacks: see fws_websocket_is_held_back */
+    bool slow;         /* one of its callbacks was overtaken (engine/watch.h); the lock of `work` */
+    uint8_t fast;      /* fast runs of its callbacks in a row since then; the lock of `work` */
+    bool adopted;      /* the loop thread reads the socket */
+    uint8_t watched;   /* the events that the loop watches */
+    bool flush_queued; /* in the flush list or the cork of `work`, or `flush_after_callbacks` is set
+                        */
+    bool flush_after_callbacks; /* to be flushed when its callbacks have ended */
     fws_corking corking;
     fws_blocking_receive blocking_receive;
-    bool more_expected;       /* the last recv filled its buffer */
-    bool hung_up;             /* the peer has ended its side: there is an end to be read */
-    bool received_since_ping; /* bytes have come since the engine's own ping */
-    bool unread;              /* of an event-driven one: reading stopped before there was no more */
-    bool notify_on_change;    /* to be told to the notifier, once, when `changed` is signalled */
-    bool is_changed;          /* in the notifier's list; like next_changed: the notifier's lock */
-    bool output_ended;        /* our side of the stream is shut */
+    bool more_expected; /* the last recv filled its buffer */
+    bool hung_up; /* the peer has ended its side of the stream, and end-of-file was not read yet */
+    bool received_since_ping; /* bytes have arrived since the engine's own ping */
+    bool unread;           /* of an event-driven one: reading stopped before the socket was empty */
+    bool notify_on_change; /* the notifier is to name it, once, when `changed` is signalled */
+    bool is_changed;       /* in the notifier's list; the notifier's lock, also for next_changed */
+    bool output_ended;     /* we have ended our side of the stream */
 
     pthread_mutex_t lock;
     uint32_t sleepers; /* threads waiting for `changed` */
     uint32_t pollers;  /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
-    uint32_t unreported_messages; /* messages sent that the engine's counters do not have yet */
+    uint32_t unreported_messages; /* messages sent that are not in the engine's counters yet */
     uint16_t close_code;
     uint8_t close_reason_size;
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
-    size_t reported_bytes;  /* of the outbox's bytes, in the engine's counters */
-    uint64_t bytes_written; /* bytes that the kernel has been given, in all; see progress.h */
+    size_t reported_bytes;  /* bytes of the outbox that are in the engine's counters */
+    uint64_t bytes_written; /* bytes that the socket has taken, in all; see progress.h */
 
     fws_outbox outbox;
     fws_work_link flush; /* the lock of `work` */
@@ -83,14 +90,15 @@ struct fws_websocket {
     fws_notifier *notifier;     /* constant; NULL: the handler is a thread */
     fws_ping *pings;            /* fws_websocket_ping calls that wait, oldest first */
     fws_progress progress;
-    bool nothing_more;    /* nothing can follow what the peer has sent */
-    bool failed;          /* by this side, see fws_websocket_fail, or for what the peer has sent */
-    bool pong_is_behind;  /* what fws_progress_extends says of the pong, */
-    bool close_is_behind; /* and of the peer's close frame, or its end of the stream */
+    bool nothing_more; /* the peer sends nothing after what was read */
+    bool
+        failed; /* the connection failed: by fws_websocket_fail, or because of what the peer sent */
+    bool pong_is_behind;    /* fws_progress_is_behind, of the pong */
+    bool close_is_behind;   /* and of the peer's close frame, or its end of the stream */
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
-    fws_wakeup wakeup;      /* rung when it leaves the open state; its handler is a thread */
+    fws_wakeup wakeup; /* rung when it leaves the open state; open if its handler is a thread */
     size_t undecoded_start, undecoded_end;
-    fws_ns adopt_at; /* deadlines; 0: none. Zero while a handler reads */
+    fws_ns adopt_at; /* when the loop thread adopts the reading; 0: a handler reads */
     fws_ns ping_at;
     fws_ns pong_by;     /* bytes must have come since the engine's own ping */
     fws_ns close_by;    /* of the closing handshake; counts from when our close frame has gone */
@@ -100,7 +108,7 @@ struct fws_websocket {
     fws_work_entry entry; /* the lock of `work` */
     fws_websocket *next_changed;
     fws_work_link unfinished;     /* the lock of `work` */
-    bool unfinished_queued;       /* in the list of `work` of those that the leader goes on with */
+    bool unfinished_queued;       /* in the list of `work` of what the leader continues with */
     bool inflating;               /* a thread decompresses without the lock: see pieces.c */
     fws_compressing *compressing; /* a long message, see compressing.c; NULL: none */
 };
@@ -111,7 +119,7 @@ _Static_assert(offsetof(fws_websocket, protocol) + offsetof(fws_connection, limi
                    FWS_HOT_LINES * FWS_CACHE_LINE,
                "the hot part of a websocket has grown");
 
-/* The websocket around a link or an entry of its. */
+/* The websocket that contains this link or entry. */
 #define FWS_WEBSOCKET_OF(link_, member_)                                                           \
     ((fws_websocket *)(void *)((char *)(link_) - offsetof(fws_websocket, member_)))
 
@@ -125,7 +133,7 @@ static inline void fws_websocket_unlock(fws_websocket *websocket)
     pthread_mutex_unlock(&websocket->lock);
 }
 
-/* Has it no handler that could read for itself? */
+/* Does always the loop thread read, because there is no handler on a thread? */
 static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
 {
     return websocket->evented || websocket->notifier != NULL;
@@ -133,7 +141,7 @@ static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
 
 /* ---- callbacks.c ---- */
 
-/* If there is something for the callbacks of an event-driven one, they are due. */
+/* Queues the callbacks of an event-driven websocket, if there is something for them. */
 void fws_websocket_queue_callbacks(fws_websocket *websocket);
 
 /* ---- websocket.c: life and states ---- */
@@ -147,33 +155,35 @@ void fws_websocket_init_lock(fws_websocket *websocket);
 /* Wakes the threads that wait for `changed`. */
 void fws_websocket_notify(fws_websocket *websocket);
 
-/* Notes how it ended; the first note stands. */
+/* Records the close code and reason, if none were recorded before. */
 void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const void *reason,
                               size_t reason_size);
 
-/* From OPEN to CLOSING or ENDING: no more publishes, waiting threads wake, the loop reads. */
+/* Sets the state. From OPEN: ends the subscriptions, and wakes the threads that wait. */
 void fws_websocket_leave_open(fws_websocket *websocket, fws_state state);
 
-/* Both close frames are there, or the connection failed: flush, and end it. */
+/* Both close frames have been queued or received, or the connection has failed: writes what is
+ * queued, and ends the connection. */
 void fws_websocket_enter_ending(fws_websocket *websocket);
 
-/* Fails the connection from our side (ping time-out, slow consumer, no memory): what has not begun
- * to be sent is dropped, so that the close frame is the next thing the peer can read. */
+/* Fails the connection from our side (ping time-out, slow consumer, no memory; RFC 6455 section
+ * 7.1.7). Drops every frame of which nothing was sent, so that the close frame is the next one
+ * that the peer reads. */
 void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *reason);
 
-/* The peer has ended its side of the stream. */
+/* The peer has ended its side of the stream: end-of-file was read. */
 void fws_websocket_accept_eof(fws_websocket *websocket);
 
-/* The end: descriptor, timers, subscriptions. */
+/* Ends the websocket: gives back its descriptor, its timer and its subscriptions. */
 void fws_websocket_finish(fws_websocket *websocket);
 
 /* Closes the descriptor of a finished websocket once no thread polls it. */
 void fws_websocket_release_fd(fws_websocket *websocket);
 
-/* Brings the loop's interest in line with what is wanted. */
+/* Has the loop watch the events that are needed now, and no others. */
 void fws_websocket_update_watch(fws_websocket *websocket);
 
-/* Has the loop report it again if there is anything to read (FWS_EDGE). */
+/* Has the loop report the socket once more if there is something to read (FWS_EDGE). */
 void fws_websocket_watch_anew(fws_websocket *websocket);
 
 /* ---- receive.c ---- */
@@ -190,49 +200,51 @@ typedef enum {
  * that the peer's close frame follows at once. */
 #define ONE_MESSAGE 1
 
-/* Besides `limit` messages, as many bytes as one message may have: what waits for a handler that is
- * away costs no more than what is being received. One that is held back has room for one message.
- */
+/* Is there no room for further messages? There is room for `limit` messages, and for as many
+ * bytes as one message may have: the messages that wait take no more memory than one that is
+ * being received. If the websocket is held back, there is room for one message. */
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit);
 
-/* One step of reading: what was left over first, else one recv, without waiting. */
+/* One step of reading, without waiting: decodes what is undecoded, or else receives once. */
 fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit);
 
-/* What a recv has brought. `leading`: by the leader of the crew. */
+/* Decodes what was received. `leading`: the calling thread is the leader of the crew. */
 void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, size_t received,
                                    uint32_t limit, bool leading);
 
-/* Decodes what is left over, as far as the inbox has room. */
+/* Decodes what is undecoded, as far as the inbox has room. */
 void fws_websocket_decode_undecoded(fws_websocket *websocket);
 
-/* The loop thread reads, until there is nothing more or enough for one turn. */
+/* By the loop thread: reads until the socket is empty, or this websocket has had its share of
+ * this turn of the loop. */
 void fws_websocket_read_for_handler(fws_websocket *websocket);
 
-/* The loop thread reads from now on, if the inbox has room. */
+/* The loop thread reads from now on, as long as the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
 
-/* The peer is gone, but its close frame may still lie in our receive buffer. Not within decoding.
- */
+/* The connection is broken, but the peer's close frame may still lie in our receive buffer:
+ * reads it, and finishes. Not to be called while decode() runs. */
 void fws_websocket_read_and_finish(fws_websocket *websocket);
 
 /* ---- pieces.c ---- */
 
-/* Has decompression stopped in the middle of a message? Then `undecoded` has what is left. */
+/* Has decompression stopped in the middle of a message? Then the bytes that follow are in
+ * `undecoded`. */
 static inline bool fws_websocket_is_inflating(const fws_websocket *websocket)
 {
     return websocket->undecoded != NULL && fws_connection_is_inflating(&websocket->protocol);
 }
 
-/* Decompresses one piece more of that message, and releases the lock while it does. What is left
- * lies in `undecoded` afterwards, unless the websocket has ended meanwhile. */
+/* Decompresses one piece more of that message, and releases the lock meanwhile. Afterwards the
+ * bytes that follow are in `undecoded`, unless the websocket has ended. */
 void fws_websocket_inflate_piece(fws_websocket *websocket);
 
-/* The leader goes on with what is unfinished, in one of its next turns. */
+/* Has the leader continue with what is unfinished, one piece in each turn of the loop. */
 void fws_websocket_queue_unfinished(fws_websocket *websocket);
 
 /* ---- compressing.c ---- */
 
-/* A message as it goes out. */
+/* A message that is to be sent. */
 typedef struct {
     fws_opcode opcode;
     bool compressed;
@@ -243,26 +255,27 @@ typedef struct {
 /* Up to this length a message is compressed at once, and with context takeover under the lock. */
 #define FWS_COMPRESSED_AT_ONCE_MAX FWS_POOL_BUFFER_SIZE
 
-/* Sends a message that is longer. As fws_websocket_send; takes the lock. */
+/* As fws_websocket_send, for a message that is longer; takes the lock. */
 fws_status fws_websocket_send_long(fws_websocket *websocket, const fws_outgoing *message,
                                    bool wait);
 
-/* Is there a message that is being compressed, by the leader? */
+/* Has the leader to continue with the compression of a message? */
 bool fws_websocket_is_compressing_unfinished(const fws_websocket *websocket);
 
-/* By the leader: compresses one piece more of it, and releases the lock while it does. */
+/* By the leader: compresses one piece more of that message, and releases the lock meanwhile. */
 void fws_websocket_compress_piece(fws_websocket *websocket);
 
-/* Nothing more will be sent: gives it up, unless a thread is at it, which then does so itself. */
+/* Nothing more will be sent: frees the message that is being compressed. If a thread compresses
+ * it at this moment, that thread frees it. */
 void fws_websocket_abandon_compressing(fws_websocket *websocket);
 
 /* ---- wait.c ---- */
 
-/* One round of waiting for anything to change; reads if nobody else does. Releases the lock while
- * it waits. */
+/* Waits once until something changes; reads if no other thread does. Releases the lock while it
+ * waits. */
 fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline);
 
-/* The handler goes away: if it stays away, the loop thread is to adopt the reading. */
+/* The handler waits no longer: unless it soon waits again, the loop thread adopts the reading. */
 void fws_websocket_stop_reading(fws_websocket *websocket);
 
 /* ---- ping.c ---- */
@@ -282,42 +295,45 @@ void fws_websocket_flush_later(fws_websocket *websocket);
  * memory, for the buffer (NULL) or for its place. */
 bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer);
 
-/* Queues bytes for the wire; takes over nothing. False when there is no memory. */
+/* Queues a copy of the bytes. False when there is no memory. */
 bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size);
 
 /* Waits, without the lock, until `changed` is signalled. */
 void fws_websocket_sleep_until_changed(fws_websocket *websocket);
 
-/* Tells the engine's counters what has been sent and what is queued. */
+/* Adds what was sent, and what is queued, to the engine's counters. */
 void fws_websocket_report_counts(fws_websocket *websocket);
 
-/* One more was sent; whoever flushes it soon tells the engine. */
+/* Counts a message that was sent. If a flush is queued, the flush adds it to the engine's
+ * counters. */
 void fws_websocket_count_message(fws_websocket *websocket);
 
-/* While a message is being compressed, others wait for their turn; but for those of callbacks in
- * the leader's batch: to wait there would be to wait for itself. */
+/* May a message be sent now? While another one is being compressed it must wait, unless a
+ * callback in the leader's batch sends it: that would wait for the leader, which is its own
+ * thread. */
 static inline bool fws_websocket_may_send(const fws_websocket *websocket)
 {
     return websocket->compressing == NULL || fws_work_is_batching(websocket->work);
 }
 
-/* Waits until there is room in the outbox and it is this message's turn, or, without `wait`,
- * returns FWS_WOULD_BLOCK. FWS_OK, FWS_CLOSED. Releases the lock while it waits. */
+/* Waits until there is room in the outbox and the message may be sent (fws_websocket_may_send);
+ * without `wait`, returns FWS_WOULD_BLOCK instead. FWS_OK, FWS_CLOSED. Releases the lock while
+ * it waits. */
 fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait);
 
-/* Sends a message that there is room for. Reads each byte once. With `wait`, it returns once a
- * large one needs its bytes no longer; without, they are lent by `loan`, or copied if that is NULL.
- */
+/* Sends a message that there is room for. Reads each of its bytes once. With `wait`, returns
+ * when the bytes are not needed any more; without, those of a large message are lent by `loan`,
+ * or copied if that is NULL. */
 fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoing *message,
                                       bool wait, fws_loan *loan);
 
-/* Brings `held_back` in line with what is queued. */
+/* Sets `held_back` according to what is queued. */
 void fws_websocket_note_backlog(fws_websocket *websocket);
 
-/* Writes what the socket takes; with what it does not take the peer has to get on: progress.h. */
+/* Writes what the socket takes. If something remains, the peer must make progress: progress.h. */
 void fws_websocket_flush(fws_websocket *websocket);
 
-/* The same, and the loop watches for room if something is left. */
+/* The same; if something remains, the loop watches until the socket can be written to. */
 void fws_websocket_write(fws_websocket *websocket);
 
 /* ---- subscriptions.c ---- */
@@ -353,11 +369,11 @@ bool fws_websocket_unsubscribe(fws_websocket *websocket, const fws_channel_name 
 /* Arms the timer for the earliest of the websocket's deadlines. */
 void fws_websocket_schedule(fws_websocket *websocket);
 
-/* Our close frame has left the outbox: from now on the peer has close_timeout for its own, and for
- * its end of the stream. */
+/* Our close frame has been written: from now on the peer has close_timeout for its own close
+ * frame, and to end its side of the stream. */
 void fws_websocket_await_peer_close(fws_websocket *websocket);
 
-/* ---- called by the loop thread, without the lock ---- */
+/* ---- called by the leader, without the lock ---- */
 
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready);
 void fws_websocket_on_timer(fws_websocket *websocket);

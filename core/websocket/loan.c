@@ -28,7 +28,7 @@ fws_status fws_loan_queue(fws_websocket *websocket, fws_loan *loan, const uint8_
     return FWS_OK;
 }
 
-/* Once it is gone. */
+/* The result of a loan whose bytes are no longer needed. */
 static fws_status outcome(const fws_websocket *websocket)
 {
     bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
@@ -53,8 +53,8 @@ fws_status fws_websocket_poll_loan(fws_websocket *websocket, fws_loan *loan)
     return status;
 }
 
-/* Has the outbox send what it still needs from a copy, which is made without the lock: meanwhile it
- * goes on sending from the bytes themselves. */
+/* Replaces the lent bytes in the outbox by a copy of those that are not sent yet. The copy is
+ * made without the lock; the outbox goes on sending the lent bytes meanwhile. */
 static void replace_with_copy(fws_websocket *websocket, fws_buffer *buffer)
 {
     size_t sent = fws_outbox_sent_of(&websocket->outbox, buffer);
@@ -65,9 +65,9 @@ static void replace_with_copy(fws_websocket *websocket, fws_buffer *buffer)
     if (copy != NULL) {
         copy->continues = true;
         if (!fws_outbox_replace(&websocket->outbox, buffer, copy, sent))
-            fws_buffer_drop(copy); /* it is gone by now */
+            fws_buffer_drop(copy); /* all of it has been sent or dropped meanwhile */
     } else if (atomic_load_explicit(&buffer->references, memory_order_acquire) > 1) {
-        fws_websocket_finish(websocket); /* half a frame is out: the stream cannot go on */
+        fws_websocket_finish(websocket); /* a part of the frame was sent, and the rest cannot be */
     }
     fws_buffer_drop(buffer);
 }

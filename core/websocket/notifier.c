@@ -12,10 +12,10 @@ struct fws_notifier {
     atomic_size_t references;
     pthread_mutex_t lock;
     fws_wakeup wakeup;    /* readable while `first` is not NULL */
-    fws_websocket *first; /* changed and not yet taken; each with a reference */
+    fws_websocket *first; /* changed and not yet drained; each with a reference */
     fws_websocket **last;
     bool closed;
-    pid_t process; /* that made it */
+    pid_t process; /* the process that made the notifier */
 };
 
 fws_notifier *fws_notifier_new(void)
@@ -84,14 +84,15 @@ size_t fws_notifier_drain(fws_notifier *notifier, fws_websocket **changed, size_
     }
     if (notifier->first == NULL) {
         notifier->last = &notifier->first;
-        /* With the lock, so that no ring is lost: whoever comes next finds it empty and rings. */
+        /* With the lock, so that no ring is lost: the next fws_notifier_push finds the list
+         * empty and rings. */
         fws_wakeup_clear(&notifier->wakeup);
     }
     pthread_mutex_unlock(&notifier->lock);
     return count;
 }
 
-/* A thread that is not in this process may have held the lock, and been changing the list. */
+/* A thread of the parent may have held the lock and may have been changing the list. */
 static void abandon(fws_notifier *notifier)
 {
     pthread_mutex_init(&notifier->lock, NULL);
@@ -117,7 +118,7 @@ void fws_notifier_close(fws_notifier *notifier)
     pthread_mutex_lock(&notifier->lock);
     notifier->closed = true;
     pthread_mutex_unlock(&notifier->lock);
-    do { /* dropped without the lock: the last reference to a websocket is one to the notifier */
+    do { /* without the lock: the last reference to a websocket drops one to the notifier */
         count = fws_notifier_drain(notifier, changed, 64);
         for (size_t i = 0; i < count; i++)
             fws_websocket_drop(changed[i]);

@@ -62,7 +62,8 @@ bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer)
     return true;
 }
 
-/* The last buffer, if it is nobody else's, has not begun to be sent, and has so much room. */
+/* The last buffer, if it is in no other outbox, nothing of it was sent, and it has room for
+ * `size` bytes; else NULL. */
 static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
 {
     if (outbox->own.count == 0)
@@ -84,7 +85,7 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
     size_t whole = header_size + size;
     fws_buffer *last = last_with_room(outbox, whole);
     size_t room = ROOM;
-    if (outbox->count == 0) { /* there will be as much as the last time */
+    if (outbox->count == 0) { /* probably as much will be queued as the last time */
         room = outbox->batch;
         outbox->batch = 0;
     }
@@ -104,7 +105,8 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
     return true;
 }
 
-/* Is what is at this place of `published` before what is at that of `own`? */
+/* Is the buffer at place `published` of the one ring to be sent before that at place `own` of
+ * the other? */
 static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint32_t own)
 {
     if (!fws_ring_has(&outbox->published, published))
@@ -248,7 +250,7 @@ void fws_outbox_drop_unsent(fws_outbox *outbox)
 {
     uint32_t kept = outbox->own.head;
     while (fws_ring_has(&outbox->own, kept) && fws_ring_at(&outbox->own, kept)->continues)
-        kept++; /* its frame has begun to be sent */
+        kept++; /* the first part of its frame was sent */
     while (fws_ring_has(&outbox->own, kept))
         drop_unsent(outbox, fws_ring_pop_last(&outbox->own));
     while (outbox->published.count > 0)

@@ -1,7 +1,7 @@
-/* What is long is done in pieces, without the lock: the decompression of a message, and its
- * compression (compressing.c). A handler's thread that reads goes on with the next piece at once.
- * Where the loop thread reads, the leader does one piece in each of its turns, so that no other
- * websocket waits for longer than that. */
+/* Decompresses long messages in pieces, without the lock; compressing.c does the same for
+ * compression. A handler's thread that reads continues with the next piece at once. Where the
+ * loop thread reads, the leader does one piece in each turn of the loop, so that no other
+ * websocket waits for longer than one piece takes. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -14,7 +14,8 @@ void fws_websocket_queue_unfinished(fws_websocket *websocket)
     fws_work_queue_unfinished(websocket->work, &fws_websocket_keep(websocket)->unfinished);
 }
 
-/* `rest`: what the piece has left. */
+/* `rest`: the buffer of the received bytes, of which those from `start` to `end` are not
+ * decompressed. */
 static void end_inflating(fws_websocket *websocket, uint8_t *rest, size_t start, size_t end)
 {
     websocket->inflating = false;
@@ -30,7 +31,7 @@ static void end_inflating(fws_websocket *websocket, uint8_t *rest, size_t start,
         fws_connection_abandon_receiving(&websocket->protocol);
     fws_blocking_receive_catch_up(websocket);
     if (!fws_websocket_is_read_by_loop(websocket))
-        fws_websocket_notify(websocket); /* the role of the reader is free */
+        fws_websocket_notify(websocket); /* another thread may read now */
 }
 
 void fws_websocket_inflate_piece(fws_websocket *websocket)
@@ -47,7 +48,7 @@ void fws_websocket_inflate_piece(fws_websocket *websocket)
     end_inflating(websocket, rest, (size_t)(cursor - rest), end);
 }
 
-/* Where a handler's thread reads, it goes on by itself. */
+/* Is it the leader's part to decompress? Where a handler's thread reads, that thread does. */
 static bool leader_inflates(const fws_websocket *websocket)
 {
     return websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket) &&

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Not on the stack of whoever waits: a greenlet's stack moves while it sleeps. */
+/* Allocated, and not on the stack of the waiting greenlet: its stack is moved while it sleeps. */
 struct fws_ping {
     fws_ping *next;
     fws_ns sent_at;
@@ -22,7 +22,8 @@ void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_
     while (answered && (answered->length != length || memcmp(answered->data, data, length) != 0))
         answered = answered->next;
     if (answered == NULL)
-        return; /* unsolicited, or the engine's own keep-alive: that it came is enough */
+        return; /* unsolicited, or the answer to the engine's own ping, for which
+                   `received_since_ping` is enough */
     fws_ns now = fws_clock_now();
     fws_ping *ping = websocket->pings;
     websocket->pings = answered->next;
@@ -46,7 +47,8 @@ fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, s
         return FWS_NO_MEMORY;
     ping->length = length;
     if (length > 0)
-        memcpy(ping->data, data, length); /* once: what is sent is what is waited for */
+        memcpy(ping->data, data,
+               length); /* copied once: the sent bytes are those that the pong is compared with */
     fws_websocket_lock(websocket);
     fws_status status = FWS_OK;
     if (websocket->state != FWS_STATE_OPEN) {

@@ -4,12 +4,13 @@
 
 #define LOOKS 4 /* at a backlog, within send_timeout */
 
-/* How much the peer has not taken yet, in the kernel and in the outbox. */
+/* Measures, and returns how many bytes the peer has not taken: those in the kernel and in the
+ * outbox. */
 static size_t measure(fws_websocket *websocket, fws_ns now)
 {
     fws_progress *progress = &websocket->progress;
     size_t in_kernel = fws_transport_unsent(websocket->fd);
-    /* What the kernel keeps may count its own overhead, so the difference can fall. */
+    /* The kernel may count its own overhead as kept, so the difference can fall. */
     uint64_t taken =
         websocket->bytes_written > in_kernel ? websocket->bytes_written - in_kernel : 0;
     if (taken > progress->taken)
@@ -18,8 +19,8 @@ static size_t measure(fws_websocket *websocket, fws_ns now)
     return in_kernel + websocket->outbox.bytes;
 }
 
-/* Somebody who has failed us is not waited for as long as one who is still wanted; and nobody is
- * waited for without an end once the websocket is closing. */
+/* How long the peer may take nothing: close_timeout after a failure, because its data are no
+ * longer wanted, and always a finite time once the websocket is closing; else send_timeout. */
 static fws_ns stall_limit(const fws_websocket *websocket)
 {
     const fws_engine_config *config = &websocket->work->config;

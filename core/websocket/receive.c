@@ -28,13 +28,14 @@ bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
 {
     uint64_t most = websocket->work->config.limits.max_message_size;
     if (fws_websocket_is_held_back(websocket))
-        limit = ONE_MESSAGE; /* control frames are still seen */
+        limit = ONE_MESSAGE; /* so that control frames are still read */
     return websocket->inbox.count >= limit || (most > 0 && websocket->inbox.bytes >= most);
 }
 
 /* ---- what arrives ---- */
 
-/* One message more: does the peer keep to the rate? A second's worth may come at once. */
+/* Does the peer keep to the rate, with one message more? It may send the messages of one second
+ * at once. */
 static bool within_rate(fws_websocket *websocket)
 {
     uint32_t rate = websocket->work->config.max_message_rate;
@@ -72,7 +73,7 @@ static bool accept_message(fws_websocket *websocket, const fws_event *event, siz
     return pushed;
 }
 
-/* Queues the pong; decode() sends it, with others that the same bytes ask for. */
+/* Queues the pong; decode() writes it, together with other pongs. */
 static void queue_pong(fws_websocket *websocket, const fws_event *event)
 {
     fws_buffer *pong = fws_buffer_join(event->reply, event->reply_size, NULL, 0);
@@ -95,8 +96,8 @@ static void send_pongs(fws_websocket *websocket)
 /* `last`: no byte has come after the frame. */
 static void accept_close(fws_websocket *websocket, const fws_event *event, bool last)
 {
-    /* A pong may still come, for a ping that crossed the close frame. The client waits for the
-     * server to close (RFC 6455 section 7.1.1). */
+    /* A pong may still arrive, to a ping that was sent before the close frame arrived. A client
+     * waits for the server to end the connection (RFC 6455 section 7.1.1). */
     websocket->nothing_more = last && websocket->protocol.role == FWS_ROLE_SERVER &&
                               websocket->pong_by == 0 && websocket->pings == NULL;
     fws_websocket_note_close(websocket, event->code, event->data, event->length);
@@ -169,7 +170,8 @@ static void decode_kept(fws_websocket *websocket, uint32_t limit)
 {
     if (websocket->undecoded == NULL)
         return;
-    /* decode() may end the websocket, and that would free `rest` under its feet. */
+    /* decode() may finish the websocket, which frees `undecoded`; so this function owns the
+     * buffer meanwhile. */
     uint8_t *rest = websocket->undecoded;
     size_t end = websocket->undecoded_end;
     websocket->undecoded = NULL;
@@ -204,7 +206,7 @@ static void keep_undecoded(fws_websocket *websocket, const uint8_t *data, size_t
 /* A message of 64 KiB comes with its header in one recv. */
 #define LEADERS_BUFFER_SIZE (FWS_POOL_BUFFER_SIZE + 4096)
 
-/* What to receive into, *size bytes, or NULL when there is no memory. */
+/* A buffer of *size bytes to receive into, or NULL when there is no memory. */
 static uint8_t *borrow_buffer(fws_work *work, bool leading, size_t *size)
 {
     *size = leading ? LEADERS_BUFFER_SIZE : FWS_POOL_BUFFER_SIZE;
@@ -221,7 +223,7 @@ void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, si
     websocket->received_since_ping = true;
     fws_counter_add(&websocket->work->counters.bytes_in, received, leading);
     if (websocket->state == FWS_STATE_ENDING)
-        return; /* only waiting for end-of-file */
+        return; /* both close frames were exchanged: only end-of-file matters */
     size_t left = decode(websocket, buffer, received, limit);
     if (left > 0)
         keep_undecoded(websocket, buffer + received - left, left);
@@ -280,26 +282,26 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
 
 /* ---- the loop thread reads ---- */
 
-/* Is there a piece to be decompressed? That takes long, and happens without the lock. */
+/* Is the next step to decompress a piece? That takes long, and is done without the lock. */
 static bool must_be_inflated(const fws_websocket *websocket)
 {
     return websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket);
 }
 
-/* Is there perhaps more than what was read? */
+/* May there be more to read or to decode? */
 static bool has_more(const fws_websocket *websocket)
 {
     return websocket->more_expected || websocket->hung_up || websocket->undecoded;
 }
 
-/* Stops watching when there is no room, until the handler comes back. */
+/* When the inbox is full the socket is not watched, until the handler receives. */
 void fws_websocket_read_for_handler(fws_websocket *websocket)
 {
     fws_pump_result result = FWS_PUMP_PROGRESS;
     bool was_full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
     int reads = 0;
     if (websocket->evented)
-        websocket->more_expected = true; /* until a recv says otherwise */
+        websocket->more_expected = true; /* until a recv does not fill its buffer */
     while (reads++ < READS_PER_TURN && result == FWS_PUMP_PROGRESS &&
            (reads == 1 || has_more(websocket)) && !must_be_inflated(websocket))
         result = fws_websocket_pump(websocket, whole_queue(websocket));
@@ -309,11 +311,12 @@ void fws_websocket_read_for_handler(fws_websocket *websocket)
         return;
     bool full = fws_websocket_inbox_is_full(websocket, whole_queue(websocket));
     if (websocket->state == FWS_STATE_OPEN) {
-        /* Callbacks take what has come in the same turn: to stop watching, and to begin again,
-         * would be two system calls for nothing. If they do not, it is still full the next time. */
+        /* Callbacks usually take the messages in the same turn of the loop. To stop watching,
+         * and to start again, would be two system calls for nothing. If the callbacks do not
+         * take them, the inbox is still full the next time. */
         websocket->adopted = !full || (websocket->evented && !was_full);
     } else {
-        full = false; /* nobody takes any more, and there is no limit */
+        full = false; /* no message is given out any more, so there is no limit */
     }
     bool inflating = must_be_inflated(websocket);
     if (websocket->evented && result != FWS_PUMP_EMPTY && has_more(websocket)) {
@@ -321,7 +324,7 @@ void fws_websocket_read_for_handler(fws_websocket *websocket)
         if (!full && !inflating)
             fws_websocket_watch_anew(websocket);
     }
-    if (!full && inflating) /* and then it reads on */
+    if (!full && inflating) /* the leader decompresses, and reads on after that */
         fws_websocket_queue_unfinished(websocket);
 }
 
@@ -341,7 +344,7 @@ void fws_websocket_read_and_finish(fws_websocket *websocket)
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);
-    __builtin_prefetch(websocket->owner); /* for its callbacks, after the system call */
+    __builtin_prefetch(websocket->owner); /* its callbacks need it, after the system calls below */
     if (ready & FWS_HUNG_UP)
         websocket->hung_up = true;
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))

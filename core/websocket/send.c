@@ -54,11 +54,11 @@ static void end_broken(fws_websocket *websocket)
         return;
     if (fws_corking_clear(websocket))
         fws_websocket_read_and_finish(websocket);
-    else /* this may be within decoding */
+    else /* decode() may be running, which must not be entered again */
         fws_websocket_finish(websocket);
 }
 
-/* All that was queued has been written, with our close frame at its end. */
+/* All that was queued has been written; the last of it was our close frame. */
 static void on_close_frame_written(fws_websocket *websocket)
 {
     bool ending = websocket->state == FWS_STATE_ENDING;
@@ -97,7 +97,7 @@ void fws_websocket_flush(fws_websocket *websocket)
     fws_progress_watch_backlog(websocket);
     fws_websocket_report_counts(websocket);
     fws_websocket_note_backlog(websocket);
-    /* Senders wait for room, or for a buffer of theirs to be gone. */
+    /* Wakes senders that wait for room, or for a lent buffer to be released. */
     if (websocket->outbox.count < count_before || (was_full && websocket->outbox.bytes <= limit))
         fws_websocket_notify(websocket);
     if (websocket->state != FWS_STATE_OPEN && websocket->outbox.count == 0)
@@ -129,7 +129,8 @@ void fws_websocket_sleep_until_changed(fws_websocket *websocket)
     websocket->sleepers--;
 }
 
-/* Writes a frame at once, when nothing waits before it; *sent says how far it got. */
+/* Writes a frame to the socket; nothing is queued before it. *sent: how many bytes the socket
+ * took. */
 static fws_status write_now(fws_websocket *websocket, const uint8_t *header, size_t header_size,
                             const void *data, size_t length, size_t *sent)
 {
@@ -155,7 +156,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     return FWS_OK;
 }
 
-/* How much may be queued before a sender waits, see fws_websocket_send. */
+/* How many bytes may be queued before a sender waits, see fws_websocket_send. */
 static size_t most_queued(const fws_websocket *websocket)
 {
     size_t limit = websocket->work->config.send_buffer;
@@ -164,8 +165,8 @@ static size_t most_queued(const fws_websocket *websocket)
     return limit > SIZE_MAX / FWS_CALLBACK_BUFFERS ? SIZE_MAX : limit * FWS_CALLBACK_BUFFERS;
 }
 
-/* Queues what the socket did not take: the header from byte `sent` on, and the payload. Of a large
- * one the bytes are lent, if there is a loan for them. */
+/* Queues what the socket did not take: the frame from byte `sent` on. The bytes of a large
+ * payload are lent, if there is a loan for them. */
 static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, size_t header_size,
                              const uint8_t *data, size_t length, size_t sent, fws_loan *loan)
 {
@@ -184,7 +185,7 @@ static fws_status queue_tail(fws_websocket *websocket, const uint8_t *header, si
     if (fws_websocket_queue(websocket, buffer))
         return FWS_OK;
     if (sent > 0)
-        fws_websocket_finish(websocket); /* half a frame is out: the stream cannot go on */
+        fws_websocket_finish(websocket); /* a part of the frame was sent, and the rest cannot be */
     return FWS_NO_MEMORY;
 }
 
@@ -202,7 +203,7 @@ void fws_websocket_flush_later(fws_websocket *websocket)
 {
     if (fws_corking_expire(websocket))
         return;
-    /* Watched for writing: the loop comes by itself, once the peer reads on. */
+    /* If the socket is watched for writing, the loop writes when the peer has taken something. */
     if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
         return;
     websocket->flush_queued = true;
@@ -213,8 +214,9 @@ void fws_websocket_flush_later(fws_websocket *websocket)
     fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
 }
 
-/* Inside callbacks of the leader's: all that they send goes out together, but for what is so much
- * that the peer had better begin to take it. */
+/* Inside callbacks in the leader's batch: everything that they send is written after the batch.
+ * Only when it exceeds send_buffer is it written once before, so that the peer may begin to take
+ * it. */
 static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *header,
                                   size_t header_size, const fws_outgoing *message)
 {
@@ -288,7 +290,8 @@ fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
                     websocket->outbox.bytes <= most_queued(websocket);
         if (room && fws_websocket_may_send(websocket))
             return FWS_OK;
-        if (websocket->flush_queued && !tried) { /* perhaps nobody has tried yet */
+        if (websocket->flush_queued &&
+            !tried) { /* what is queued was perhaps not written to the socket yet */
             tried = true;
             fws_websocket_flush(websocket);
             continue;
@@ -312,7 +315,7 @@ fws_status fws_websocket_send_message(fws_websocket *websocket, const fws_outgoi
 {
     fws_loan own = {0};
     if (wait && loan == NULL)
-        loan = &own; /* the bytes live for as long as their sender waits */
+        loan = &own; /* the bytes exist as long as their sender waits */
     fws_status status = websocket->protocol.role == FWS_ROLE_SERVER
                             ? send_unmasked(websocket, message, loan)
                             : send_masked(websocket, message);
@@ -331,15 +334,15 @@ uint8_t fws_websocket_window_bits(const fws_websocket *websocket)
     return compression != NULL ? compression->send_bits : 0;
 }
 
-/* Is there room for a published frame? Only what is published, and has not begun to be sent,
- * counts: what its own handler has sent says nothing about whether a subscriber keeps up with its
- * channels. One frame may wait whatever its size. */
+/* Is there room for a published frame? Only published buffers of which nothing was sent count:
+ * what the subscriber's own handler has sent does not tell whether the subscriber is slow. One
+ * frame may wait, whatever its size. */
 static bool has_room(const fws_outbox *outbox, size_t size, size_t limit)
 {
     return outbox->published.count == 0 || outbox->published_bytes + size <= limit;
 }
 
-/* Makes room for a published frame, or decides that it is not to be queued. */
+/* Makes room for a published frame; false when it is not to be queued. */
 static bool admit(fws_websocket *websocket, size_t size)
 {
     const fws_engine_config *config = &websocket->work->config;

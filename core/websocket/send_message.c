@@ -1,9 +1,9 @@
-/* How a message is sent: compressed at once, or in pieces because it is long (compressing.c), or as
- * it is.
+/* Sends a message: compressed at once, or compressed in pieces because it is long (compressing.c),
+ * or as it is.
  *
  * The compressor reads its input more than once, and a message that it makes no smaller is read
- * once more. So it gets a copy: the caller's bytes, which another thread may be writing to, are
- * read once each, here or by the system call that sends them. */
+ * once more to be sent. So the compressor gets a copy: the caller's bytes, which another thread
+ * may be writing to, are read once. */
 #include "internal.h"
 #include "loan.h"
 
@@ -15,11 +15,11 @@
 /* Half of a buffer for a copy of the message, half for what it is compressed to. */
 #define HALF (FWS_POOL_BUFFER_SIZE / 2)
 
-/* Where a message is compressed; not the stack: a handler's thread would keep the pages for good.
- */
+/* Buffers to compress a message in; not on the stack: a handler's thread would keep those pages
+ * of its stack for good. */
 typedef struct {
     uint8_t *copy;
-    uint8_t *out; /* with as many bytes; in the same buffer, if it is no more than half of one */
+    uint8_t *out; /* of the same size; in the same buffer if that has room for both */
 } scratch_space;
 
 /* False, with nothing borrowed, when there is no memory. */
@@ -53,7 +53,8 @@ static void compress(fws_websocket *websocket, fws_outgoing *message, const scra
     }
 }
 
-/* What refers to no earlier message is compressed without the lock; but not in vain. */
+/* Without context takeover the message is compressed without the lock, once there is room for
+ * it. */
 static fws_status compress_before(fws_websocket *websocket, fws_outgoing *message,
                                   const scratch_space *scratch, bool wait)
 {
@@ -88,7 +89,7 @@ static fws_status send_compressed(fws_websocket *websocket, fws_outgoing *messag
     return status;
 }
 
-/* `loan`: for bytes that the sender lends without waiting; NULL: it does not. */
+/* `loan`: lends the bytes if the sender does not wait; may be NULL. */
 static fws_status send(fws_websocket *websocket, fws_opcode opcode, const void *data, size_t length,
                        bool wait, fws_loan *loan)
 {
@@ -104,7 +105,7 @@ static fws_status send(fws_websocket *websocket, fws_opcode opcode, const void *
         return_scratch(pool, length, &scratch);
         return status;
     }
-    fws_websocket_lock(websocket); /* without memory it goes out as it is, too */
+    fws_websocket_lock(websocket); /* also when there was no memory to compress it */
     fws_status status = fws_websocket_wait_for_room(websocket, wait);
     if (status == FWS_OK)
         status = fws_websocket_send_message(websocket, &message, wait, loan);

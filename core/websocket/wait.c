@@ -1,5 +1,5 @@
-/* How a handler on a thread waits for its messages: it reads the socket itself, and nobody else is
- * on the way. */
+/* Waits for messages on the thread of a handler: it reads the socket itself, so that no other
+ * thread is involved. */
 #include "internal.h"
 
 #include <errno.h>
@@ -17,19 +17,19 @@ static void resume_reading(fws_websocket *websocket)
 void fws_websocket_stop_reading(fws_websocket *websocket)
 {
     if (fws_websocket_is_read_by_loop(
-            websocket)) { /* the loop thread reads; it had to stop while the inbox was full */
+            websocket)) { /* the loop thread reads, unless the inbox was full */
         if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
             fws_websocket_adopt(websocket);
         return;
     }
-    fws_websocket_notify(websocket); /* the role of the reader is free, and so may be the inbox */
+    fws_websocket_notify(websocket); /* another thread may read now, and the inbox may have room */
     if (websocket->state != FWS_STATE_OPEN || websocket->adopted || websocket->pollers > 0)
         return;
     websocket->adopt_at = fws_clock_now() + FWS_ADOPT_AFTER;
     fws_websocket_schedule(websocket);
 }
 
-/* A message that has been read: FWS_OK. FWS_CLOSED: there are none and none will come
+/* FWS_OK: a message that has been read. FWS_CLOSED: there are none, and none will arrive
  * (fws_websocket_close has cleared the inbox). Else FWS_WOULD_BLOCK. */
 static fws_status pop(fws_websocket *websocket, fws_message *message)
 {
@@ -52,8 +52,9 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
             fws_websocket_is_read_by_loop(websocket)) /* another thread is reading */
             break;
         resume_reading(websocket);
-        /* The last recv emptied the socket, and whoever echoes comes back before the peer can have
-         * answered: to look again would nearly always be a system call for nothing. */
+        /* The last recv emptied the socket, and a handler that has just answered comes here
+         * before the peer can have sent more: another recv would nearly always be a system call
+         * for nothing. */
         if ((!websocket->undecoded && !websocket->more_expected) ||
             fws_websocket_is_inflating(websocket) || /* that takes long */
             fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY)
@@ -63,7 +64,7 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
     return status;
 }
 
-/* Sleeps on the condition: another thread reads, or nobody can. */
+/* Sleeps on the condition, because another thread reads or the inbox is full. */
 static fws_status sleep_once(fws_websocket *websocket, fws_ns deadline)
 {
     int error = 0;
@@ -101,12 +102,13 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
     fws_blocking_receive_note_wait(&websocket->blocking_receive, begun);
     if (polled[0].revents && websocket->state == FWS_STATE_OPEN)
         fws_websocket_pump(websocket, limit);
-    /* Others may wait for what was just read, or for the role of the reader. */
+    /* Other threads may wait for the messages that were just read, or until they may read
+     * themselves. */
     fws_websocket_notify(websocket);
     return FWS_OK;
 }
 
-/* One round of waiting for anything to change; reads if nobody else does. */
+/* Waits once until something changes; reads if no other thread does. */
 static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
 {
     if (websocket->pollers > 0 || fws_websocket_is_read_by_loop(websocket) ||
@@ -117,7 +119,7 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
         return FWS_OK;
     if (websocket->undecoded || websocket->more_expected) {
         fws_websocket_pump(websocket, limit);
-        /* What is left to be decompressed may take long. */
+        /* To decompress the rest of a message may take long. */
         bool late = deadline != FWS_FOREVER && fws_websocket_is_inflating(websocket) &&
                     fws_clock_now() >= deadline;
         return late ? FWS_TIMEOUT : FWS_OK;
@@ -136,7 +138,7 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
     while ((status = pop(websocket, message)) == FWS_WOULD_BLOCK && waited == FWS_OK)
         waited = wait_once(websocket, deadline, ONE_MESSAGE);
     if (status == FWS_WOULD_BLOCK)
-        status = waited; /* timed out or interrupted, and nothing came meanwhile */
+        status = waited; /* timed out or interrupted, and there is no message */
     fws_websocket_stop_reading(websocket);
     fws_websocket_unlock(websocket);
     return status;

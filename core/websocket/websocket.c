@@ -97,7 +97,7 @@ void fws_websocket_note_close(fws_websocket *websocket, uint16_t code, const voi
         return;
     websocket->close_reason = malloc(reason_size);
     if (websocket->close_reason == NULL)
-        return; /* the code says what matters */
+        return; /* the close code is enough without a reason */
     memcpy(websocket->close_reason, reason, reason_size);
     websocket->close_reason_size = (uint8_t)reason_size;
 }
@@ -116,7 +116,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     if (websocket->pollers > 0 && !fws_blocking_receive_is_active(&websocket->blocking_receive))
         fws_wakeup_ring(&websocket->wakeup);
     websocket->notify_on_change =
-        websocket->notifier != NULL; /* of the end the event loop always hears */
+        websocket->notifier != NULL; /* the event loop is always told that the websocket closes */
     fws_websocket_notify(websocket);
 }
 
@@ -134,7 +134,7 @@ void fws_websocket_enter_ending(fws_websocket *websocket)
     fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
     drop_undecoded(websocket);
     websocket->adopted = true;
-    websocket->close_by = websocket->progress.check_at = 0; /* what they stood for counts anew */
+    websocket->close_by = websocket->progress.check_at = 0; /* both deadlines are set anew below */
     fws_websocket_flush(websocket);
     fws_websocket_update_watch(websocket);
     fws_websocket_schedule(websocket);
@@ -150,16 +150,17 @@ void fws_websocket_fail(fws_websocket *websocket, uint16_t code, const char *rea
     if (size > 0) {
         fws_outbox_drop_unsent(&websocket->outbox);
         if (!fws_websocket_push(websocket, frame, size)) {
-            fws_websocket_finish(websocket); /* no memory even for that: cut it off */
+            fws_websocket_finish(
+                websocket); /* there is no memory for the close frame: cut the connection off */
             return;
         }
     }
     fws_websocket_enter_ending(websocket);
 }
 
-/* Without a close frame that is an abnormal end. After one of either side, what is queued still
- * goes out: the peer may have ended its side only (RFC 6455 section 5.5.1, RFC 9293 section 3.6).
- */
+/* Without a close frame of either side that is an abnormal end (RFC 6455 section 7.1.5). With
+ * one, what is queued is still written, because the peer may have ended its own side only (RFC
+ * 6455 section 5.5.1, RFC 9293 section 3.6). */
 void fws_websocket_accept_eof(fws_websocket *websocket)
 {
     websocket->nothing_more = true;
@@ -170,7 +171,7 @@ void fws_websocket_accept_eof(fws_websocket *websocket)
         fws_websocket_finish(websocket);
         return;
     }
-    websocket->adopted = false; /* there is nothing to be read */
+    websocket->adopted = false; /* there is nothing more to read */
     fws_websocket_update_watch(websocket);
 }
 
@@ -179,7 +180,8 @@ void fws_websocket_release_fd(fws_websocket *websocket)
     if (websocket->state != FWS_STATE_CLOSED || websocket->pollers > 0 || websocket->fd < 0)
         return;
     int fd = websocket->fd;
-    websocket->fd = -1; /* before its number can become somebody else's */
+    websocket->fd =
+        -1; /* first, because another thread may get the same number once it is closed */
     close(fd);
     fws_wakeup_close(&websocket->wakeup);
 }
@@ -229,7 +231,8 @@ void fws_websocket_update_watch(fws_websocket *websocket)
         fws_work_watch(websocket->work, websocket->fd, websocket->watched, wanted, websocket);
     websocket->watched = done ? wanted : 0;
     if (!done && wanted != 0)
-        fws_websocket_finish(websocket); /* the kernel cannot watch it: it would hang for ever */
+        fws_websocket_finish(
+            websocket); /* the kernel refuses to watch it, so no more events would arrive */
 }
 
 void fws_websocket_watch_anew(fws_websocket *websocket)
@@ -267,7 +270,8 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
         return FWS_OK;
     }
     fws_websocket_leave_open(websocket, FWS_STATE_CLOSING);
-    /* Messages are no longer given out (RFC 6455 section 1.4), so what was held back can go. */
+    /* Messages are not given out any more (RFC 6455 section 1.4), so the undecoded ones need no
+     * room: they are decoded and dropped, to find the peer's close frame. */
     fws_websocket_decode_undecoded(websocket);
     if (websocket->state == FWS_STATE_CLOSING) {
         websocket->adopted = true;

@@ -77,7 +77,7 @@ void fws_work_wake_leader(fws_work *work)
     fws_loop_wake(work->loop);
 }
 
-/* Unless it wakes before that by itself. */
+/* Wakes the leader if it sleeps for longer than until `deadline`. */
 static void wake_leader_before(fws_work *work, fws_ns deadline)
 {
     if (work->sleep_until == FWS_FOREVER || deadline < work->sleep_until)
@@ -96,8 +96,8 @@ void fws_work_arm(fws_work *work, fws_timer *timer, fws_ns deadline)
 
 bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_events, void *owner)
 {
-    /* The loop exists as long as a websocket is not finished: fws_engine_stop finishes them first.
-     */
+    /* The loop exists as long as a websocket is not finished, because fws_engine_stop finishes
+     * them first. */
     return fws_loop_watch(work->loop, fd, old_events, new_events, owner);
 }
 
@@ -174,8 +174,8 @@ void fws_work_retire(fws_work *work, fws_work_entry *entry)
     work->retired_count++;
     if (--work->count == 0)
         pthread_cond_broadcast(&work->empty);
-    /* There is no hurry: the descriptor is closed, and a wake-up for each would cost as much as the
-     * rest of a short connection. */
+    /* The reference may be dropped later: the descriptor is closed already, and one wake-up for
+     * each finished websocket would cost as much as the rest of a short connection. */
     if (work->count == 0 || work->retired_count >= RETIRED_MAX)
         fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
@@ -206,7 +206,8 @@ bool fws_work_enlist(fws_work *work, fws_work_entry *entry)
     entry->younger = NULL;
     entry->older = work->unfreed;
     entry->is_unfreed = true;
-    /* A forked child follows these links, wherever this thread was. */
+    /* A child that is forked at this moment follows these links, so they are set before the
+     * entry is in a list. */
     atomic_thread_fence(memory_order_release);
     if (work->all)
         work->all->previous = entry;

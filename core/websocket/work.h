@@ -1,18 +1,19 @@
-/* What websockets ask of whoever drives them: to arm a timer, to watch a descriptor, to write an
- * outbox, to run callbacks, to forget a websocket that is finished; and what they ask about it:
- * does this thread lead, is it inside callbacks.
+/* The work that websockets have for the threads that serve them: timers to arm, descriptors to
+ * watch, outboxes to write, callbacks to run, finished websockets to drop. Websockets also ask here
+ * whether the calling thread is the leader, or inside callbacks.
  *
- * It knows no websocket's inside. A websocket has a fws_work_entry, and the lists here link those;
- * the engine, which drives the work, finds the websocket around an entry.
+ * The leader of the crew (engine/crew.h), one thread at a time, does this work.
  *
- * Who drives is the leader of the crew (engine/crew.h): one thread at a time.
+ * This file knows nothing of the inside of a websocket: each websocket contains a fws_work_entry,
+ * which the lists here link, and the engine finds the websocket that contains an entry.
  *
- * Threads: every function from any, unless it says otherwise. `lock` protects all fields that are
- * neither atomic nor said to be the leader's. It may be taken with a websocket's lock held; nothing
- * is taken under it, and it is never held while a system call waits.
+ * Threads: every function may be called from any thread, unless it says otherwise. `lock` protects
+ * all fields that are neither atomic nor said to be the leader's. It may be taken with a
+ * websocket's lock held; no lock is taken under it, and it is never held while a system call waits.
  *
- * Memory: an entry in a list stands for one reference to its websocket, which whoever puts it there
- * has taken, and whoever removes it gives back.
+ * Memory: an entry in a list stands for one reference to its websocket. Where a function says that
+ * an entry comes with a reference, the list takes over the caller's; the code that removes the
+ * entry gives it back.
  */
 #ifndef FWS_WEBSOCKET_WORK_H
 #define FWS_WEBSOCKET_WORK_H
@@ -32,7 +33,7 @@
 
 typedef struct fws_work {
     atomic_size_t references; /* the owner's, one for each thread and for each websocket */
-    void (*destroy)(struct fws_work *); /* the last has gone */
+    void (*destroy)(struct fws_work *); /* called when the last reference is dropped */
     fws_engine_config config;           /* read-only once the first websocket is attached */
     fws_counters counters;
     fws_pool pool;
@@ -44,29 +45,34 @@ typedef struct fws_work {
     fws_loop *loop;       /* NULL until the first thread starts */
     fws_timers timers;
     bool stopping;
-    bool sleeping;            /* the leader waits for the loop and nobody has woken it yet */
-    fws_ns sleep_until;       /* meaningful while sleeping; FWS_FOREVER: until woken */
-    fws_work_entry *all;      /* attached and not finished, doubly linked; no references */
-    size_t count;             /* length of `all` */
-    fws_work_entry *unfreed;  /* the youngest that was attached and is not freed; no references */
-    fws_work_link *flush;     /* to be written by the leader */
-    fws_cork cork;            /* the same, unless their handlers come first */
-    fws_work_link *retired;   /* finished: the leader drops the engine's reference */
-    size_t retired_count;     /* length of `retired` */
-    fws_run_queue unfinished; /* the leader goes on with a piece of each in every turn */
-    fws_run_queue run_queue;  /* callbacks for the leader to run */
-    fws_run_queue arrived;    /* the same, while the leader receives: the leader's alone */
+    bool sleeping;       /* the leader waits in the loop, and no thread has woken it yet */
+    fws_ns sleep_until;  /* while sleeping: until when; FWS_FOREVER: until it is woken */
+    fws_work_entry *all; /* attached and not finished, doubly linked; no references */
+    size_t count;        /* length of `all` */
+    fws_work_entry
+        *unfreed;         /* the last that was attached, of all that are not freed; no references */
+    fws_work_link *flush; /* to be written by the leader */
+    fws_cork cork;        /* to be written by their handlers, or else by the leader */
+    fws_work_link *retired; /* finished: the leader drops the engine's reference */
+    size_t retired_count;   /* length of `retired` */
+    fws_run_queue
+        unfinished;          /* the leader does one piece for each of these in a turn of the loop */
+    fws_run_queue run_queue; /* callbacks for the leader to run */
+    fws_run_queue
+        arrived; /* the same, of websockets that the leader has just received from; the leader's */
 
-    atomic_uintptr_t leading;         /* the thread, while it cannot be deposed: no callbacks */
-    atomic_uintptr_t receiving;       /* the thread, while it does */
-    atomic_uintptr_t batching;        /* the thread that runs callbacks of `due` */
-    _Atomic(fws_work_link *) running; /* whose callbacks the leader runs */
+    atomic_uintptr_t leading;   /* the leader's thread, while it is not inside callbacks; else 0 */
+    atomic_uintptr_t receiving; /* the leader's thread, while it receives; else 0 */
+    atomic_uintptr_t batching;  /* the leader's thread, while it is inside callbacks; else 0 */
+    _Atomic(fws_work_link *)
+        running; /* the websocket whose callbacks the leader runs; NULL: none */
 } fws_work;
 
-/* With one reference. `destroy` is called when the last has gone. */
+/* With one reference. `destroy` is called when the last one is dropped. */
 void fws_work_init(fws_work *work, const fws_engine_config *config, void (*destroy)(fws_work *));
 void fws_work_destroy(fws_work *work);
-/* In a forked child: nothing is queued, and no thread is here. The lists are left behind. */
+/* In a forked child: empties the lists, without touching their entries, and makes the locks
+ * anew. There are no threads. */
 void fws_work_after_fork(fws_work *work);
 
 void fws_work_keep(fws_work *work);
@@ -78,24 +84,25 @@ void fws_work_arm(fws_work *work, fws_timer *timer, fws_ns deadline);
 
 bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_events, void *owner);
 
-/* To be written by the leader, soon. Comes with a reference. */
+/* The leader is to write this outbox soon. Comes with a reference. */
 void fws_work_queue_flush(fws_work *work, fws_work_link *flush);
 
-/* Something long is unfinished: the leader goes on with it, a piece in each turn. Comes with a
+/* The leader is to continue with what is unfinished, one piece in each turn. Comes with a
  * reference. */
 void fws_work_queue_unfinished(fws_work *work, fws_work_link *unfinished);
 
-/* To be written by its handler, or by the leader if that stays away; see cork.h. Comes with a
- * reference. */
+/* Its handler is to write this outbox, or the leader if the handler does not; see cork.h. Comes
+ * with a reference. */
 void fws_work_cork(fws_work *work, fws_work_link *flush);
-/* Those that are corked are to be written now. */
+/* The leader is to write at once what is corked. */
 void fws_work_uncork(fws_work *work);
 
-/* Its callbacks are due. Comes with a reference. False when the engine is stopping and nobody would
- * come for it: then the reference stays the caller's. */
+/* Its callbacks are to be run. Comes with a reference. False when the engine is stopping and no
+ * thread would run them: then the reference stays the caller's. */
 bool fws_work_queue_callbacks(fws_work *work, fws_work_link *callbacks);
 
-/* The websocket is finished: forgets it and has the leader drop the engine's reference. */
+/* The websocket is finished: removes it from `all`, and has the leader drop the engine's
+ * reference. */
 void fws_work_retire(fws_work *work, fws_work_entry *entry);
 
 /* There is something for the leader to do. */
@@ -108,7 +115,7 @@ static inline uintptr_t fws_work_this_thread(void)
     return (uintptr_t)pthread_self();
 }
 
-/* Is this one of the threads that drive websockets? What it sends, a callback sends. */
+/* Is the calling thread one of an engine's? Then a callback calls. */
 bool fws_work_is_engine_thread(void);
 
 /* Is this thread the leader, and not inside callbacks? */
@@ -117,33 +124,32 @@ static inline bool fws_work_is_leading(const fws_work *work)
     return atomic_load_explicit(&work->leading, memory_order_relaxed) == fws_work_this_thread();
 }
 
-/* Is this thread inside callbacks of the leader's? What they send waits for the end of the batch.
- */
+/* Is the calling thread the leader, and inside callbacks? What callbacks send is written after
+ * the batch. */
 static inline bool fws_work_is_batching(const fws_work *work)
 {
     return atomic_load_explicit(&work->batching, memory_order_relaxed) == fws_work_this_thread();
 }
 
-/* Does the leader run the callbacks of this websocket? Then it will be written when they end, or
- * are overtaken. The caller holds its lock. */
+/* Does the leader run the callbacks of this websocket? Then the websocket is written when they
+ * end or are overtaken. The caller holds the websocket's lock. */
 static inline bool fws_work_is_running(const fws_work *work, const fws_work_link *callbacks)
 {
     return atomic_load(&work->running) == callbacks;
 }
 
-/* This thread drives websockets from now on. */
+/* The calling thread is one of an engine's from now on. */
 void fws_work_mark_engine_thread(void);
 
 /* ---- what the engine asks for; with `lock` held ---- */
 
-/* Calls the leader out of its sleep, once. */
+/* Wakes the leader if it sleeps. */
 void fws_work_wake_leader(fws_work *work);
 
-/* A websocket is attached: from now on it is one of `all`. False when there is no memory for its
- * timer. */
+/* A websocket is attached: adds it to `all`. False when there is no memory for its timer. */
 bool fws_work_enlist(fws_work *work, fws_work_entry *entry);
 
-/* Its memory is about to be freed. Without the lock. */
+/* A websocket is about to be freed: removes it from `unfreed`. Takes the lock. */
 void fws_work_unlist(fws_work *work, fws_work_entry *entry);
 
 #endif

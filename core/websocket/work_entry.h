@@ -1,6 +1,6 @@
-/* What a websocket has to be listed by in fws_work: links, and its timer.
+/* The part of a websocket that fws_work lists: links, and its timer.
  *
- * Threads: protected by the lock of fws_work.
+ * Threads: the lock of fws_work protects it. Memory: part of the websocket.
  */
 #ifndef FWS_WEBSOCKET_WORK_ENTRY_H
 #define FWS_WEBSOCKET_WORK_ENTRY_H
@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-/* A place in one list; in at most one at a time. */
+/* A place in a list; in at most one list at a time. */
 typedef struct fws_work_link {
     struct fws_work_link *next;
 } fws_work_link;
@@ -17,7 +17,7 @@ typedef struct fws_work_link {
 typedef struct fws_work_entry {
     struct fws_work_entry *previous, *next; /* in fws_work.all */
     struct fws_work_entry *older, *younger; /* in fws_work.unfreed */
-    bool is_unfreed;                        /* is it there? */
+    bool is_unfreed;                        /* it is in fws_work.unfreed */
     fws_work_link retired;
     fws_timer timer;
 } fws_work_entry;
