@@ -10,7 +10,7 @@ void fws_apart_note_speed(fws_websocket *websocket, bool fast)
         websocket->fast++;
 }
 
-/* Was a callback overtaken a moment ago? */
+/* Was a callback of any websocket overtaken in the last FWS_SUSPICIOUS_FOR? */
 static bool overtaken_recently(const fws_crew *crew)
 {
     return crew->overtaken_at != 0 && fws_clock_now() - crew->overtaken_at < FWS_SUSPICIOUS_FOR;
@@ -21,7 +21,7 @@ bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket)
     return websocket->slow || (websocket->fast < FWS_PROVEN && overtaken_recently(&engine->crew));
 }
 
-/* ---- who comes for them ---- */
+/* ---- a thread for them ---- */
 
 void fws_apart_queue(fws_engine *engine, fws_websocket *websocket)
 {
@@ -54,7 +54,7 @@ bool fws_apart_is_possible(fws_engine *engine)
 
 /* ---- running them ---- */
 
-/* The first of the queue could not be run: it stays the first. */
+/* The callbacks of this websocket could not be run: it is the first in the queue again. */
 static void put_back(fws_engine *engine, fws_websocket *websocket)
 {
     if (engine->work.stopping) {

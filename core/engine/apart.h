@@ -1,11 +1,13 @@
-/* Callbacks that run apart from the leader, each in a thread of its own: those of websockets that
- * are known as slow, because a callback of theirs was overtaken, until FWS_REHABILITATED in a row
- * were fast; and, for FWS_SUSPICIOUS_FOR after one was overtaken anywhere, those of websockets that
- * have not been fast FWS_PROVEN times in a row.
+/* Callbacks that run apart from the leader, those of each websocket in a thread of the crew of its
+ * own, so that they hold up no other websocket, and no thread watches them.
  *
- * Nobody watches them: they hold up nobody but their own websocket.
+ * They are those of a websocket that is marked as slow, because one of its callbacks was overtaken
+ * (watch.h), until FWS_REHABILITATED runs in a row were fast. And, for FWS_SUSPICIOUS_FOR after a
+ * callback of any websocket was overtaken, those of each websocket that was not fast FWS_PROVEN
+ * times in a row.
  *
- * Threads: as in crew.h, with the lock.
+ * Threads: as in crew.h: every function is called with the lock of fws_work held. Memory: an entry
+ * in a queue stands for one reference.
  */
 #ifndef FWS_ENGINE_APART_H
 #define FWS_ENGINE_APART_H
@@ -23,26 +25,27 @@ typedef struct fws_websocket fws_websocket;
 #define FWS_REHABILITATED 32
 #define FWS_SUSPICIOUS_FOR FWS_NS_PER_S
 
-/* Are its callbacks to run apart? */
+/* Are the callbacks of this websocket to run apart? */
 bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket);
 
-/* Queues it, with a reference, and sees to it that somebody comes. */
+/* Queues the websocket, taking over a reference, and provides a thread for it. */
 void fws_apart_queue(fws_engine *engine, fws_websocket *websocket);
 
-/* Sees to it that somebody comes for what is queued: a thread that stands by, or one more, which
- * calls this in turn. So the leader never starts more than one at a time. */
+/* Provides a thread for what is queued: wakes one that stands by, or starts one more, which calls
+ * this when it is there. So the leader never starts more than one at a time. */
 void fws_apart_provide_thread(fws_engine *engine);
 
-/* By the leader, between two batches: if nobody else is there for what is queued, the watch is. */
+/* By the leader, between two batches: if no other thread is there for what is queued, dismisses
+ * the watch, which then runs it. */
 void fws_apart_claim_watch(fws_engine *engine);
 
-/* Could this thread run something that is queued, now? */
+/* Is something queued that the calling thread may run now? */
 bool fws_apart_is_possible(fws_engine *engine);
 
-/* Runs the callbacks of the first; gives the lock away meanwhile. */
+/* Runs the callbacks of the first websocket in the queue; releases the lock meanwhile. */
 void fws_apart_run(fws_engine *engine, void **thread);
 
-/* A turn of callbacks was fast, or not. */
+/* Notes whether the last run of callbacks of this websocket was fast. */
 void fws_apart_note_speed(fws_websocket *websocket, bool fast);
 
 #endif

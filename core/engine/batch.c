@@ -21,8 +21,8 @@ static void set_running(fws_engine *engine, fws_websocket *websocket, fws_ns sin
     atomic_store_explicit(&engine->crew.watch.running_since, since, memory_order_relaxed);
 }
 
-/* With the lock: the next that the leader itself runs, of `*left`. Those that are not for it are
- * given away. */
+/* With the lock: the next websocket whose callbacks the leader runs, of the first `*left` in the
+ * queue; NULL: there is none. Those that run apart are queued for that. */
 static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
 {
     while (*left > 0 && engine->work.run_queue.count > 0 && !engine->work.stopping) {
@@ -39,16 +39,16 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
     return NULL;
 }
 
-/* Whose callbacks are likely to come next. Its owner lives as long as nobody else can run them,
- * which takes what `enter` has taken. */
+/* The owner of the websocket that is probably called next. It exists as long as no other thread
+ * can run its callbacks, because that takes what `enter` has taken. */
 static void *owner_of_next(const fws_engine *engine)
 {
     fws_work_link *first = engine->work.run_queue.first;
     return first != NULL ? FWS_WEBSOCKET_OF(first, callbacks)->owner : NULL;
 }
 
-/* What callbacks need could not be had. The websocket stays the first that is due. False when the
- * leader was deposed. */
+/* What callbacks need could not be had: the websocket is the first in the queue again. False
+ * when the leader was deposed. */
 static bool put_back(fws_engine *engine, uint64_t term, fws_websocket *websocket)
 {
     pthread_mutex_lock(&engine->work.lock);
@@ -64,7 +64,7 @@ static bool put_back(fws_engine *engine, uint64_t term, fws_websocket *websocket
     return leading;
 }
 
-/* The running callbacks have ended: notes how they were. False when the leader was deposed. */
+/* The callbacks of this websocket have returned. False when the leader was deposed. */
 static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket)
 {
     if (engine->crew.term != term)
@@ -74,13 +74,15 @@ static bool note_end(fws_engine *engine, uint64_t term, fws_websocket *websocket
     return true;
 }
 
-/* Without the lock: `websocket` first, then `left` more. False when the leader was deposed. */
+/* Without the lock: runs the callbacks of `websocket`, and then of `left` more. False when the
+ * leader was deposed. */
 static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
                     void **thread)
 {
     fws_watch *watch = &engine->crew.watch;
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
-    /* To wait for the GIL is no callback: whoever led instead would wait for it as well. */
+    /* The wait for the GIL does not count as a callback: another leader would have to wait for
+     * it as well. */
     if (!callbacks->enter(callbacks->context, thread))
         return put_back(engine, term, websocket);
     fws_ns since = fws_clock_now();
@@ -110,7 +112,7 @@ static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket,
     return leading;
 }
 
-/* With the lock, which it gives away meanwhile. False when the leader was deposed. */
+/* With the lock, which it releases meanwhile. False when the leader was deposed. */
 static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, size_t left,
                 void **thread)
 {
@@ -148,7 +150,7 @@ bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
     fws_run_queue_move(&engine->work.arrived, &engine->work.run_queue);
     if (fws_batch_is_possible(engine)) {
         size_t left = engine->work.run_queue.count;
-        crew->in_batch = true; /* from here on the watch stays */
+        crew->in_batch = true; /* from here on the watch must not be dismissed */
         fws_websocket *websocket = next_of(engine, &left, 0);
         if (websocket != NULL)
             leading = run(engine, term, websocket, left, thread);

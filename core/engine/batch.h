@@ -1,11 +1,10 @@
-/* The callbacks that the leader runs itself: those that are due, one websocket after the other,
- * with what they need (the GIL) taken once for all of them. What they send is written after the
- * batch.
+/* The callbacks that the leader runs itself: one websocket after the other, with what callbacks
+ * need (the GIL) taken once for all of them. What the callbacks send is written after the batch.
  *
- * The lock is taken once for each websocket, when its callbacks have ended; nothing else is, and no
- * clock is read besides.
+ * For each websocket the lock is taken once, and the clock is read once, when its callbacks have
+ * returned.
  *
- * Threads: by the leader.
+ * Threads: by the leader. Invariant: a batch runs only while a watch is appointed (crew.h).
  */
 #ifndef FWS_ENGINE_BATCH_H
 #define FWS_ENGINE_BATCH_H
@@ -15,16 +14,17 @@
 
 typedef struct fws_engine fws_engine;
 
-/* With the lock: are callbacks due, and may they be run now? True: a watch is appointed. */
+/* With the lock of fws_work: are callbacks to be run, and may they be run now? True: a watch is
+ * appointed. */
 bool fws_batch_is_possible(fws_engine *engine);
 
-/* Without the lock: the loop has reported something, and the leader receives. What comes due
- * meanwhile is run by the next batch; to queue it takes no lock. */
+/* Without the lock: the loop has reported something, and the leader receives from now on.
+ * Callbacks that are queued meanwhile are run by the next batch; to queue them takes no lock. */
 void fws_batch_set_receiving(fws_engine *engine);
 
-/* By the leader of `term`, without the lock: runs what is due at this moment, and then writes what
- * was sent. False when it was deposed meanwhile, and then it has touched nothing that belongs to
- * the next leader. */
+/* By the leader of `term`, without the lock: runs the callbacks that are queued at this moment,
+ * and writes what they have sent. False when the leader was deposed meanwhile: it has touched
+ * nothing then that belongs to the next leader. */
 bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread);
 
 #endif

@@ -12,7 +12,7 @@
 /* A thread that has stood by for so long ends. */
 #define IDLE_TIME (5 * FWS_NS_PER_S)
 
-/* The engine that the calling thread is one of the crew of. */
+/* The engine whose crew the calling thread belongs to; NULL: none. */
 static _Thread_local const fws_engine *engine_of_thread;
 
 /* ---- life ---- */
@@ -61,7 +61,7 @@ void fws_crew_check(const fws_engine *engine)
     assert(crew->threads <= crew->limit + 1);
     assert(crew->inside <= crew->limit);
     assert(crew->inside + crew->idle + crew->coming <= crew->threads);
-    if (engine->work.stopping) /* nothing is led or watched any more */
+    if (engine->work.stopping) /* no thread leads or watches any more */
         return;
     assert(!watch->open || watch->appointed);
     assert(!watch->open || crew->idle + crew->coming > 0);
@@ -77,7 +77,7 @@ uint32_t fws_crew_spare(const fws_crew *crew)
     return crew->idle + crew->coming - (crew->watch.open ? 1 : 0);
 }
 
-/* Has the time come? Then it is set no longer. */
+/* Has the time come, or was none set? Then it is set no more. */
 static bool is_over(fws_ns *at)
 {
     if (*at != 0 && fws_clock_now() < *at)
@@ -158,7 +158,7 @@ void fws_crew_release_callbacks(fws_websocket *websocket)
     fws_websocket_drop(websocket);
 }
 
-/* With the lock, which it releases: sees to what the leader before has left. */
+/* With the lock, which it releases: finishes what the leader before this one has left. */
 static void finish_previous_term(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
@@ -173,7 +173,7 @@ static void finish_previous_term(fws_engine *engine)
     pthread_mutex_unlock(&engine->work.lock);
     while ((link = fws_run_queue_pop(&done)) != NULL)
         fws_crew_release_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
-    if (overtaken != NULL) { /* what it has sent until now goes out now */
+    if (overtaken != NULL) { /* writes what it has sent until now */
         fws_websocket_on_flush(overtaken);
         fws_websocket_drop(overtaken);
     }
@@ -194,7 +194,7 @@ static void lead(fws_engine *engine, void **thread)
 
 /* ---- a thread ---- */
 
-/* False when there has been nothing to do for a while. */
+/* Stands by. False when there was nothing to do for IDLE_TIME. */
 static bool stand_by(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
@@ -205,8 +205,8 @@ static bool stand_by(fws_engine *engine)
     return error != ETIMEDOUT || crew->watch.open || crew->apart.count > 0;
 }
 
-/* With the lock: until the engine stops, or there is nothing to do for this thread, or this is a
- * forked child, where it is none of the crew. */
+/* With the lock: works until the engine stops, or there is nothing to do for this thread, or
+ * this is a forked child, to whose crew the thread does not belong. */
 static void work(fws_engine *engine, uint64_t epoch, void **thread)
 {
     fws_crew *crew = &engine->crew;
@@ -250,7 +250,7 @@ static void *serve(void *argument)
         crew->threads--;
         pthread_cond_broadcast(&crew->quiet);
         if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
-            fws_work_wake_leader(&engine->work); /* there may be another one now */
+            fws_work_wake_leader(&engine->work); /* another thread may be started now */
     }
     pthread_mutex_unlock(&engine->work.lock);
     if (!forked)
@@ -264,7 +264,7 @@ bool fws_crew_hire(fws_engine *engine)
     errno = EAGAIN;
     if (crew->threads > crew->limit || engine->work.stopping || !is_over(&crew->hire_at))
         return false;
-    /* Signals are for the threads of the application. */
+    /* Signals are to be handled by threads of the application. */
     sigset_t every, before;
     pthread_t id;
     sigfillset(&every);
@@ -288,7 +288,7 @@ bool fws_crew_hire(fws_engine *engine)
 
 bool fws_crew_start(fws_engine *engine)
 {
-    engine->crew.hire_at = 0; /* a handshake waits for the answer */
+    engine->crew.hire_at = 0; /* at once, because a handshake waits for the result */
     return fws_crew_hire(engine);
 }
 
@@ -318,7 +318,8 @@ void fws_crew_stop(fws_engine *engine, fws_ns deadline)
     pthread_cond_broadcast(&crew->watch.called);
     pthread_cond_broadcast(&crew->work);
     while (crew->threads > self) {
-        /* A thread that is not inside callbacks ends in any case; it may be about to write. */
+        /* A thread that is not inside callbacks ends in any case, and may touch the engine until
+         * then: it is waited for without a limit. */
         bool all_inside = crew->threads == crew->inside;
         if (all_inside && fws_clock_now() >= deadline)
             break;

@@ -63,7 +63,7 @@ static bool start(fws_engine *engine)
 
 /* ---- stopping ---- */
 
-/* False when another thread stops it, or has; returns when that has done. */
+/* False when another thread stops the engine, or has stopped it: returns when that is done. */
 static bool claim_stop(fws_engine *engine, bool *started)
 {
     pthread_mutex_lock(&engine->work.lock);
@@ -77,8 +77,8 @@ static bool claim_stop(fws_engine *engine, bool *started)
     return first;
 }
 
-/* While the loop still exists. Nothing is attached any more, and what is being attached at this
- * moment is waited for, as it holds its lock. */
+/* Finishes all websockets; the loop must still exist. No further websocket is attached. One that
+ * is being attached at this moment is waited for, because the attaching thread holds its lock. */
 static void finish_all(fws_engine *engine)
 {
     for (;;) {
@@ -96,8 +96,8 @@ static void finish_all(fws_engine *engine)
     }
 }
 
-/* With the lock of `work`, which it gives away meanwhile: ends the threads. Callbacks that are due,
- * as for the websockets that were just cut off, are still run. */
+/* With the lock of `work`, which it releases meanwhile: ends the threads. Before that, callbacks
+ * that are queued are run, such as those of the websockets that were just cut off. */
 static void end_threads(fws_engine *engine)
 {
     fws_ns deadline = fws_clock_now() + FWS_STOP_TIMEOUT;
@@ -109,7 +109,7 @@ static void end_threads(fws_engine *engine)
     engine->ready.next = engine->ready.count = 0;
 }
 
-/* No thread leads any more: gives back the references of whatever is still queued. */
+/* No thread leads any more: drops the references of what is still queued. */
 static void drop_queued(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
@@ -128,7 +128,7 @@ static void drop_queued(fws_engine *engine)
         fws_websocket_drop(FWS_WEBSOCKET_OF(link, callbacks));
     if (overtaken != NULL)
         fws_websocket_drop(overtaken);
-    fws_turn_finish(engine); /* what was to be written, or to be dropped, in the next turn */
+    fws_turn_finish(engine); /* what was to be written or dropped in the next turn */
 }
 
 void fws_engine_stop(fws_engine *engine)
@@ -156,7 +156,7 @@ void fws_engine_stop(fws_engine *engine)
 
 /* ---- attaching ---- */
 
-/* With the lock of the websocket: from here on others can see it. */
+/* With the lock of the websocket: from here on other threads can find it. */
 static bool enlist(fws_engine *engine, fws_websocket *websocket)
 {
     pthread_mutex_lock(&engine->work.lock);
@@ -169,10 +169,12 @@ static bool enlist(fws_engine *engine, fws_websocket *websocket)
     return done;
 }
 
-/* All that a websocket is before it is seen; false with errno. */
+/* Sets everything that must be complete before other threads can find the websocket; false with
+ * errno. */
 static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
 {
-    /* Now, while the handshake can be refused, and not when the handler has to wait. */
+    /* The wake-up is opened now, when the handshake can still be refused, and not when the
+     * handler has to wait. */
     bool has_thread = attachment->notifier == NULL && attachment->owner == NULL;
     if (has_thread && !fws_wakeup_open(&websocket->wakeup))
         return false;
@@ -195,11 +197,12 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
         websocket->notifier = fws_notifier_keep(attachment->notifier);
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
-    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until whoever attaches it has done */
+    websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until the code that attaches it calls
+                                                           fws_websocket_release_callbacks */
     return true;
 }
 
-/* What the websocket has to begin with: the loop, its timer and the first bytes. With its lock. */
+/* Sets the deadlines, writes the first bytes, and has the loop watch. With the websocket's lock. */
 static void activate(fws_engine *engine, fws_websocket *websocket)
 {
     fws_ns now = fws_clock_now();
@@ -227,9 +230,10 @@ fws_websocket *fws_engine_attach(fws_engine *engine, int fd, const fws_attachmen
         return NULL;
     }
     int error = 0;
-    fws_websocket_lock(websocket); /* whoever finds it waits until it is attached */
+    fws_websocket_lock(websocket); /* a thread that finds it waits until it is attached */
     if (prepare(websocket, attachment) && enlist(engine, websocket)) {
-        fws_websocket_keep(websocket); /* the engine's: it is not retired before the lock is free */
+        fws_websocket_keep(websocket); /* the engine's reference; it cannot be dropped before this
+                                          lock is released */
         activate(engine, websocket);
     } else {
         error = errno;
@@ -310,7 +314,7 @@ const fws_histogram *fws_engine_turn_time(const fws_engine *engine)
 
 void fws_engine_note_callbacks(fws_engine *engine, fws_ns duration, uint32_t count)
 {
-    if (count > 0) /* each as long as the average of its turn */
+    if (count > 0) /* each counts as the average of its run */
         fws_histogram_add(&engine->callback_time, (uint64_t)duration / count, count);
 }
 

@@ -3,22 +3,26 @@
  *
  * The first thread starts with the first websocket and not before, so that a process which forks
  * first (gunicorn --preload) forks without a thread. It sleeps until a descriptor that it watches
- * is ready, a deadline is due, or another thread has queued something.
+ * is ready, a deadline has come, or another thread has queued something.
  *
- * Threads: every function from any thread, but for fws_engine_free (no other call may run) and
- * fws_engine_after_fork (in the child, before any other call). No function waits, except
- * fws_engine_stop and fws_engine_wait_empty.
+ * Threads: every function may be called from any thread, except fws_engine_free (while no other
+ * call runs) and fws_engine_after_fork (in the child, before any other call). No function waits,
+ * except fws_engine_stop and fws_engine_wait_empty.
  *
  * Locks, in the order in which they may be taken: a websocket's lock, then one of {the table's
  * lock, the lock of `work`, the pool's lock, a notifier's lock}; the last four are never held
  * together, and none is ever held while a system call waits.
  *
+ * Memory: fws_engine_free drops the owner's reference; each websocket and each thread holds another
+ * one, so the engine is freed with the last of them.
+ *
  * Invariants:
- * - A websocket is complete before another thread can see it: what does not change is set before it
- *   is one of work.all, and its lock is held from before that until it is attached.
- * - A stop is final: once it has begun nothing is attached, and after it no thread touches a
- *   websocket or the loop, but for one whose callback outlasts the stop, which still has the
- *   websocket that it was called for.
+ *
+ * - A websocket is complete before another thread can see it: fields that are constant are set
+ *   before it is one of work.all, and its lock is held from before that until it is attached.
+ * - A stop is final. Once it has begun nothing is attached. After it no thread touches a websocket
+ *   or the loop, except a thread whose callback outlasts the stop: that one still has the websocket
+ *   that it was called for.
  */
 #ifndef FWS_ENGINE_ENGINE_H
 #define FWS_ENGINE_ENGINE_H
@@ -36,13 +40,14 @@
 /* A stream whose opening handshake is decided. */
 typedef struct {
     fws_role role;
-    const void *reply; /* sent first: the 101 answer; may be empty */
+    const void *reply; /* bytes to send first: the 101 answer; may be empty */
     size_t reply_size;
-    const void *received; /* read past the handshake; may be empty */
+    const void *received; /* bytes that were read behind the request; may be empty */
     size_t received_size;
     const fws_deflate_parameters *compression; /* NULL: not agreed on */
-    fws_notifier *notifier; /* for a handler that is a greenlet; NULL: a thread */
-    void *owner; /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
+    fws_notifier
+        *notifier; /* for a handler that is a greenlet or a coroutine; NULL: it is a thread */
+    void *owner;   /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
 } fws_attachment;
 
 typedef struct fws_engine fws_engine;
@@ -66,21 +71,21 @@ size_t fws_engine_close_all(fws_engine *engine, uint16_t code, const char *reaso
 /* Waits until every websocket is finished; false after `timeout` ns. */
 bool fws_engine_wait_empty(fws_engine *engine, fws_ns timeout);
 
-/* Ends the engine for good: cuts off the websockets that are left, waits up to FWS_STOP_TIMEOUT for
- * callbacks that are due or run, and ends the threads; one whose callback lasts longer ends after
- * it. Once it has begun, fws_engine_attach refuses. Another call, at the same time or later,
- * returns when the engine has stopped. */
+/* Ends the engine for good: cuts off the websockets that are left, waits up to FWS_STOP_TIMEOUT
+ * for callbacks that are queued or run, and ends the threads. A thread whose callback lasts
+ * longer ends after it. As soon as the stop has begun, fws_engine_attach refuses. A second call,
+ * at the same time or later, returns when the engine has stopped. */
 void fws_engine_stop(fws_engine *engine);
 
-/* In a forked child (fork.c): the parent's sockets are the parent's. Closes this process's copies,
- * marks their websockets as closed, and leaves an engine that has not been started. */
+/* In a forked child (fork.c): the sockets belong to the parent. Closes this process's copies of
+ * the descriptors, marks their websockets as closed, and leaves an engine that is not started. */
 void fws_engine_after_fork(fws_engine *engine);
 
 size_t fws_engine_count(fws_engine *engine);
 
-/* What it has counted. */
+/* What the engine has counted. */
 const fws_counters *fws_engine_counters(const fws_engine *engine);
-/* How long callbacks took, and turns of the loop; ns. */
+/* How long callbacks took, and turns of the loop, in ns. */
 const fws_histogram *fws_engine_callback_time(const fws_engine *engine);
 const fws_histogram *fws_engine_turn_time(const fws_engine *engine);
 

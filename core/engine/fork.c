@@ -1,10 +1,12 @@
 /* What a forked child does with an engine that it has inherited.
  *
- * Threads of the parent may have been anywhere inside it, and none of them is here. So each lock
- * and condition is made anew (of the websockets, also those that are finished and not freed yet; of
- * the table, of fws_work, of the pool, of the crew, of the notifiers), the lists and the memory
- * that another thread may have been changing are left behind unfreed, and only what the kernel
- * holds is given back.
+ * Threads of the parent may have been anywhere inside the engine, and none of them exists here. So
+ * each lock and each condition is made anew: of the websockets, also those that are finished and
+ * not freed yet, of the table, of fws_work, of the pool, of the crew, and of the notifiers. Lists,
+ * and memory that another thread may have been changing, are left behind unfreed. Only what the
+ * kernel holds is given back.
+ *
+ * Threads: in the child, before any other call.
  */
 #include "internal.h"
 
@@ -30,7 +32,7 @@ static void abandon(fws_websocket *websocket)
     websocket->watched = 0;
     websocket->adopted = websocket->flush_queued = websocket->notify_on_change = false;
     fws_corking_clear(websocket);
-    websocket->evented = false; /* and whoever was to be called is left behind as well */
+    websocket->evented = false; /* its owner is left behind unfreed as well */
     websocket->inflating = websocket->unfinished_queued = false;
     websocket->compressing = NULL;
     if (websocket->notifier)
@@ -54,14 +56,16 @@ void fws_engine_after_fork(fws_engine *engine)
     fws_crew_after_fork(&engine->crew);
     engine->ready.next = engine->ready.count = 0;
     engine->turn_since = 0;
-    atomic_store(&engine->work.references, 1); /* the threads that had the others are not here */
+    atomic_store(&engine->work.references,
+                 1); /* the threads that held the others do not exist here */
     while (entry) {
         fws_work_keep(&engine->work);
         fws_work_entry *older = entry->older;
         abandon(FWS_WEBSOCKET_OF(entry, entry));
         *entry = (fws_work_entry){0};
         fws_timer_init(&entry->timer);
-        entry = older; /* its memory stays: the parent's threads held references to it */
+        entry = older; /* its memory is not freed, because threads of the parent held references to
+                          it */
     }
     engine->work.loop = NULL;
     if (loop)

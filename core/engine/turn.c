@@ -19,7 +19,7 @@
 static void flush_all(fws_work_link *list)
 {
     while (list) {
-        fws_work_link *next = list->next; /* on_flush may have it queued again */
+        fws_work_link *next = list->next; /* fws_websocket_on_flush may queue it again */
         fws_websocket *websocket = FWS_WEBSOCKET_OF(list, flush);
         fws_websocket_on_flush(websocket);
         fws_websocket_drop(websocket);
@@ -54,8 +54,8 @@ static fws_ns earlier(fws_ns one, fws_ns other)
     return one == FWS_FOREVER || (other != FWS_FOREVER && other < one) ? other : one;
 }
 
-/* One piece of what is long: decompressing, compressing. In turn, and for UNFINISHED_TIME in all,
- * so that what else is ready does not wait for long. */
+/* Does one piece for each websocket with something unfinished (decompressing, compressing), for
+ * UNFINISHED_TIME at most, so that sockets that are ready do not wait for long. */
 static void continue_unfinished(fws_engine *engine)
 {
     fws_work *work = &engine->work;
@@ -64,7 +64,7 @@ static void continue_unfinished(fws_engine *engine)
     for (;;) {
         pthread_mutex_lock(&work->lock);
         if (left > work->unfinished.count)
-            left = work->unfinished.count; /* not those that are queued again */
+            left = work->unfinished.count; /* not those that are queued again meanwhile */
         fws_work_link *link = left > 0 ? fws_run_queue_pop(&work->unfinished) : NULL;
         pthread_mutex_unlock(&work->lock);
         if (link == NULL)
@@ -100,7 +100,8 @@ static fws_ns next_deadline(const fws_engine *engine)
     return earlier(deadline, fws_crew_next_try(engine));
 }
 
-/* Takes what the others have queued and decides how long to sleep; false when it is to stop. */
+/* Removes what other threads have queued, and decides how long to sleep; false when the leader
+ * is to stop. */
 static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flush,
                           fws_work_link **corked, fws_work_link **retired, fws_ns *timeout)
 {
@@ -132,7 +133,7 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     return true;
 }
 
-/* What the callbacks have queued goes out before anything else. */
+/* Writes what the callbacks have sent, before anything else. */
 static void flush_queued(fws_engine *engine)
 {
     pthread_mutex_lock(&engine->work.lock);
@@ -142,7 +143,7 @@ static void flush_queued(fws_engine *engine)
     flush_all(flush);
 }
 
-/* Waits for the loop to report something; false when this thread is not to lead any more. */
+/* Waits until the loop reports something; false when this thread is not to lead any more. */
 static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 {
     fws_work_link *flush, *corked, *retired;
@@ -152,7 +153,8 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
     engine->turn_since = 0;
     if (!prepare_sleep(engine, term, &flush, &corked, &retired, &timeout))
         return false;
-    /* No event of an earlier wait is pending here, so nothing points to a retired websocket. */
+    /* All events of earlier waits have been handled, so none refers to a websocket that is
+     * dropped here. */
     flush_all(flush);
     flush_all(corked);
     drop_retired(retired);
@@ -167,8 +169,8 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
     return true;
 }
 
-/* With hundreds of websockets, the next one is in no cache until the system call for this one is
- * over. */
+/* Prefetches the next websocket: with hundreds of them its memory is in no cache, and is loaded
+ * during the system call for the present one. */
 static void fetch(const fws_websocket *websocket)
 {
     const char *hot = (const char *)websocket;
@@ -176,9 +178,9 @@ static void fetch(const fws_websocket *websocket)
         __builtin_prefetch(hot + i * FWS_CACHE_LINE);
 }
 
-/* Handlers in an event loop run in a thread of their own, one after the other. To interrupt it for
- * each message that arrives for another of them is two switches of threads for nothing: that one
- * has to wait all the same. */
+/* Handlers in an event loop run in one thread, one after the other. If this thread preempted
+ * that one for each message, it would cost two switches of threads for each, and the handler of
+ * the message would still have to wait for the one that runs. */
 static bool stop_preempting(void)
 {
     fws_os_do_not_preempt();
@@ -187,7 +189,7 @@ static bool stop_preempting(void)
 
 void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
 {
-    fws_ready *ready = &engine->ready; /* with what a deposed leader has left in it */
+    fws_ready *ready = &engine->ready; /* with what a deposed leader has not handled */
     bool leading = true, preempts_nobody = false;
     while (leading && (ready->next < ready->count || wait_for_readiness(engine, term))) {
         if (!preempts_nobody &&

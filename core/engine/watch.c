@@ -35,7 +35,8 @@ bool fws_watch_appoint(fws_engine *engine)
         return false;
     crew->watch.appointed = crew->watch.open = true;
     pthread_cond_signal(&crew->work);
-    fws_apart_provide_thread(engine); /* it may have been meant for that */
+    fws_apart_provide_thread(
+        engine); /* that thread may have been meant for callbacks that run apart */
     fws_crew_check(engine);
     return true;
 }
@@ -83,7 +84,8 @@ static void sleep_until_called(fws_engine *engine)
 {
     fws_watch *watch = &engine->crew.watch;
     atomic_store(&watch->asleep, true);
-    if (atomic_load(&watch->running_since) == 0) /* else the leader may not have seen `asleep` */
+    if (atomic_load(&watch->running_since) ==
+        0) /* otherwise the leader may not have seen `asleep`, and would not signal */
         pthread_cond_wait(&watch->called, &engine->work.lock);
     atomic_store(&watch->asleep, false);
 }
@@ -102,8 +104,9 @@ bool fws_watch_serve(fws_engine *engine)
     uint32_t quiet = 0;
     watch->appointed = true;
     watch->open = false;
-    /* Due callbacks could not be run while nobody watched, and for those that are to run apart this
-     * thread does not come now: the leader may have to dismiss it. */
+    /* Callbacks may have been queued that could not be run while no thread watched: the leader
+     * can run them now. If callbacks wait to run apart, the leader may have to dismiss this
+     * thread for them. */
     if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
         fws_work_wake_leader(&engine->work);
     fws_crew_check(engine);

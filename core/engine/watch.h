@@ -1,18 +1,18 @@
-/* The watch: the thread that sees to it that a callback which blocks does not hold up the loop.
+/* The watch: the thread that makes sure that a callback which blocks does not hold up the loop.
  *
  * Before the leader runs callbacks it appoints a watch. When a callback has taken
- * FWS_CALLBACK_PATIENCE, the watch deposes the leader and leads itself; the deposed thread stands
- * by when its callback has ended. The websocket is marked as slow, and its callbacks run apart
- * (apart.h).
+ * FWS_CALLBACK_PATIENCE, the watch overtakes it: it deposes the leader and leads itself. The
+ * deposed thread stands by when its callback has returned. The websocket is marked as slow, and its
+ * callbacks run apart (apart.h).
  *
- * Appointed is not yet there: a thread that stands by, or was just hired, takes up the appointment
- * before it does anything else, and nobody who stands by leaves while an appointment is open. So a
- * batch may begin at once.
+ * When a watch is appointed, it need not be running yet. A thread that stands by, or was just
+ * started, takes up the appointment before it does anything else, and no thread that stands by ends
+ * while an appointment is open. So a batch may begin at once.
  *
- * Nothing polls: the watch looks every FWS_WATCH_INTERVAL while callbacks run, and sleeps when none
- * have for FWS_WATCH_QUIET looks, until a batch begins.
+ * While callbacks run, the watch looks every FWS_WATCH_INTERVAL. When there was no batch for
+ * FWS_WATCH_QUIET looks, it sleeps until the next batch begins, so an idle process does not wake.
  *
- * Threads: as in crew.h. The atomic fields are the leader's to write, outside the lock.
+ * Threads: as in crew.h. The leader writes running_since and batches without it.
  */
 #ifndef FWS_ENGINE_WATCH_H
 #define FWS_ENGINE_WATCH_H
@@ -36,31 +36,32 @@ typedef struct fws_engine fws_engine;
 #define FWS_WATCH_QUIET 50
 
 typedef struct {
-    pthread_cond_t called;         /* the watch is to look */
-    bool appointed;                /* there is a watch, or will be in a moment */
-    bool open;                     /* `appointed`, and no thread has taken it up yet */
-    uint64_t number;               /* of the appointment: one of an earlier number is over */
-    atomic_bool asleep;            /* it looks only when it is called */
-    _Atomic(fws_ns) running_since; /* the leader's present callback; 0: none runs */
-    atomic_uint_least64_t batches; /* that leaders have run */
+    pthread_cond_t called; /* signalled when the watch is to look at once */
+    bool appointed;        /* a thread is the watch, or will be in a moment */
+    bool open;             /* `appointed` is set, and no thread has taken it up yet */
+    uint64_t number;       /* number of the appointment; one with a smaller number has ended */
+    atomic_bool asleep;    /* the watch sleeps until `called` is signalled */
+    _Atomic(fws_ns) running_since; /* when the present callback of the leader began; 0: none runs */
+    atomic_uint_least64_t batches; /* how many batches leaders have run */
 } fws_watch;
 
 void fws_watch_init(fws_watch *watch);
 void fws_watch_destroy(fws_watch *watch);
 
-/* Is there a watch, or could one be appointed? True: there is one from now on. */
+/* Appoints a watch unless there is one; false when no thread can be had for that. */
 bool fws_watch_appoint(fws_engine *engine);
 
-/* By the leader, between two batches: the thread is wanted for something else. */
+/* By the leader, between two batches: ends the appointment, because the thread is needed for
+ * something else. */
 void fws_watch_dismiss(fws_engine *engine);
 
-/* There is no watch any more. */
+/* Ends the appointment. */
 void fws_watch_end_appointment(fws_watch *watch);
 
-/* By the leader, without the lock, once running_since is set: the watch looks again. */
+/* By the leader, without the lock, after it has set running_since: wakes the watch if it sleeps. */
 void fws_watch_call(fws_engine *engine);
 
-/* By the thread that is the watch from now on. True when it was dismissed; false when it is to
+/* The calling thread is the watch from now on. True when it was dismissed; false when it is to
  * lead, or the engine stops. */
 bool fws_watch_serve(fws_engine *engine);
 
