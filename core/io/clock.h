@@ -1,4 +1,4 @@
-/* Time: monotonic nanoseconds inside the engine, so that a change of the wall clock moves nothing.
+/* Time: monotonic nanoseconds, so that a change of the system's clock affects no deadline.
  *
  * Threads: any.
  */

@@ -1,13 +1,15 @@
-/* Readiness of descriptors, one mechanism per file: loop_epoll.c, loop_poll.c. Chosen by the build
- * option `loop`; both pass the same tests.
+/* Readiness of descriptors, one file for each mechanism: loop_epoll.c, loop_poll.c. The build
+ * option `loop` chooses; both pass the same tests.
  *
- * Level-triggered: a descriptor is reported as long as it is ready. With FWS_EDGE, where there is
- * such a thing, only when something new has come, or it is watched anew; who asks for that reads
- * until there is no more, and after FWS_HUNG_UP until the end.
+ * Level-triggered: a descriptor is reported as long as it is ready. With FWS_EDGE, where the
+ * mechanism has that, it is reported only when something new has arrived, or when it is watched
+ * anew. The caller must then read until the socket is empty, and after FWS_HUNG_UP until
+ * end-of-file.
  *
- * Threads: fws_loop_wait from one thread; fws_loop_watch and fws_loop_wake from any,
- * also while another waits. After watching has ended a wait that had begun before may still report
- * the descriptor once, so what `owner` points to must live until that wait's thread has come round.
+ * Threads: fws_loop_wait from one thread at a time; fws_loop_watch and fws_loop_wake from any
+ * thread, also while another one waits. Memory: `owner` is the caller's. When watching ends, a wait
+ * that has begun before may still report the descriptor once, so what `owner` points to must exist
+ * until that wait has returned and its result was handled.
  */
 #ifndef FWS_IO_LOOP_H
 #define FWS_IO_LOOP_H
@@ -20,15 +22,15 @@
 enum {
     FWS_READABLE = 1,
     FWS_WRITABLE = 2,
-    FWS_EDGE = 4,    /* to watch with */
-    FWS_HUNG_UP = 8, /* reported: the peer has ended its side, or the connection has failed */
+    FWS_EDGE = 4,    /* only for fws_loop_watch */
+    FWS_HUNG_UP = 8, /* only reported: the peer has ended its side, or the connection has failed */
 };
 
 typedef struct fws_loop fws_loop;
 
 typedef struct {
     void *owner;
-    uint8_t ready; /* an error or hang-up shows as readable and writable as well */
+    uint8_t ready; /* an error or a hang-up is reported as readable and writable as well */
 } fws_readiness;
 
 /* NULL when descriptors or memory are used up. */

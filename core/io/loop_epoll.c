@@ -55,7 +55,8 @@ bool fws_loop_watch(fws_loop *loop, int fd, uint8_t old_events, uint8_t new_even
     return epoll_ctl(loop->epoll_fd, operation, fd, &event) == 0;
 }
 
-/* Rounded up, or the loop would spin through the last millisecond before a deadline. */
+/* Rounded up: if it were rounded down, the loop would spin through the last millisecond before a
+ * deadline. */
 static int milliseconds(fws_ns timeout)
 {
     if (timeout < 0)

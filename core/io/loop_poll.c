@@ -1,5 +1,6 @@
-/* poll(2), for systems without epoll. The set is an array that every change searches: linear, which
- * is what poll itself is; a system with many thousand connections wants epoll. */
+/* poll(2), for systems without epoll. The set of descriptors is an array, and every change
+ * searches it: linear, as poll itself is. A system with many thousand connections should have
+ * epoll. */
 #include "loop.h"
 
 #include "wakeup.h"
@@ -23,11 +24,11 @@ struct fws_loop {
     watched *set;
     size_t count;
     size_t capacity;
-    /* Only the waiting thread: what it took from `set` before it went to sleep. */
+    /* Only the waiting thread uses these: its copy of `set`. */
     struct pollfd *polled;
     void **owners;
     size_t polled_capacity;
-    size_t next_first; /* where the next report begins, so that none is always last */
+    size_t next_first; /* the first to be reported next time, so that none is always the last */
 };
 
 fws_loop *fws_loop_new(void)
@@ -92,7 +93,7 @@ bool fws_loop_watch(fws_loop *loop, int fd, uint8_t old_events, uint8_t new_even
     bool done = change(loop, fd, old_events, new_events, owner);
     pthread_mutex_unlock(&loop->lock);
     if (done)
-        fws_loop_wake(loop); /* the sleeping thread polls the old set */
+        fws_loop_wake(loop); /* the sleeping thread polls the old set, and must copy it again */
     return done;
 }
 
@@ -111,7 +112,7 @@ static size_t copy_set(fws_loop *loop)
             loop->owners = owners;
         if (polled && owners)
             loop->polled_capacity = capacity;
-        if (loop->polled_capacity < count + 1) /* no memory: serve those that fit */
+        if (loop->polled_capacity < count + 1) /* no memory: wait for those that fit */
             count = loop->polled_capacity ? loop->polled_capacity - 1 : 0;
     }
     for (size_t i = 0; i < count; i++) {

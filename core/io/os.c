@@ -45,6 +45,7 @@ void fws_os_do_not_preempt(void)
 {
 #ifdef SCHED_BATCH
     struct sched_param none = {0};
-    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none); /* where it may */
+    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK,
+                       &none); /* without effect where the process may not do this */
 #endif
 }

@@ -13,17 +13,18 @@
 /* Fills `size` bytes, at most 256, from the kernel's generator. */
 void fws_os_random(void *out, size_t size);
 
-/* Four of them: a masking key (RFC 6455 section 10.3). */
+/* Fills four bytes: a masking key (RFC 6455 section 10.3). */
 void fws_os_entropy(uint8_t out[4]);
 
 /* A condition whose timed waits go by the monotonic clock, as fws_clock_now does. */
 void fws_os_init_condition(pthread_cond_t *condition);
 
-/* For ps and debuggers: the first 15 bytes, where the system has names. */
+/* Names the calling thread for ps and debuggers: the first 15 bytes, where the system has such
+ * names. */
 void fws_os_name_thread(const char *name);
 
-/* The calling thread no longer interrupts another one when it wakes, where the system can arrange
- * that; what it starts is scheduled as usual. */
+/* The calling thread no longer preempts another one when it wakes, where the system can arrange
+ * that. Threads and processes that it starts are scheduled as usual. */
 void fws_os_do_not_preempt(void);
 
 #endif

@@ -1,9 +1,10 @@
 /* Deadlines in a binary heap: insert, move and remove in O(log n), the earliest in O(1).
  *
  * A timer lies inside the object that it belongs to and knows its place in the heap, so cancelling
- * needs no search and arming needs no memory beyond the heap's own array.
+ * needs no search, and arming needs no memory beyond the heap's own array.
  *
- * Threads: no lock of its own; the engine protects it with its own lock.
+ * Threads: no lock of its own; the lock of fws_work protects it. Memory: the heap owns its array
+ * only; a timer must be cancelled before its object is freed.
  */
 #ifndef FWS_IO_TIMERS_H
 #define FWS_IO_TIMERS_H

@@ -19,8 +19,9 @@
 #include <sys/ioctl.h>
 #endif
 
-/* libc's are cancellation points, and say so to each other twice a call in a process with threads:
- * some 30 ns, for threads that nobody cancels. */
+/* The system calls without libc: recv and send of libc are cancellation points, which costs two
+ * atomic operations in a process with threads, some 30 ns for each call. No thread of ours is
+ * ever cancelled. */
 #if defined(SYS_recvfrom) && defined(SYS_sendto)
 #define RECEIVE(fd_, data_, size_, flags_)                                                         \
     (ssize_t) syscall(SYS_recvfrom, fd_, data_, size_, flags_, NULL, NULL)
@@ -120,7 +121,7 @@ size_t fws_transport_unsent(int fd)
 void fws_transport_set_no_delay(int fd)
 {
     int yes = 1;
-    /* Fails on a Unix socket, which has no such delay. */
+    /* Fails on a Unix socket, which does not delay small frames. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
 
@@ -137,7 +138,8 @@ static bool pair(int ends[2])
 #endif
 }
 
-/* dup2 that leaves nothing to a program that is executed meanwhile, where that can be had. */
+/* dup2, with FD_CLOEXEC set in the same step where the system can do that, so that a program
+ * that is started meanwhile does not inherit it. */
 static bool replace(int fd, int by)
 {
 #ifdef __linux__
@@ -166,8 +168,8 @@ bool fws_transport_take_over(int fd, int *ours, int *far_end)
     if (flags < 0 || !pair(ends))
         return false;
     shutdown(ends[1], SHUT_WR);
-    /* The owner goes on as it was used to: one that waits for its socket must not find it waiting
-     * by itself. */
+    /* The owner's socket keeps its flags: an owner that expects a non-blocking socket must not
+     * be blocked by it. */
     bool done = (flags & O_NONBLOCK) == 0 || fcntl(ends[0], F_SETFL, flags) == 0;
     done = done && fws_transport_exchange(fd, ends[0], ours);
     int error = errno;

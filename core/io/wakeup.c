@@ -38,7 +38,8 @@ bool fws_wakeup_open(fws_wakeup *wakeup)
 void fws_wakeup_close(fws_wakeup *wakeup)
 {
     fws_wakeup old = *wakeup;
-    *wakeup = FWS_WAKEUP_CLOSED; /* before their numbers can become somebody else's */
+    *wakeup = FWS_WAKEUP_CLOSED; /* first, because another thread may get the same numbers once they
+                                    are closed */
     if (old.read_fd >= 0)
         close(old.read_fd);
     if (old.write_fd >= 0 && old.write_fd != old.read_fd)

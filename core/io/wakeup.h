@@ -1,7 +1,7 @@
-/* A descriptor that becomes readable when another thread rings: what a thread in poll or epoll also
- * waits on, so that it can be called away.
+/* A descriptor that becomes readable when another thread rings: a thread in poll or epoll waits on
+ * it as well, so that it can be woken.
  *
- * Threads: fws_wakeup_ring from any; the others as their owner arranges.
+ * Threads: fws_wakeup_ring from any; the other functions as the owner's lock arranges.
  */
 #ifndef FWS_IO_WAKEUP_H
 #define FWS_IO_WAKEUP_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 typedef struct {
-    int read_fd; /* the one to poll; -1 before fws_wakeup_open */
+    int read_fd; /* the one to poll; -1: it is not open */
     int write_fd;
 } fws_wakeup;
 

@@ -87,7 +87,7 @@ fws_buffer *fws_buffer_keep(fws_buffer *buffer)
 
 void fws_buffer_drop(fws_buffer *buffer)
 {
-    /* Whoever has the only reference needs no locked instruction to know it. */
+    /* The holder of the only reference sees that by a plain load, without a locked instruction. */
     if (atomic_load_explicit(&buffer->references, memory_order_acquire) != 1 &&
         atomic_fetch_sub_explicit(&buffer->references, 1, memory_order_acq_rel) != 1)
         return;

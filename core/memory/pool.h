@@ -1,7 +1,8 @@
-/* Buffers, lent for the moment between one recv and the decoding of what it brought, or between the
- * compression of a message and its sending, so that an idle connection has none.
+/* Buffers that are borrowed for a moment, so that an idle connection has none: from a recv until
+ * what it has received is decoded, or from the compression of a message until it is sent.
  *
- * Threads: any; its own lock.
+ * Threads: any; its own lock, which is never held while anything waits. Memory: a borrowed buffer
+ * is the caller's until it is returned.
  */
 #ifndef FWS_MEMORY_POOL_H
 #define FWS_MEMORY_POOL_H
@@ -15,7 +16,8 @@
 #define FWS_POOL_KEPT 8 /* about as many threads read at the same instant */
 
 typedef struct {
-    _Atomic(uint8_t *) spare; /* one more that is kept, without the lock */
+    _Atomic(uint8_t *)
+        spare; /* one more buffer that is kept; atomic, so that borrowing it takes no lock */
     pthread_mutex_t lock;
     uint8_t *kept[FWS_POOL_KEPT];
     int count;

@@ -1,10 +1,11 @@
-/* A queue of buffers: what is pushed at its end is popped at its front, or given up at its end.
+/* A queue of buffers: pushed at the end, popped at the front, or removed at the end.
  *
  * Places are counted from the first push on, modulo 2^32, so that a buffer keeps its place while
- * others leave.
+ * others are popped.
  *
- * Threads: no lock of its own; see who owns it. Memory: one buffer needs none of its own. A ring
- * does not move while it is not empty.
+ * Threads: no lock of its own; the lock of its owner protects it. Memory: the ring holds one
+ * reference to each buffer; a single buffer needs no other memory. A ring must not be moved while
+ * it is not empty.
  */
 #ifndef FWS_MEMORY_RING_H
 #define FWS_MEMORY_RING_H
@@ -21,7 +22,7 @@ typedef struct {
     uint32_t count;
 } fws_ring;
 
-/* The place of what is pushed next. */
+/* The place that the next pushed buffer gets. */
 static inline uint32_t fws_ring_tail(const fws_ring *ring)
 {
     return ring->head + ring->count;
@@ -33,13 +34,13 @@ static inline bool fws_ring_has(const fws_ring *ring, uint32_t place)
     return place - ring->head < ring->count;
 }
 
-/* The slot of a place where there is one. */
+/* The slot of a place that has a buffer. */
 static inline fws_buffer **fws_ring_slot(fws_ring *ring, uint32_t place)
 {
     return ring->capacity == 1 ? &ring->only : &ring->slots[place & (ring->capacity - 1)];
 }
 
-/* What is there. */
+/* The buffer at a place that has one. */
 static inline fws_buffer *fws_ring_at(const fws_ring *ring, uint32_t place)
 {
     return ring->capacity == 1 ? ring->only : ring->slots[place & (ring->capacity - 1)];
@@ -48,7 +49,7 @@ static inline fws_buffer *fws_ring_at(const fws_ring *ring, uint32_t place)
 /* Makes room, so that `count` pushes cannot fail; false when there is no memory. */
 bool fws_ring_reserve(fws_ring *ring, uint32_t count);
 
-/* Takes over a reference; false, and it stays the caller's, when there is no memory. */
+/* Takes over a reference. False when there is no memory: the reference stays the caller's. */
 static inline bool fws_ring_push(fws_ring *ring, fws_buffer *buffer)
 {
     if (ring->count == ring->capacity && !fws_ring_reserve(ring, 1))
@@ -58,7 +59,7 @@ static inline bool fws_ring_push(fws_ring *ring, fws_buffer *buffer)
     return true;
 }
 
-/* The first one, with its reference; there is one. */
+/* Removes the first buffer, of at least one, and returns it with its reference. */
 static inline fws_buffer *fws_ring_pop(fws_ring *ring)
 {
     fws_buffer *first = fws_ring_at(ring, ring->head);
@@ -67,14 +68,15 @@ static inline fws_buffer *fws_ring_pop(fws_ring *ring)
     return first;
 }
 
-/* The last one, with its reference; there is one. */
+/* Removes the last buffer, of at least one, and returns it with its reference. */
 static inline fws_buffer *fws_ring_pop_last(fws_ring *ring)
 {
     ring->count--;
     return fws_ring_at(ring, fws_ring_tail(ring));
 }
 
-/* Of an empty one: gives back memory for more than a few buffers, or all of it. */
+/* Of an empty ring: fws_ring_shrink frees its memory if that is for more than a few buffers,
+ * fws_ring_free in any case. */
 void fws_ring_shrink(fws_ring *ring);
 void fws_ring_free(fws_ring *ring);
 

@@ -1,6 +1,8 @@
-/* Counters that the leader adds to at nearly no cost, and others when they have to.
+/* Counters to which the leader of the crew adds at nearly no cost, and other threads with a locked
+ * instruction.
  *
- * Threads: any, at the same time; `alone`: nobody else adds with that at the same moment.
+ * Threads: any, at the same time. `alone`: the caller makes sure that no other thread adds with
+ * `alone` to this counter at the same moment.
  */
 #ifndef FWS_STATS_COUNTER_H
 #define FWS_STATS_COUNTER_H

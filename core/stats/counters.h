@@ -11,12 +11,14 @@
 
 typedef struct {
     fws_counter messages_in, messages_out, bytes_in, bytes_out;
-    fws_counter queued;                   /* bytes that sockets have not taken yet */
-    atomic_uint_least64_t slow_consumers; /* websockets closed, or messages dropped, for slowness */
-    atomic_uint_least64_t loop_wakeups;
+    fws_counter queued; /* bytes queued that sockets have not taken yet */
     atomic_uint_least64_t
-        threads_refused; /* for callbacks: they, or Python's part, not to be had */
-    atomic_uint_least32_t closes[FWS_CLOSE_CODES]; /* finished websockets; by close code - 1000 */
+        slow_consumers; /* subscribers closed, or messages dropped, because they were slow */
+    atomic_uint_least64_t loop_wakeups;
+    atomic_uint_least64_t threads_refused; /* times that a thread for callbacks, or Python's part of
+                                              it, could not be had */
+    atomic_uint_least32_t
+        closes[FWS_CLOSE_CODES]; /* finished websockets by close code, less 1000 */
 } fws_counters;
 
 #endif

@@ -1,8 +1,8 @@
-/* How values are distributed: counts in buckets whose width grows with the value, so that a
- * quantile is right within an eighth, whatever its size.
+/* The distribution of values: counts in buckets whose width grows with the value, so that a
+ * quantile is right within an eighth of its size.
  *
- * Threads: one at a time adds, which the caller sees to; any may ask for a quantile meanwhile, of
- * what has been added before.
+ * Threads: one thread at a time may add, which the caller arranges. Any thread may ask for a
+ * quantile meanwhile: it covers what was added before.
  */
 #ifndef FWS_STATS_HISTOGRAM_H
 #define FWS_STATS_HISTOGRAM_H
@@ -19,7 +19,8 @@ typedef struct {
 
 void fws_histogram_add(fws_histogram *histogram, uint64_t value, uint64_t times);
 
-/* The value that `quantile` (0 to 1) of all do not exceed; 0 when there are none. */
+/* The smallest value that `quantile` (0 to 1) of all values do not exceed; 0 when there are
+ * none. */
 uint64_t fws_histogram_quantile(const fws_histogram *histogram, double quantile);
 
 #endif
