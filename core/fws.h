@@ -1,5 +1,4 @@
-/* The core of flask-websockets, as binding/, bench/ and fuzz/ see it: this header is all that they
- * include.
+/* The core of flask-websockets, as binding/ and bench/ see it: they include no other header of it.
  *
  * - protocol/: bytes in, events out; no sockets, no clock, no threads.
  * - fws_engine: the threads that read and write for many websockets, and their channels.
@@ -7,7 +6,7 @@
  * - fws_notifier: tells an event loop which websockets have changed.
  *
  * fws_engine, fws_websocket and fws_notifier are opaque. Each header says which thread may call
- * what, and who owns the memory.
+ * what, which lock protects what, and who owns the memory.
  */
 #ifndef FWS_H
 #define FWS_H

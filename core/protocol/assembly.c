@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A message that arrives in parts first gets this much, then doubles: what the header promises is
- * never reserved before it arrives, or a header alone would cost the whole limit. */
+/* The first capacity of a message that arrives in parts; it then doubles. The length in the
+ * header is never reserved before the bytes arrive, because a header alone would cost the whole
+ * limit then. */
 #define FIRST_CAPACITY 4096
 
 uint64_t fws_assembly_limit(const fws_connection *connection)
@@ -38,7 +39,7 @@ uint8_t *fws_connection_detach_message(fws_connection *connection)
         free(message);
         return NULL;
     }
-    if (spare > size / 8) { /* it may wait in a queue for long */
+    if (spare > size / 8) { /* the message may wait in a queue for long */
         uint8_t *shrunk = realloc(message, size);
         if (shrunk)
             message = shrunk;
@@ -46,9 +47,10 @@ uint8_t *fws_connection_detach_message(fws_connection *connection)
     return message;
 }
 
-/* Makes room for `needed` bytes, at least twice what there was: a message in many pieces is copied
- * a few times, not once for each. `most`: it will hold no more; at least `needed`, and at most
- * FWS_ASSEMBLY_MAX + 1. When half of that is there, the rest gets its room at once. */
+/* Makes room for `needed` bytes, at least twice as many as before, so that a message in many
+ * pieces is copied only a few times. `most`: the largest size that the message can have, at
+ * least `needed`, and at most FWS_ASSEMBLY_MAX + 1. From half of that on, room for all of it is
+ * made. */
 static bool grow(fws_connection *connection, size_t needed, uint64_t most)
 {
     if (needed <= connection->message_capacity)
@@ -72,7 +74,7 @@ bool fws_assembly_append(fws_connection *connection, const uint8_t *data, size_t
 {
     size_t needed = connection->message_size + length;
     uint64_t most = fws_assembly_limit(connection);
-    if (connection->frame.final) /* then the header says what will come */
+    if (connection->frame.final) /* then the header tells the size of the whole message */
         most = needed + (connection->frame.length - connection->frame_received - length);
     if (!grow(connection, needed, most))
         return false;
@@ -90,8 +92,8 @@ static void note_problem(fws_connection *connection, uint16_t code, const char *
     connection->problem_code = code;
 }
 
-/* Decompresses and appends at most `most` bytes, and checks every byte of them. It stops one byte
- * beyond the limit. True: it stopped for `most`, and there may be more. */
+/* Decompresses, checks and appends at most `most` bytes, and never more than one byte beyond the
+ * limit. True: it stopped because of `most`, and there may be more. */
 static bool inflate_some(fws_connection *connection, const uint8_t **data, size_t *length,
                          size_t most)
 {
@@ -150,10 +152,12 @@ void fws_assembly_end_inflating(fws_connection *connection)
 {
     static const uint8_t tail[] = {0x00, 0x00, 0xFF, 0xFF};
     if (connection->compressed_size == 0)
-        return; /* some peers send an empty message so, without the byte of section 7.2.3.6 */
+        return; /* some peers send an empty message with an empty payload, not with the one byte of
+                   RFC 7692 section 7.2.3.6 */
     const uint8_t *data = tail;
     size_t length = sizeof tail;
-    /* All output of what came before is there, and 32 bits stand for a few kilobytes at most. */
+    /* All output of the input before the tail has been read, so the four bytes of the tail give
+     * a few kilobytes at most. */
     inflate_some(connection, &data, &length, SIZE_MAX);
     if (connection->problem == NULL && !fws_inflater_at_boundary(connection->compression->inflater))
         note_problem(connection, FWS_CLOSE_INVALID_DATA, "compressed message ends within a block");

@@ -27,8 +27,8 @@ enum {
 /* May this code stand in a close frame? Section 7.4.1 and the IANA registry (1012 to 1014). */
 bool fws_close_code_is_legal(uint16_t code);
 
-/* How much of a reason, of any size, goes into a close frame: FWS_CLOSE_REASON_MAX bytes, less what
- * would be a part of a character. */
+/* How many bytes of a reason fit into a close frame: at most FWS_CLOSE_REASON_MAX, and no part
+ * of a character at the end. */
 size_t fws_close_fit_reason(const void *reason, size_t size);
 
 typedef enum {

@@ -47,7 +47,7 @@ bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, 
         return fws_deflate_pool_compress(compression->pool, compression->send_bits, data, length,
                                          out, capacity, size);
     if (!fws_deflate_pool_promising(compression->pool, data, length))
-        return false; /* it goes out as it is, and enters neither side's window */
+        return false; /* it is sent as it is, and enters the window of neither side */
     if (compression->deflater == NULL) {
         compression->deflater = fws_deflater_new(compression->send_bits, compression->pool->level);
         if (compression->deflater == NULL)
@@ -60,13 +60,13 @@ bool fws_compression_deflate(fws_compression *compression, const uint8_t *data, 
     return !compression->stale;
 }
 
-fws_deflater *fws_compression_borrow_deflater(fws_compression *compression, bool anew)
+fws_deflater *fws_compression_borrow_deflater(fws_compression *compression, bool reset)
 {
     if (!compression->send_takeover)
         return fws_deflate_pool_borrow_deflater(compression->pool, compression->send_bits);
     if (compression->deflater == NULL)
         compression->deflater = fws_deflater_new(compression->send_bits, compression->pool->level);
-    else if (anew)
+    else if (reset)
         fws_deflater_reset(compression->deflater);
     return compression->deflater;
 }

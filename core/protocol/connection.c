@@ -55,7 +55,7 @@ void fws_connection_clear(fws_connection *connection)
 
 /* ---- receiving ---- */
 
-/* The connection fails, section 7.1.7: the close frame to send says why. */
+/* The connection fails (section 7.1.7); the close frame in event->reply tells why. */
 static fws_event_type fail(fws_connection *connection, fws_event *event, uint16_t code,
                            const char *reason)
 {
@@ -70,7 +70,7 @@ static fws_event_type fail(fws_connection *connection, fws_event *event, uint16_
     return event->type;
 }
 
-/* Reads a header that may be cut anywhere. */
+/* Reads a header, which may have arrived in parts. */
 static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor, uint8_t *end)
 {
     fws_frame_status status;
@@ -81,7 +81,8 @@ static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor
         if (status == FWS_FRAME_OK) {
             *cursor += connection->frame.size;
         } else if (status == FWS_FRAME_INCOMPLETE) {
-            assert(available < sizeof connection->head); /* or it would not be incomplete */
+            assert(available <
+                   sizeof connection->head); /* a header of this size would be complete */
             memcpy(connection->head, *cursor, available);
             connection->head_size = (uint8_t)available;
             *cursor = end;
@@ -99,7 +100,7 @@ static fws_frame_status read_header(fws_connection *connection, uint8_t **cursor
     return status;
 }
 
-/* Checks what the header means here; a reason for 1002, or NULL when it is in order. */
+/* Checks whether the header is legal here (sections 5.1 and 5.4): NULL, or a reason for 1002. */
 static const char *check_header(const fws_connection *connection)
 {
     const fws_frame_header *frame = &connection->frame;
@@ -117,17 +118,18 @@ static const char *check_header(const fws_connection *connection)
     return NULL;
 }
 
-/* From the header, before anything of the payload is kept. */
+/* Would the message exceed its limit? Told by the header, before any of the payload is stored. */
 static bool exceeds_limit(const fws_connection *connection)
 {
     uint64_t most = fws_assembly_limit(connection);
     uint64_t length = connection->frame.length;
     if (connection->compressed) {
-        /* What does not compress grows a little: a message of the full size must get through. */
+        /* Data that do not compress become a little larger, and a message of the full size must
+         * be accepted. */
         most += most / 64 + 1024;
         return length > most || connection->compressed_size > most - length;
     }
-    /* message_size never passes the limit, so the difference does not wrap. */
+    /* message_size never exceeds the limit, so the difference does not overflow. */
     return length > most - connection->message_size;
 }
 
@@ -152,7 +154,7 @@ static fws_event_type receive_control(fws_connection *connection, fws_event *eve
     case FWS_OPCODE_CONTINUATION:
     case FWS_OPCODE_TEXT:
     case FWS_OPCODE_BINARY:
-        return event->type = FWS_EVENT_NONE; /* not control frames: never come here */
+        return event->type = FWS_EVENT_NONE; /* not control frames: the caller has handled them */
     }
     switch (fws_close_decode(payload, length, &event->code)) {
     case FWS_CLOSE_ONE_BYTE:
@@ -173,7 +175,8 @@ static fws_event_type receive_control(fws_connection *connection, fws_event *eve
     return event->type = FWS_EVENT_CLOSE;
 }
 
-/* Takes what is there of a control payload; FWS_EVENT_NONE also means that it is not complete. */
+/* Reads what has arrived of a control payload. FWS_EVENT_NONE also means that it is not
+ * complete. */
 static fws_event_type read_control(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                    fws_event *event)
 {
@@ -199,8 +202,8 @@ static fws_event_type read_control(fws_connection *connection, uint8_t **cursor,
     return receive_control(connection, event, connection->control);
 }
 
-/* Checks and keeps a part of the payload that is not compressed. `whole`: it is all of the message,
- * and stays where it is. NULL, or what is wrong, with its code. */
+/* Checks and stores a part of the payload, which is not compressed. `whole`: the part is all of
+ * the message, and is not copied. NULL, or what is wrong, with its close code. */
 static const char *read_payload(fws_connection *connection, uint8_t *data, size_t length, bool last,
                                 bool whole, uint16_t *code)
 {
@@ -219,7 +222,7 @@ static const char *read_payload(fws_connection *connection, uint8_t *data, size_
     return NULL;
 }
 
-/* How much of the current payload is there. */
+/* How many bytes of the current payload have arrived. */
 static size_t available_payload(const fws_connection *connection, const uint8_t *cursor,
                                 const uint8_t *end)
 {
@@ -236,7 +239,8 @@ void fws_connection_inflate(fws_connection *connection, uint8_t **cursor, uint8_
         fws_assembly_inflate(connection, cursor, length);
 }
 
-/* The payload is complete, and with it perhaps the message, which lies at `data`. */
+/* The payload of a data frame is complete, and with the last frame the message, which lies at
+ * `data`. */
 static fws_event_type end_data_frame(fws_connection *connection, fws_event *event,
                                      const uint8_t *data, size_t length, bool whole)
 {
@@ -246,7 +250,8 @@ static fws_event_type end_data_frame(fws_connection *connection, fws_event *even
     event->opcode = connection->opcode;
     connection->opcode = FWS_OPCODE_CONTINUATION;
     if (connection->close_sent) {
-        fws_assembly_drop(connection); /* what had come before our close frame went out */
+        fws_assembly_drop(
+            connection); /* the first part had arrived before our close frame was written */
         return FWS_EVENT_NONE;
     }
     if (connection->compressed)
@@ -260,7 +265,7 @@ static fws_event_type end_data_frame(fws_connection *connection, fws_event *even
     return event->type;
 }
 
-/* The same for a message that is compressed. */
+/* As read_data, for a message that is compressed. */
 static fws_event_type read_compressed(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event)
 {
@@ -289,7 +294,8 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
     bool whole = frame->final && connection->fragments == 1 && length == frame->length;
     bool finished = length == frame->length - connection->frame_received;
 
-    if (!connection->close_sent) { /* else: section 1.4, read to find the close frame, not kept */
+    if (!connection->close_sent) { /* otherwise it is read only to find the peer's close frame,
+                                      section 1.4 */
         uint16_t code = 0;
         const char *problem =
             read_payload(connection, data, length, finished && frame->final, whole, &code);
@@ -300,7 +306,8 @@ static fws_event_type read_data(fws_connection *connection, uint8_t **cursor, ui
     return finished ? end_data_frame(connection, event, data, length, whole) : FWS_EVENT_NONE;
 }
 
-/* What the header of a data frame means for its message; NULL, or what is wrong, with its code. */
+/* The header of a data frame was read: updates the message that it belongs to. NULL, or what is
+ * wrong, with its close code. */
 static const char *start_data_frame(fws_connection *connection, uint16_t *code)
 {
     const fws_frame_header *frame = &connection->frame;
@@ -327,8 +334,8 @@ static const char *start_data_frame(fws_connection *connection, uint16_t *code)
     return NULL;
 }
 
-/* The usual frame: all of a short message, masked, not compressed, and in one piece. False: it is
- * something else, or something is wrong, and nothing has changed. */
+/* Reads the usual frame in one step: a short message, masked, not compressed, and all of it in
+ * the buffer. False: it is another frame, or something is wrong, and nothing has changed. */
 static bool read_short_message(fws_connection *connection, uint8_t **cursor, const uint8_t *end,
                                fws_event *event)
 {
@@ -338,8 +345,9 @@ static bool read_short_message(fws_connection *connection, uint8_t **cursor, con
     if (available < SHORT_HEADER || !between_frames || connection->role != FWS_ROLE_SERVER ||
         connection->opcode != FWS_OPCODE_CONTINUATION || connection->close_sent)
         return false;
-    uint8_t opcode = head[0] ^ FWS_FRAME_FINAL_BIT;       /* with other bits, no opcode */
-    size_t length = (size_t)head[1] ^ FWS_FRAME_MASK_BIT; /* without the bit, more than SHORT_MAX */
+    uint8_t opcode = head[0] ^ FWS_FRAME_FINAL_BIT; /* no opcode if other bits are set */
+    size_t length =
+        (size_t)head[1] ^ FWS_FRAME_MASK_BIT; /* more than SHORT_MAX if the bit is not set */
     if ((opcode != FWS_OPCODE_TEXT && opcode != FWS_OPCODE_BINARY) || length > SHORT_MAX ||
         length > available - SHORT_HEADER ||
         (connection->limits.max_message_size > 0 && length > connection->limits.max_message_size))
@@ -400,6 +408,6 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
         if (type != FWS_EVENT_NONE)
             return type;
         if (connection->in_frame)
-            return FWS_EVENT_NONE; /* the payload goes on in bytes that have not arrived */
+            return FWS_EVENT_NONE; /* the rest of the payload has not arrived */
     }
 }

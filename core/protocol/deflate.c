@@ -22,7 +22,7 @@ struct fws_inflater {
     z_stream stream;
 };
 
-/* Through the malloc of this program, so that tests can have it fail. */
+/* zlib allocates by this, and so through malloc, which tests let fail. */
 static voidpf allocate(voidpf opaque, uInt items, uInt size)
 {
     (void)opaque;
@@ -103,7 +103,7 @@ bool fws_deflater_feed(fws_deflater *deflater, const uint8_t *data, size_t lengt
 bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
                           size_t capacity, size_t *size)
 {
-    if (length == 0) { /* nothing to flush; section 7.2.3.6 */
+    if (length == 0) { /* RFC 7692 section 7.2.3.6 */
         if (capacity < 1)
             return false;
         out[0] = 0;
@@ -162,7 +162,7 @@ fws_inflate_status fws_inflater_feed(fws_inflater *inflater, const uint8_t **dat
         *out += output - stream->avail_out;
         *capacity -= output - stream->avail_out;
         switch (status) {
-        case Z_STREAM_END: /* a block with BFINAL set, section 7.2.3.4: what follows begins anew */
+        case Z_STREAM_END: /* a block with BFINAL set, section 7.2.3.4: a new stream follows */
             inflateReset(stream);
             break;
         case Z_OK:
@@ -187,7 +187,7 @@ bool fws_inflater_at_boundary(const fws_inflater *inflater)
     return (inflater->stream.data_type & 128) != 0 && (inflater->stream.data_type & 7) == 0;
 }
 
-/* ---- lending ---- */
+/* ---- the pool ---- */
 
 static void init_slots(fws_deflate_slots slots)
 {
@@ -195,7 +195,7 @@ static void init_slots(fws_deflate_slots slots)
         atomic_init(&slots[i], NULL);
 }
 
-/* Any of the states that are kept, or NULL. */
+/* Removes and returns one of the states that are kept, or NULL. */
 static void *pop_state(fws_deflate_slots slots)
 {
     void *state = NULL;
@@ -204,7 +204,7 @@ static void *pop_state(fws_deflate_slots slots)
     return state;
 }
 
-/* False when there is no room for it. */
+/* Keeps a state; false when all slots are full. */
 static bool push_state(fws_deflate_slots slots, void *state)
 {
     for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++) {
@@ -262,7 +262,7 @@ fws_deflater *fws_deflate_pool_borrow_deflater(fws_deflate_pool *pool, uint8_t w
     _Atomic(void *) *slots = deflater_slots(pool, window_bits);
     fws_deflater *deflater;
     while ((deflater = pop_state(slots)) != NULL && deflater->window_bits != window_bits)
-        fws_deflater_free(deflater); /* made for other parameters, which are rare */
+        fws_deflater_free(deflater); /* made for another window, which is rare */
     if (deflater == NULL)
         return fws_deflater_new(window_bits, pool->level);
     fws_deflater_reset(deflater);

@@ -1,13 +1,13 @@
-/* Compression of messages: raw DEFLATE streams as permessage-deflate has them, RFC 7692
- * section 7.2, by zlib; short ones that refer to nothing outside themselves by deflate_short.
+/* Compression of messages: raw DEFLATE streams as permessage-deflate uses them, RFC 7692 section
+ * 7.2. By zlib, and short messages that refer to no other message by deflate_short.
  *
  * A message is compressed with a sync flush, whose last four bytes (00 00 FF FF) are not sent. The
- * states come from zlib and are large (a deflater of 15 bits 268 KB, an inflater 40 KB), so they
- * are lent from a pool for the length of one message, unless context takeover binds one to a
- * connection.
+ * states of zlib are large (a deflater of 15 bits 268 KB, an inflater 40 KB), so they are borrowed
+ * from a pool for one message each, unless context takeover binds one to a connection.
  *
- * Threads: a state belongs to one thread at a time; a pool is for any threads, without a lock: its
- * slots are atomic. Memory: zlib allocates through malloc; whatever fails is reported.
+ * Threads: a state is used by one thread at a time; a pool by any threads, without a lock: its
+ * slots are atomic. Memory: zlib allocates through malloc; every failure is reported. A borrowed
+ * state is the caller's until it is returned.
  */
 #ifndef FWS_PROTOCOL_DEFLATE_H
 #define FWS_PROTOCOL_DEFLATE_H
@@ -30,12 +30,12 @@ typedef struct fws_deflater fws_deflater;
 fws_deflater *fws_deflater_new(uint8_t window_bits, int level);
 void fws_deflater_free(fws_deflater *deflater);
 
-/* Forgets what came before: the next message refers to nothing outside itself. */
+/* Drops the history: the next message refers to no earlier one. */
 void fws_deflater_reset(fws_deflater *deflater);
 
-/* Compresses a part of a message, the last one with the flush; moves *out and *capacity by what was
- * written. False when that does not fit: then the deflater must be reset before its next message.
- * The last FWS_DEFLATE_TAIL_SIZE bytes of a message are not to be sent. */
+/* Compresses a part of a message, and flushes after the last one; moves *out and *capacity by
+ * what was written. False when that does not fit: then the deflater must be reset before its
+ * next message. The last FWS_DEFLATE_TAIL_SIZE bytes of a message are not to be sent. */
 bool fws_deflater_feed(fws_deflater *deflater, const uint8_t *data, size_t length, bool last,
                        uint8_t **out, size_t *capacity);
 
@@ -43,9 +43,9 @@ bool fws_deflater_feed(fws_deflater *deflater, const uint8_t *data, size_t lengt
  * removes. */
 #define FWS_DEFLATE_TAIL_SIZE 4
 
-/* Compresses one message; false when that and the flush do not fit into `capacity` bytes, and then
- * the deflater must be reset before its next message. Of an empty message there is nothing to
- * flush: section 7.2.3.6. */
+/* Compresses one message; false when the message and the flush do not fit into `capacity` bytes,
+ * and then the deflater must be reset before its next message. For an empty message it writes
+ * the one byte of RFC 7692 section 7.2.3.6. */
 bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t length, uint8_t *out,
                           size_t capacity, size_t *size);
 
@@ -53,7 +53,7 @@ bool fws_deflater_message(fws_deflater *deflater, const uint8_t *data, size_t le
 
 typedef struct fws_inflater fws_inflater;
 
-/* Understands any peer whose window is of at most `window_bits`. NULL: no memory. */
+/* For a peer whose window has at most `window_bits`. NULL: there is no memory. */
 fws_inflater *fws_inflater_new(uint8_t window_bits);
 void fws_inflater_free(fws_inflater *inflater);
 void fws_inflater_reset(fws_inflater *inflater);
@@ -61,19 +61,19 @@ void fws_inflater_reset(fws_inflater *inflater);
 typedef enum {
     FWS_INFLATE_DONE,      /* the input is used up */
     FWS_INFLATE_FULL,      /* the output is full, and there may be more */
-    FWS_INFLATE_CORRUPT,   /* no DEFLATE stream */
-    FWS_INFLATE_NO_MEMORY, /* for its window */
+    FWS_INFLATE_CORRUPT,   /* the input is not a DEFLATE stream */
+    FWS_INFLATE_NO_MEMORY, /* there is no memory for its window */
 } fws_inflate_status;
 
 /* Moves *data and *length forward by what was read, *out and *capacity by what was written. */
 fws_inflate_status fws_inflater_feed(fws_inflater *inflater, const uint8_t **data, size_t *length,
                                      uint8_t **out, size_t *capacity);
 
-/* Is all that was fed a whole message? Asked after the tail 00 00 FF FF: false when the message
- * ended within a block. */
+/* Is the input so far a whole message? To be called after the tail 00 00 FF FF: false when the
+ * message ended within a block. */
 bool fws_inflater_at_boundary(const fws_inflater *inflater);
 
-/* ---- lending ---- */
+/* ---- the pool ---- */
 
 #define FWS_DEFLATE_POOL_KEPT 4 /* states of a kind: about as many threads compress at once */
 
@@ -86,14 +86,15 @@ typedef struct {
     int level;
     fws_deflate_slots short_deflaters; /* fws_deflate_short */
     fws_deflate_slots small_deflaters; /* fws_deflater, for small windows */
-    fws_deflate_slots large_deflaters; /* and for large ones */
+    fws_deflate_slots large_deflaters; /* the same, for large windows */
     fws_deflate_slots inflaters;       /* fws_inflater */
 } fws_deflate_pool;
 
 void fws_deflate_pool_init(fws_deflate_pool *pool, int level);
 void fws_deflate_pool_clear(fws_deflate_pool *pool);
 
-/* Reset; NULL when there is no memory. An inflater of the pool has the largest window. */
+/* An inflater that was reset; NULL when there is no memory. An inflater of the pool has the
+ * largest window. */
 fws_inflater *fws_deflate_pool_borrow_inflater(fws_deflate_pool *pool);
 void fws_deflate_pool_return_inflater(fws_deflate_pool *pool, fws_inflater *inflater);
 
@@ -105,10 +106,12 @@ void fws_deflate_pool_return_deflater(fws_deflate_pool *pool, fws_deflater *defl
  * the worst way takes ten times as long at level 9. */
 size_t fws_deflate_pool_piece(const fws_deflate_pool *pool);
 
-/* The window that a message of this length is compressed with, for a peer whose own is this. */
+/* The window with which a message of this length is compressed, for a peer with a window of
+ * `window_bits`. */
 uint8_t fws_deflate_pool_window(uint8_t window_bits, size_t length);
 
-/* Is it worth trying? False for a long message of which no sample compresses, such as a picture. */
+/* Is it worth compressing this message? False for a long one of which no sample compresses, such
+ * as a picture. */
 bool fws_deflate_pool_promising(fws_deflate_pool *pool, const uint8_t *data, size_t length);
 
 /* Compresses one message that refers to nothing outside itself, for a peer with this window. False

@@ -98,7 +98,8 @@ static void find_tokens(fws_deflate_short *state, unsigned window, const uint8_t
         *last = (uint16_t)(at + 1);
         if (candidate == 0 || at + 1 - candidate > window ||
             four_bytes(data + candidate - 1) != value) {
-            uint8_t literal = data[at++]; /* once: what is counted is what is written */
+            uint8_t literal =
+                data[at++]; /* read once, so that the counted literal is the written one */
             state->literal_frequencies[literal]++;
             state->tokens[count++] = literal;
             continue;
@@ -304,7 +305,8 @@ static inline void put_with_extra(writer *out, const fws_huffman *code, unsigned
 
 static void put_tokens(writer *out, const fws_deflate_short *state)
 {
-    writer local = *out; /* what is written might lie in *out, for all the compiler knows */
+    writer local = *out; /* a copy: for the compiler the written bytes might lie in *out, which it
+                            would load again for each */
     for (size_t i = 0; i < state->token_count; i++) {
         uint64_t token = state->tokens[i];
         unsigned symbol = field(token, 0, 9);

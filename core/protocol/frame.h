@@ -1,4 +1,4 @@
-/* The frame header of RFC 6455 section 5.2: read and written, no more.
+/* The frame header of RFC 6455 section 5.2: reads it and writes it.
  *
  * Nothing here allocates, waits or keeps state. Threads: any.
  */
@@ -36,7 +36,7 @@ typedef struct {
 
 typedef enum {
     FWS_FRAME_OK,
-    FWS_FRAME_INCOMPLETE, /* what is there is legal so far; more bytes are needed */
+    FWS_FRAME_INCOMPLETE, /* the bytes so far are legal, and more are needed */
     FWS_FRAME_RESERVED_BITS,
     FWS_FRAME_RESERVED_OPCODE,
     FWS_FRAME_FRAGMENTED_CONTROL,

@@ -1,9 +1,8 @@
 /* The header values of the opening handshake, RFC 6455 sections 4.1 and 4.2.
  *
- * The HTTP request itself is parsed by the WSGI server, and the digest of Sec-WebSocket-Accept
- * comes from Python's hashlib; what stands here is the grammar of the values, which must hold
- * whatever a hostile client puts into them. Values are byte strings with a length, not
- * NUL-terminated.
+ * The WSGI server parses the HTTP request, and Python's hashlib makes the digest of
+ * Sec-WebSocket-Accept. This file has the grammar of the header values, which it checks whatever a
+ * hostile client has put into them. Values are byte strings with a length, not NUL-terminated.
  *
  * Nothing here allocates, waits or keeps state. Threads: any.
  */
@@ -20,10 +19,10 @@ bool fws_handshake_key_valid(const char *key, size_t length);
 /* A token of RFC 7230 section 3.2.6: what a subprotocol must be. */
 bool fws_handshake_is_token(const char *text, size_t length);
 
-/* Is this the token, whatever its case? */
+/* Is the text this token? Case is ignored. */
 bool fws_handshake_equals(const char *text, size_t length, const char *token);
 
-/* Does the comma-separated list hold this token, whatever its case? For Connection and Upgrade. */
+/* Does the comma-separated list contain this token? Case is ignored. For Connection and Upgrade. */
 bool fws_handshake_list_contains(const char *list, size_t length, const char *token);
 
 /* Walks a comma-separated list: from *position, finds the next element without the white space

@@ -16,7 +16,7 @@ static void sort_symbols(sorted *list, const uint16_t *frequencies, size_t count
 {
     uint16_t starts[SORTED_BY_COUNTING + 1] = {0};
     size_t used = 0;
-    for (size_t i = 0; i < count; i++) { /* without a branch, which could not be predicted */
+    for (size_t i = 0; i < count; i++) { /* no branch, because the processor could not predict it */
         list->used[used] = (uint16_t)i;
         used += frequencies[i] > 0;
     }
@@ -93,7 +93,8 @@ static void optimal_lengths(uint16_t *a, size_t n)
     }
 }
 
-/* Makes codes that are too long shorter, at the cost of others: what is left satisfies Kraft. */
+/* Shortens codes that are longer than bits_max, and lengthens others, so that the lengths
+ * satisfy Kraft's inequality. */
 static void limit_lengths(uint16_t *lengths, size_t count, unsigned bits_max)
 {
     unsigned of_length[64] = {0};
@@ -140,7 +141,8 @@ void fws_huffman_build(fws_huffman *code, const uint16_t *frequencies, size_t co
     sorted list;
     bool added = false;
     sort_symbols(&list, frequencies, count);
-    for (uint16_t symbol = 0; list.count < 2; symbol++) { /* another one, to make it complete */
+    for (uint16_t symbol = 0; list.count < 2;
+         symbol++) { /* a symbol that does not occur, so that the code is complete */
         if (frequencies[symbol] > 0)
             continue;
         memmove(list.symbols + 1, list.symbols, list.count * sizeof *list.symbols);
@@ -159,7 +161,7 @@ void fws_huffman_build(fws_huffman *code, const uint16_t *frequencies, size_t co
         code->lengths[list.symbols[i]] = (uint8_t)list.weights[i];
         of_length[list.weights[i]]++;
     }
-    if (added) { /* the list of symbols in order lacks some */
+    if (added) { /* list.used lacks the added symbols */
         fws_huffman_assign(code, count);
         return;
     }

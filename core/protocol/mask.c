@@ -40,7 +40,7 @@ fws_mask_function fws_mask_best(void)
 
 void fws_mask_apply(uint8_t *data, size_t length, const uint8_t key[4], uint64_t position)
 {
-    /* Two threads may both resolve it; they write the same value. */
+    /* Two threads may both choose at the same time; they store the same value. */
     static _Atomic(fws_mask_function) chosen;
 
     uint8_t rotated[4];

@@ -11,7 +11,7 @@ __attribute__((target("avx2"))) void fws_mask_avx2(uint8_t *data, size_t length,
     memcpy(&word, key, 4);
     const __m256i wide = _mm256_set1_epi32(word);
     size_t i = 0;
-    /* Two blocks a turn keep both load ports busy. */
+    /* Two blocks in each iteration keep both load ports busy. */
     for (; i + 64 <= length; i += 64) {
         __m256i first = _mm256_loadu_si256((const __m256i *)(data + i));
         __m256i second = _mm256_loadu_si256((const __m256i *)(data + i + 32));

@@ -46,8 +46,8 @@ static bool read_token(text *input, piece *token)
     return token->size > 0;
 }
 
-/* A token, or a quoted string whose contents are a token: section 9.1 asks for that. A value with a
- * backslash in it is legal HTTP and no value of ours: `value` is then empty. */
+/* A token, or a quoted string whose contents are a token (RFC 6455 section 9.1). A value with a
+ * backslash is legal HTTP, but no parameter has such a value: `value` is then empty. */
 static bool read_value(text *input, piece *value)
 {
     if (input->at == input->end || *input->at != '"')
@@ -87,7 +87,7 @@ enum {
 
 typedef struct {
     bool is_deflate;
-    bool legal;       /* every parameter is known, stands once, and has a value that it may have */
+    bool legal;       /* every parameter is known, occurs once, and has a legal value */
     unsigned present; /* which of the four */
     uint8_t server_bits;
     uint8_t client_bits; /* 0: the parameter came without a value */
@@ -195,12 +195,14 @@ static void agree(const extension *offer, const fws_deflate_parameters *wanted,
                   fws_deflate_parameters *agreed, char *answer)
 {
     unsigned present = 0;
-    /* Section 7.1.1.1: must be answered when offered, and may be when not. */
+    /* Section 7.1.1.1: if the client asks for it the answer must have it; the server may add it
+     * otherwise. */
     agreed->server_no_context_takeover =
         wanted->server_no_context_takeover || (offer->present & SERVER_NO_CONTEXT_TAKEOVER);
     if (agreed->server_no_context_takeover)
         present |= SERVER_NO_CONTEXT_TAKEOVER;
-    /* Section 7.1.1.2: an offer is a hint that the client will not; only the answer binds it. */
+    /* Section 7.1.1.2: in an offer it is only a hint that the client will not; the answer binds
+     * the client. */
     agreed->client_no_context_takeover =
         wanted->client_no_context_takeover || (offer->present & CLIENT_NO_CONTEXT_TAKEOVER);
     if (agreed->client_no_context_takeover)
@@ -230,7 +232,7 @@ fws_negotiation fws_negotiation_accept(const char *offers, size_t length,
     text input = {offers, offers + length};
     fws_negotiation result = FWS_NEGOTIATION_NONE;
     extension offer;
-    for (;;) { /* to the end, because the grammar must hold there too */
+    for (;;) { /* to the end of the list, because all of it must have the right grammar */
         int found = next_extension(&input, &offer);
         if (found == 0)
             return result;
@@ -274,7 +276,8 @@ fws_negotiation fws_negotiation_confirm(const char *answer, size_t length,
     bool client_bits = (first.present & CLIENT_MAX_WINDOW_BITS) != 0;
     bool server_alone = (first.present & SERVER_NO_CONTEXT_TAKEOVER) != 0;
     if (client_bits && first.client_bits == 0)
-        return FWS_NEGOTIATION_MALFORMED; /* in an answer it has a value: section 7.1.2.2 */
+        return FWS_NEGOTIATION_MALFORMED; /* section 7.1.2.2: in an answer this parameter has a
+                                             value */
     if (wanted->server_no_context_takeover && !server_alone)
         return FWS_NEGOTIATION_MALFORMED;
     if (wanted->server_max_window_bits < FWS_DEFLATE_BITS_MAX &&

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What an endpoint wants, or what two have agreed on. A bit count is 8 to 15. */
+/* What an endpoint asks for, or what both have agreed on. A window has 8 to 15 bits. */
 typedef struct {
     bool server_no_context_takeover;
     bool client_no_context_takeover;
@@ -21,7 +21,7 @@ typedef struct {
 } fws_deflate_parameters;
 
 typedef enum {
-    FWS_NEGOTIATION_NONE,      /* no extension: the connection goes on without */
+    FWS_NEGOTIATION_NONE,      /* no extension: the connection is used without */
     FWS_NEGOTIATION_AGREED,    /* permessage-deflate with `agreed` */
     FWS_NEGOTIATION_MALFORMED, /* no list of extensions (400), or, for a client, an answer that it
                                   must not accept: it fails the connection */
@@ -30,24 +30,23 @@ typedef enum {
 /* Holds any answer or offer with its NUL. */
 #define FWS_NEGOTIATION_TEXT_MAX 160
 
-/* The server's side. Takes the first of the client's offers that it can: `wanted` limits the
- * windows and says whose context is not to be taken over. On FWS_NEGOTIATION_AGREED, `answer` is
- * the value of the header to answer with, NUL-terminated. An offer with an unknown, repeated or
- * illegal parameter is passed over (section 7.1); a client that did not offer
- * client_max_window_bits is not limited (section 7.1.2.2). */
+/* The server's side. Accepts the first of the client's offers that it can: `wanted` limits the
+ * windows, and says which sides must not take their context over. On FWS_NEGOTIATION_AGREED,
+ * `answer` is the value of the header to answer with, NUL-terminated. An offer with an unknown,
+ * repeated or illegal parameter is declined (RFC 7692 section 7.1). The window of a client that
+ * did not offer client_max_window_bits is not limited (section 7.1.2.2). */
 fws_negotiation fws_negotiation_accept(const char *offers, size_t length,
                                        const fws_deflate_parameters *wanted,
                                        fws_deflate_parameters *agreed,
                                        char answer[FWS_NEGOTIATION_TEXT_MAX]);
 
-/* The client's side: the value of the header that offers this, NUL-terminated. */
+/* The client's side: writes the value of the header that offers `wanted`, NUL-terminated. */
 void fws_negotiation_offer(const fws_deflate_parameters *wanted,
                            char offer[FWS_NEGOTIATION_TEXT_MAX]);
 
-/* What the server answered to fws_negotiation_offer(wanted). It may not answer with an extension
- * that was not offered, more than one, or parameters that the offer excludes (sections 7.1.1
- * and 7.1.2).
- */
+/* The client's side: reads what the server has answered to fws_negotiation_offer(wanted). The
+ * server must not answer with an extension that was not offered, with more than one, or with
+ * parameters that the offer excludes (RFC 7692 sections 7.1.1 and 7.1.2). */
 fws_negotiation fws_negotiation_confirm(const char *answer, size_t length,
                                         const fws_deflate_parameters *wanted,
                                         fws_deflate_parameters *agreed);

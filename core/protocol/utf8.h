@@ -1,10 +1,11 @@
 /* Incremental UTF-8 validation, RFC 3629, for text messages (RFC 6455 section 8.1).
  *
- * A text message may be cut anywhere, inside a character too, so the state of a character that has
- * only begun is kept between calls. Overlong forms, surrogates and code points above U+10FFFF are
+ * A text message may be cut anywhere, also inside a character, so the state of an unfinished
+ * character is kept between calls. Overlong forms, surrogates and code points above U+10FFFF are
  * refused at the first byte that proves them.
  *
- * Threads: a state belongs to one connection and is protected by whatever protects that.
+ * Threads: a state belongs to one connection, and is protected as that is. Memory: part of the
+ * connection.
  */
 #ifndef FWS_PROTOCOL_UTF8_H
 #define FWS_PROTOCOL_UTF8_H
@@ -14,7 +15,7 @@
 #include <stdint.h>
 
 typedef struct {
-    uint8_t missing; /* continuation bytes that the begun character still needs */
+    uint8_t missing; /* continuation bytes that the unfinished character still needs */
     uint8_t low;     /* what the next continuation byte may be: low..high */
     uint8_t high;
 } fws_utf8;
