@@ -1,8 +1,11 @@
-/* What the files of the binding share: the module's state and the objects behind its types.
+/* What the files of the binding share: the module's state, and the objects behind its types.
  *
- * All of the GIL lives in this folder. The core knows nothing of Python, so its locks are never
- * held while the GIL is waited for, and taking one with the GIL held cannot deadlock. A call that
- * may wait releases the GIL first.
+ * Only this folder uses the GIL. The core knows nothing of Python, so no lock of the core is ever
+ * held while a thread waits for the GIL, and taking one with the GIL held cannot deadlock. A call
+ * that may wait releases the GIL first.
+ *
+ * Threads: every function is called with the GIL held, unless it says otherwise. The GIL protects
+ * the objects.
  */
 #ifndef FWS_BINDING_H
 #define FWS_BINDING_H
@@ -16,7 +19,7 @@
 
 #include "../core/fws.h"
 
-/* The names, interned, of the methods that users of the module override; see hooks.c. */
+/* The interned names of the methods that users of the module override; see hooks.c. */
 typedef struct {
     PyObject *answer_handshake;
     PyObject *closed_error;
@@ -42,20 +45,23 @@ typedef struct fws_conversion fws_conversion;
 
 typedef struct {
     PyObject_HEAD fws_module_state *state;
-    fws_websocket *core;  /* NULL until the handshake is answered */
-    PyObject *context;    /* the contextvars.Context of its callbacks; may be NULL */
-    PyObject *on_message; /* of a class view: what is called, with `receiver`, the self of a bound
-                             method, or NULL; None: an event loop asks with _next() */
+    fws_websocket *core; /* NULL until the handshake is answered */
+    PyObject *context;   /* the contextvars.Context of its callbacks; may be NULL */
+    PyObject
+        *on_message; /* of a class view: the function that is called for a message, with `receiver`,
+                        the self of a bound method, or NULL; None: an event loop calls _next() */
     PyObject *receiver;
-    PyObject *engine; /* keeps the engine that `core` belongs to */
-    PyObject *wait;   /* how a greenlet waits, see Engine.attach(); NULL: the handler is a thread */
-    unsigned long thread; /* whose event loop `wait` is of */
-    bool has_yielded;     /* its event loop has run because its budget was spent; see waiting.c */
-    PyObject *callbacks;  /* of a class view, what the hooks are given, until
-                             _callbacks_ended(); else NULL */
-    PyObject *id;         /* a str, and a dict for the application; NULL until they are asked for */
+    PyObject *engine; /* a reference, because `core` must not outlive its engine */
+    PyObject *wait;   /* wait() of Engine.attach(), by which a greenlet waits; NULL: it has none */
+    unsigned long thread; /* the thread to whose event loop `wait` belongs */
+    bool has_yielded; /* it has let its event loop run, because its budget was spent; see waiting.c
+                       */
+    PyObject *callbacks; /* of a class view: what the hooks get as `callbacks`, until
+                            _callbacks_ended(); else NULL */
+    PyObject *id;        /* a str and a dict for the application; NULL until they are used */
     PyObject *data;
-    fws_conversion *conversion; /* a large message that is not an object yet; may be NULL */
+    fws_conversion
+        *conversion; /* a large message that is not converted to an object yet; may be NULL */
     PyObject *weak_references;
 } fws_websocket_object;
 
@@ -97,12 +103,12 @@ fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObj
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];
 
-/* websocket_type.c: answers the handshake if that has not happened; false with an exception set. */
+/* websocket_type.c: answers the handshake unless that has happened; false with an exception set. */
 bool fws_websocket_object_open(fws_websocket_object *self);
 /* Sets the exception that a status stands for. */
 void fws_websocket_object_raise(fws_websocket_object *self, fws_status status);
 
-/* hooks.c: the methods of a websocket that a class of Python overrides. All with the GIL. */
+/* hooks.c: the methods of a websocket that a Python class overrides. */
 
 bool fws_hooks_init(fws_hooks *hooks); /* false with an exception set */
 void fws_hooks_clear(fws_hooks *hooks);
@@ -112,7 +118,7 @@ bool fws_hook_answer_handshake(fws_websocket_object *self);
 /* Sets the exception that stands for a closed connection. */
 void fws_hook_raise_closed(fws_websocket_object *self, int code, PyObject *reason);
 PyObject *fws_hook_load_json(fws_websocket_object *self, PyObject *data);
-/* These two report what is raised in them to sys.unraisablehook(). */
+/* An exception that is raised in these two is reported to sys.unraisablehook(). */
 void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error);
 void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *reason);
 
@@ -128,17 +134,19 @@ PyObject *fws_hook_default_callbacks_ended(PyObject *self, PyObject *args);
 /* callbacks.c: class views. */
 
 fws_callbacks fws_callbacks_of(fws_module_state *state);
-/* Before attaching; false with an exception set. The core will own a reference of the websocket's.
- */
+/* To be called before attaching; false with an exception set. The core then owns one reference
+ * to the websocket object. */
 bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on_message,
                                         PyObject *context, PyObject *callbacks);
-/* There are no more callbacks: gives back what they needed, and the core's reference. */
+/* There are no more callbacks: drops what they needed, and the core's reference. */
 void fws_websocket_object_detach(fws_websocket_object *self);
 
-/* waiting.c: takes the GIL again, after PyEval_SaveThread, in turn with all others. */
+/* waiting.c: takes the GIL again after PyEval_SaveThread, by way of the gate. Called without the
+ * GIL. */
 void fws_restore_thread(fws_module_state *state, PyThreadState *thread);
 
-/* waiting.c: the thread has just got the GIL, for a batch of callbacks: see budget.h. */
+/* waiting.c: the thread has just taken the GIL, for a batch of callbacks: it has a new budget,
+ * see budget.h. */
 void fws_renew_budget(void);
 
 /* waiting.c: calls that let other threads, or greenlets, run while they wait. */
@@ -148,22 +156,23 @@ void fws_renew_budget(void);
 int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
                                  fws_message *message);
 /* Receives one message without waiting, for an event loop that watches the notifier. FWS_OK, or
- * FWS_WOULD_BLOCK, and then the notifier will name the websocket: when there is something, or at
- * once when it is the turn of others; -1 with an exception set. */
+ * FWS_WOULD_BLOCK: then the notifier will name the websocket, when there is a message, or at
+ * once when the event loop is only to run others first. -1 with an exception set. */
 int fws_websocket_object_next(fws_websocket_object *self, fws_message *message);
-/* Makes an object of the message, which it takes over. Where an event loop runs the handler, it is
- * not long at it: a greenlet switches away after each piece, and without `wait` it returns, and the
- * notifier will name the websocket again. True: *data is the object, or NULL, with an exception set
- * unless it is only not done. False: another greenlet has taken the message meanwhile. */
+/* Converts the message, which it takes over, to an object. In an event loop a long conversion is
+ * done in pieces: a greenlet switches away after each piece; without `wait` the function returns
+ * after one piece, and the notifier will name the websocket again. True: *data is the object; or
+ * NULL, with an exception set, or without one when it is not done yet. False: another greenlet
+ * has taken the message meanwhile. */
 bool fws_websocket_object_convert(fws_websocket_object *self, fws_message *message, bool wait,
                                   PyObject **data);
-/* Goes on with one that was left undone, if there is one; as above. */
+/* Continues a conversion that is not done, if there is one; as above. */
 bool fws_websocket_object_continue(fws_websocket_object *self, bool wait, PyObject **data);
 /* Sends one message; 0, or -1 with an exception set. */
 int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, const void *data,
                               size_t size);
-/* The same without waiting, as fws_websocket_object_next. With a loan the bytes must stay until it
- * is ended. */
+/* The same without waiting, as fws_websocket_object_next. If there is a loan, the bytes must be
+ * kept until it is ended. */
 int fws_websocket_object_offer(fws_websocket_object *self, fws_opcode opcode, const void *data,
                                size_t size, fws_loan **loan);
 /* Sends a ping and waits for its pong; 0, or -1 with an exception set. */
@@ -180,9 +189,10 @@ bool fws_message_is_large(const fws_message *message);
 /* Takes over the message; NULL with an exception set. */
 fws_conversion *fws_conversion_new(fws_message *message);
 void fws_conversion_free(fws_conversion *conversion);
-/* Is another thread at it? It has released the GIL. */
+/* Does another thread convert a piece at this moment, without the GIL? */
 bool fws_conversion_is_busy(const fws_conversion *conversion);
-/* One piece more. True: it is done, and *result is the object, or NULL with an exception set. */
+/* Converts one piece more. True: it is done, and *result is the object, or NULL with an
+ * exception set. */
 bool fws_conversion_continue(fws_conversion *conversion, PyObject **result);
 
 /* handshake.c */
@@ -215,7 +225,7 @@ typedef struct {
 bool fws_argument_payload(PyObject *value, const char *function, fws_payload *payload);
 void fws_argument_release(fws_payload *payload);
 
-/* Why a connection is closed. `reason` points into the str that it was read from. */
+/* The arguments of a close. `reason` points into the str that it was read from. */
 typedef struct {
     uint16_t code;
     const char *reason;
@@ -226,7 +236,8 @@ typedef struct {
  * ValueError: for a code that may not be sent, or a reason that fits no close frame. */
 bool fws_argument_close(PyObject *code, PyObject *reason, fws_close_argument *close);
 
-/* loan_type.c: takes over the loan, also when there is no memory (NULL), and the payload. */
+/* loan_type.c: takes over the loan and the payload. NULL when there is no memory: the loan is
+ * ended. */
 PyObject *fws_loan_object_new(fws_websocket_object *websocket, fws_loan *core, PyObject *data,
                               fws_payload *payload);
 

@@ -1,13 +1,14 @@
-/* How much a thread sends and receives before it lets others run.
+/* How much a thread sends and receives before it lets other threads, greenlets or coroutines run.
  *
- * Who never has to wait, because its peer is fast, keeps the GIL, and a greenlet or a coroutine its
- * event loop. So each message is charged to a budget; when that is spent, the thread lets others
- * run before the next message, and begins a new one, as it does after every wait.
+ * A thread whose peer is fast never has to wait, and so never releases the GIL; a greenlet or a
+ * coroutine never returns to its event loop. So each message is charged to a budget. When the
+ * budget is spent, others run before the next message, and a new budget begins, as it does after
+ * every wait.
  *
- * The budget is the thread's, and not a websocket's: a loop that sends one message to each of a
- * thousand peers holds up as much as one that sends a thousand to one peer.
+ * The budget belongs to the thread and not to a websocket, because a loop that sends one message to
+ * each of a thousand peers takes as long as one that sends a thousand messages to one peer.
  *
- * Threads: each has its own.
+ * Threads: each has a budget of its own.
  */
 #ifndef FWS_BINDING_BUDGET_H
 #define FWS_BINDING_BUDGET_H
@@ -36,21 +37,21 @@
 #define FWS_BUDGET_STEP 1024
 
 typedef struct {
-    uint32_t messages;      /* charged to it */
-    uint32_t unmeasured;    /* since the clock was looked at, as FWS_BUDGET_LOOK counts */
-    uint32_t short_budgets; /* so many budgets yet have the shorter limit */
+    uint32_t messages;      /* messages charged to this budget */
+    uint32_t unmeasured;    /* messages since the clock was read, as FWS_BUDGET_LOOK counts them */
+    uint32_t short_budgets; /* how many further budgets have the shorter time limit */
     bool spent;
-    fws_ns
-        since; /* when it was begun, as far as that is known: the first look at the clock; or 0 */
-} fws_budget;  /* all zero at first */
+    fws_ns since; /* when the clock was first read for this budget; 0: not yet */
+} fws_budget;     /* all zero at first */
 
 /* A message was sent or received without waiting. */
 void fws_budget_charge(fws_budget *budget, size_t bytes);
 
-/* The thread has waited, or let others run: a new one. */
+/* The thread has waited, or has let others run: a new budget begins. */
 void fws_budget_renew(fws_budget *budget);
 
-/* Others do wait for what this thread has. */
+/* Others were seen to wait for the GIL or the event loop: the next budgets have the shorter time
+ * limit. */
 static inline void fws_budget_shorten(fws_budget *budget)
 {
     budget->short_budgets = FWS_BUDGET_SHARED;

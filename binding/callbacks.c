@@ -1,10 +1,11 @@
-/* The callbacks of event-driven websockets, as the core's threads run them: the GIL is taken once
- * for all that are due, and each websocket's run in the context of its handshake. */
+/* The callbacks of event-driven websockets, as the core's threads run them: the GIL is taken
+ * once for all that are queued, and those of each websocket run in the context of its handshake. */
 #include "binding.h"
 
 /* ---- the GIL, for a thread of the core's ---- */
 
-/* Whoever asks for the GIL then never comes back, and would keep its place at the gate. */
+/* A thread that asks for the GIL while the interpreter ends never returns, and would stay inside
+ * the gate. */
 static bool interpreter_ends(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -37,7 +38,7 @@ static void leave(void *Py_UNUSED(context), void **thread)
 static void end_thread(void *context, void **thread)
 {
     if (interpreter_ends())
-        return; /* with all that it had */
+        return; /* its thread state is left to the interpreter */
     fws_restore_thread(context, *thread);
     PyThreadState_Clear(*thread);
     PyThreadState_DeleteCurrent();
@@ -46,7 +47,7 @@ static void end_thread(void *context, void **thread)
 
 /* ---- one websocket ---- */
 
-/* What the view could not handle; logged and closed with 1011 by Python code. */
+/* on_message() has raised: Python code logs the exception and closes with 1011. */
 static void report_failure(fws_websocket_object *self)
 {
     PyObject *type, *error, *traceback;
@@ -105,7 +106,7 @@ static void deliver_close(fws_websocket_object *self)
     Py_XDECREF(reason);
 }
 
-/* With hundreds of websockets none of this is in the cache when its turn comes. */
+/* With hundreds of websockets these objects are in no cache when they are needed. */
 static void fetch(const fws_websocket_object *self)
 {
     if (self == NULL)
@@ -124,7 +125,8 @@ static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
         return 0;
     fetch(next);
     if (self->context != NULL && PyContext_Enter(self->context) < 0) {
-        PyErr_WriteUnraisable(self->context); /* somebody is inside it for good */
+        PyErr_WriteUnraisable(
+            self->context); /* other code has entered the context and does not leave it */
         fws_websocket_close(core, FWS_CLOSE_INTERNAL_ERROR, NULL, 0);
         if (status == FWS_OK)
             fws_inbox_clear(&messages);
@@ -160,7 +162,7 @@ bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on
         PyErr_SetString(PyExc_TypeError, "on_message must be callable");
         return false;
     }
-    if (PyMethod_Check(on_message)) { /* taken apart once, and not for each message */
+    if (PyMethod_Check(on_message)) { /* taken apart here, once, and not for each message */
         self->receiver = Py_NewRef(PyMethod_GET_SELF(on_message));
         on_message = PyMethod_GET_FUNCTION(on_message);
     }

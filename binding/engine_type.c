@@ -103,8 +103,8 @@ PyDoc_STRVAR(
     "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
     "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
     "switches away until the notifier gives the token, or the time (float or None) is over;\n"
-    "it may also return early. Without wait() whoever has to wait sleeps in its thread, and\n"
-    "the event loop goes by what websocket._next() and _offer() say.\n"
+    "it may also return early. Without wait() a caller that has to wait sleeps in its thread;\n"
+    "an event loop calls websocket._next() and _offer(), which do not wait.\n"
     "on_message: makes the websocket event-driven. on_message(websocket, data) is called for\n"
     "each message, websocket._callback_failed(callbacks, error) when that raises, and\n"
     "websocket._callbacks_ended(callbacks, code, reason) once at the end: one after the other, in\n"
@@ -225,7 +225,7 @@ static PyObject *engine_wait_empty(PyObject *object, PyObject *value)
 PyDoc_STRVAR(
     stop_doc,
     "stop($self)\n--\n\n"
-    "End the engine for good: cut off what is left, wait up to a second for callbacks, and\n"
+    "End the engine for good: cut off all websockets, wait up to a second for callbacks, and\n"
     "end the threads. From then on attach() raises OSError with errno.ESHUTDOWN. Another\n"
     "call, at the same time or later, returns when the engine has stopped.");
 

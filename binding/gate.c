@@ -6,7 +6,7 @@ struct fws_gate_sleeper {
     fws_gate_sleeper *next;
     pthread_cond_t called;
     fws_ns since;
-    bool inside; /* it was let in */
+    bool inside; /* it has been admitted */
 };
 
 void fws_gate_init(fws_gate *gate)
@@ -32,8 +32,8 @@ static fws_gate_sleeper *admit_first(fws_gate *gate)
     return first;
 }
 
-/* Who has slept long enough, and, where the gate is wide, whoever finds room; else the first is
- * called, for when it finds it free. */
+/* Admits sleepers that have slept long enough and, while the gate is wide, any for whom there is
+ * room. Otherwise wakes the first one, which enters if the gate is free when it runs. */
 static void let_in(fws_gate *gate, fws_ns now)
 {
     while (gate->first != NULL && gate->inside < gate->width &&

@@ -1,15 +1,18 @@
-/* A lock for threads that wake by the hundred and each need the same thing for a moment.
+/* A lock for threads that wake by the hundred and each need the GIL for a moment.
  *
- * Whoever comes while it is free goes in, also before threads that sleep at it: it runs already,
- * and to let it run on is cheaper than to wake another. But nobody sleeps for longer than
- * FWS_GATE_PATIENCE (and one turn of each who has slept as long): then it is handed over in the
- * order of arrival.
+ * A thread that comes while the gate is free goes in, also before threads that sleep at the gate:
+ * it is running already, and that is cheaper than to wake another one. But no thread sleeps for
+ * much longer than FWS_GATE_PATIENCE: then the gate is handed to the threads that have slept so
+ * long, in the order of their arrival.
  *
- * That thing may be wanted by others too, who do not come through here: each of them would get as
- * many turns as all who do. So where one is inside for longer than FWS_GATE_STALL while others
- * sleep, FWS_GATE_WIDE may be inside, and one less again for each who has been there for less.
+ * Other threads take the GIL without this gate, and each of them would get the GIL as often as all
+ * threads of the gate together. So when a thread is inside for longer than FWS_GATE_STALL while
+ * others sleep, up to FWS_GATE_WIDE threads may be inside; and one less again for each thread that
+ * was inside for less.
  *
- * Threads: enter and leave from any, leave from one that is inside. Not to be copied.
+ * Threads: fws_gate_enter from any thread, without the GIL; fws_gate_leave from the thread that has
+ * entered. The lock protects all fields. Memory: the sleepers lie on the stacks of their threads. A
+ * gate must not be copied, because `last` may point into it.
  */
 #ifndef FWS_BINDING_GATE_H
 #define FWS_BINDING_GATE_H
@@ -27,17 +30,18 @@ typedef struct fws_gate_sleeper fws_gate_sleeper;
 
 typedef struct {
     pthread_mutex_t lock; /* protects all fields, and the sleepers */
-    unsigned width;       /* so many may be inside */
+    unsigned width;       /* how many threads may be inside */
     unsigned inside;
-    fws_ns blocked_since; /* somebody sleeps, and nobody has come out; or 0 */
-    bool calling;         /* the first sleeper is called, and has not come yet */
+    fws_ns
+        blocked_since; /* since when a thread sleeps and none has left the gate; 0: none sleeps */
+    bool calling;      /* the first sleeper was signalled and has not run yet */
     fws_gate_sleeper *first, **last;
 } fws_gate;
 
-/* Also in a forked child, where nobody is inside or asleep. */
+/* Also for a forked child, where no thread is inside or asleep. */
 void fws_gate_init(fws_gate *gate);
 
-/* Gives what leave needs. */
+/* Returns what fws_gate_leave needs. */
 fws_ns fws_gate_enter(fws_gate *gate);
 void fws_gate_leave(fws_gate *gate, fws_ns entered);
 

@@ -1,5 +1,5 @@
-/* The methods of the type WebSocket that this module calls and its users override: all that the
- * module knows of the Python code around it. What a class does not override is defined here. */
+/* The methods of the type WebSocket that this module calls and its users override. They are all
+ * that the module knows of the Python code around it. Their defaults are defined here. */
 #include "binding.h"
 
 bool fws_hooks_init(fws_hooks *hooks)

@@ -1,6 +1,7 @@
-/* What iter_data() and its sisters return. A type of its own rather than a generator, because it
- * has to tell leaving the loop early (disconnect with 1000) from an exception that passes through
- * it (leave the websocket to whoever handles the exception). */
+/* What iter_data(), iter_text(), iter_bytes() and iter_json() return. It is a type of its own
+ * and not a generator, because it must tell apart two ends of the loop: left early (disconnect
+ * with 1000), and left by an exception (the websocket stays as it is for the code that handles
+ * the exception). */
 #include "binding.h"
 
 typedef struct {
@@ -25,7 +26,8 @@ static void iterator_dealloc(PyObject *object)
 {
     iterator_object *self = (iterator_object *)object;
     PyTypeObject *type = Py_TYPE(object);
-    /* A for loop drops its iterator when it is left; while an exception unwinds, it is set. */
+    /* A for loop drops its iterator when it is left; if an exception leaves it, that is set at
+     * this moment. */
     if (self->begun && !self->exhausted && !PyErr_Occurred() && self->websocket->core)
         fws_websocket_close(self->websocket->core, FWS_CLOSE_NORMAL, NULL, 0);
     Py_DECREF(self->websocket);

@@ -1,5 +1,6 @@
-/* The type Loan: the bytes of a large message while a coroutine waits for them to be sent. It keeps
- * them alive, and a mutable buffer exported, so that its size cannot change. */
+/* The type Loan: the bytes of a large message, while a coroutine waits for them to be sent. It
+ * keeps the bytes alive, and the buffer of a mutable object exported, so that its size cannot
+ * change. */
 #include "binding.h"
 
 typedef struct {
@@ -22,7 +23,7 @@ PyObject *fws_loan_object_new(fws_websocket_object *websocket, fws_loan *core, P
     self->core = core;
     self->payload = *payload;
     self->data = Py_NewRef(data);
-    payload->has_view = false; /* it is released here */
+    payload->has_view = false; /* released by end() */
     return (PyObject *)self;
 }
 

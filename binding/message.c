@@ -1,8 +1,9 @@
-/* A received message as a Python object.
+/* Converts a received message to a Python object.
  *
- * A large one is moved piece by piece, from its end, and what has been moved is given back at once:
- * the message is never in memory twice. That takes a millisecond for each megabyte, so the GIL is
- * released meanwhile, and in an event loop others have their turn after each piece (waiting.c).
+ * A large one is moved piece by piece, from its end, and memory from which a piece was moved is
+ * freed at once: so the message is never in memory twice. This takes a millisecond for each
+ * megabyte, so the GIL is released meanwhile, and an event loop runs others after each piece
+ * (waiting.c).
  */
 #include "binding.h"
 
@@ -14,15 +15,15 @@
 struct fws_conversion {
     fws_message message;
     PyObject *result; /* NULL: the characters are not counted yet */
-    bool busy;        /* a thread is at it, without the GIL */
-    size_t counted;   /* bytes, from the beginning */
+    bool busy;        /* a thread converts a piece, without the GIL */
+    size_t counted;   /* bytes of a text whose characters were counted, from its beginning */
     size_t continuations;
     uint8_t highest;
-    Py_ssize_t place; /* of a text: where what is moved next ends, in characters */
-    size_t left;      /* bytes that are to be moved */
+    Py_ssize_t place; /* of a text: where in `result` the next piece ends, in characters */
+    size_t left;      /* bytes that are not moved yet */
 };
 
-/* What has been moved from the end is not needed any more. */
+/* Frees the memory of what has been moved from the end. */
 static void free_moved(fws_message *message, size_t left)
 {
     uint8_t *shrunk = left > 0 ? realloc(message->data, left) : NULL;
@@ -35,8 +36,8 @@ static bool is_continuation(uint8_t byte)
     return (byte & 0xC0) == 0x80;
 }
 
-/* How many characters there are, and the largest of them as far as str distinguishes it: the lead
- * byte tells the width, C2 and C3 begin U+0080 to U+00FF, F0 and above what needs four bytes. */
+/* Counts the characters, and finds the largest lead byte, which tells the width that str needs:
+ * C2 and C3 begin U+0080 to U+00FF, F0 and above what needs four bytes. */
 static void count_characters(fws_conversion *conversion)
 {
     const uint8_t *data = conversion->message.data;
@@ -77,7 +78,7 @@ static Py_UCS4 decode_character(const uint8_t **data)
     return character;
 }
 
-/* Without the GIL: nobody else has seen the result. */
+/* Without the GIL: no other code has a reference to the result yet. */
 static void move_text(fws_conversion *conversion, size_t from, size_t end)
 {
     int kind = (int)PyUnicode_KIND(conversion->result);
@@ -95,7 +96,7 @@ static void move_text(fws_conversion *conversion, size_t from, size_t end)
         PyUnicode_WRITE(kind, to, conversion->place + (Py_ssize_t)i, decode_character(&data));
 }
 
-/* The same. */
+/* Also without the GIL. */
 static void move_piece(fws_conversion *conversion)
 {
     const uint8_t *data = conversion->message.data;

@@ -46,10 +46,10 @@ static PyObject *name_thread(PyObject *Py_UNUSED(module), PyObject *name)
 PyDoc_STRVAR(
     take_over_doc,
     "take_over(fd, /)\n--\n\n"
-    "Take a connection out of the hands of whoever owns the descriptor.\n\n"
+    "Take a connection over from the owner of the descriptor.\n\n"
     "Returns (ours, far_end): a new descriptor of the connection, and one to be kept open\n"
     "for as long as the owner may write to its own, which now is one end of a socket\n"
-    "pair: what is written there goes nowhere, and reading is at its end.\n"
+    "pair: what is written there is discarded, and reading is at end-of-file.\n"
     "Raises OSError, and the owner still has its connection.");
 
 static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
@@ -60,7 +60,7 @@ static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
     if (!fws_transport_take_over(fd, &ours, &far_end))
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *result = Py_BuildValue("(ii)", ours, far_end);
-    if (result == NULL) { /* the connection is lost with it, as after any other fault in here */
+    if (result == NULL) { /* the connection is lost, as after any other failure in this function */
         close(ours);
         close(far_end);
     }

@@ -1,4 +1,4 @@
-/* The type Notifier: which websockets to look at again, for the event loop of one thread. */
+/* The type Notifier: tells the event loop of one thread which websockets have changed. */
 #include "binding.h"
 
 /* In one take(): between two of them the event loop does other things. If each of so many handlers

@@ -1,5 +1,5 @@
-/* The type Protocol: the state machine of one connection, without a socket. For tests that compare
- * it with others. */
+/* The type Protocol: the state machine of one connection, without a socket. For tests that
+ * compare it with other implementations. */
 #include "binding.h"
 
 typedef struct {

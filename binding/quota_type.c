@@ -1,13 +1,13 @@
 /* The type Quota: counts by name, and refuses beyond a limit.
  *
- * It is in C so that deciding and counting are one step: with the GIL held, and running no Python
- * code, as a name is exactly a str and a count exactly an int. So there is no lock that a signal
- * handler or a __del__ could meet a second time, and nothing can come between the two. (Without a
- * GIL each method would have to be a critical section of its object.) */
+ * It is written in C so that to decide and to count are one step: the GIL is held, and no Python
+ * code runs, because a name is exactly a str and a count exactly an int. So there is no lock
+ * that a signal handler or a __del__ could meet a second time, and no other code can run between
+ * the two. (Without a GIL each method would have to be a critical section of its object.) */
 #include "binding.h"
 
 typedef struct {
-    PyObject_HEAD PyObject *counts; /* a dict: name -> how many, never 0 */
+    PyObject_HEAD PyObject *counts; /* a dict from the name to its count, which is never 0 */
     Py_ssize_t total;
 } quota_object;
 
@@ -33,7 +33,7 @@ static void quota_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* How many `name` has; -1 with an exception set. */
+/* The count of `name`; -1 with an exception set. */
 static Py_ssize_t count_of(quota_object *self, PyObject *name)
 {
     if (!PyUnicode_CheckExact(name)) {

@@ -1,5 +1,6 @@
 /* Calls that may have to wait. A thread releases the GIL and sleeps in the core. A greenlet
- * switches to its thread's event loop, and comes back when the notifier has named its websocket. */
+ * switches to the event loop of its thread, and continues when the notifier has named its
+ * websocket. */
 #include "binding.h"
 
 /* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
@@ -16,15 +17,15 @@
 
 static _Thread_local fws_budget budget;
 
-/* Has the handler of this websocket an event loop, and is it this thread's? Threads that are no
- * greenlets may use such a websocket too; they sleep in the core. */
+/* Does the handler of this websocket run in an event loop, and is it the calling thread's? Other
+ * threads may use the websocket as well; they sleep in the core. */
 static bool in_event_loop(const fws_websocket_object *self)
 {
     return self->wait != NULL && self->thread == PyThread_get_thread_ident();
 }
 
-/* Lets the event loop run until the notifier names this websocket, or `deadline`. False with what
- * was thrown into the greenlet. */
+/* Lets the event loop run until the notifier names this websocket, or `deadline`. False when an
+ * exception was thrown into the greenlet; it is set. */
 static bool switch_away(fws_websocket_object *self, fws_ns deadline)
 {
     PyObject *seconds = Py_None;
@@ -46,11 +47,11 @@ static bool switch_away(fws_websocket_object *self, fws_ns deadline)
     return result != NULL;
 }
 
-/* Threads that wait for the GIL wake every few milliseconds to ask for it; when thousands of
- * handlers wake at once, as for a publish or the end of the server, that is all that the process
- * would do. So one of them at a time waits for the GIL, and the others sleep at the gate before it;
- * a few at a time where the threads of the server, who come straight to the GIL, want it as much.
- * Nobody waits at the gate with the GIL held. */
+/* Threads that wait for the GIL wake every few milliseconds to ask for it. When thousands of
+ * handlers wake at once, as for a publish or at the end of the server, the process would do
+ * nothing else. So one of them at a time waits for the GIL, and the others sleep at the gate; a
+ * few at a time, when threads of the server, which do not pass the gate, want the GIL as much.
+ * No thread waits at the gate with the GIL held. */
 void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 {
     fws_ns entered = fws_gate_enter(&state->gate);
@@ -60,7 +61,7 @@ void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 
 /* ---- letting others run ---- */
 
-/* Lets other threads have the GIL. */
+/* Releases the GIL, so that other threads can take it. */
 static void yield_gil(fws_websocket_object *self)
 {
     struct timespec pause = fws_clock_timespec(PAUSE);
@@ -73,7 +74,8 @@ static void yield_gil(fws_websocket_object *self)
     fws_budget_renew(&budget);
 }
 
-/* Lets the other greenlets of this thread run. Nobody can see whether any is ready. */
+/* Lets the other greenlets of this thread run. Whether any of them is ready cannot be seen, so
+ * that is assumed. */
 static bool yield_event_loop(fws_websocket_object *self)
 {
     fws_budget_shorten(&budget);
@@ -81,7 +83,8 @@ static bool yield_event_loop(fws_websocket_object *self)
     return !fws_websocket_yield(self->core) || switch_away(self, FWS_FOREVER);
 }
 
-/* Before a message that need not be waited for. False with what was thrown into the greenlet. */
+/* Called before a message that need not be waited for: lets others run if the budget is spent.
+ * False when an exception was thrown into the greenlet; it is set. */
 static bool yield_if_spent(fws_websocket_object *self)
 {
     if (!budget.spent)
@@ -92,20 +95,22 @@ static bool yield_if_spent(fws_websocket_object *self)
     return true;
 }
 
-/* The same for whoever calls again when the notifier says so, as coroutines do: true when it is to
- * go back to its event loop first, which the notifier tells to go on at once. */
+/* The same for callers that call again when the notifier names the websocket, as coroutines do.
+ * True: the caller must return to its event loop first; the notifier names the websocket again
+ * at once. */
 static bool must_yield_first(fws_websocket_object *self)
 {
     if (!budget.spent || self->has_yielded) {
         self->has_yielded = false;
         return false;
     }
-    self->has_yielded = true; /* and now it goes on, whoever has spent the budget meanwhile */
+    self->has_yielded =
+        true; /* the next call continues, even if other code has spent the budget meanwhile */
     if (in_event_loop(self)) {
         fws_budget_shorten(&budget);
         fws_budget_renew(&budget);
     } else {
-        yield_gil(self); /* the event loop has a thread to itself, beside the server's */
+        yield_gil(self); /* the event loop has a thread of its own, beside those of the server */
     }
     return fws_websocket_yield(self->core);
 }
@@ -125,7 +130,7 @@ static bool is_over(fws_ns deadline)
 static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_message *message)
 {
     fws_status status;
-    /* Who has used little of its budget renews it without a look at the clock. */
+    /* A thread that has used little of its budget renews it without reading the clock. */
     fws_ns begun = budget.since != 0 ? fws_clock_now() : 0;
     do {
         PyThreadState *thread = PyEval_SaveThread();
@@ -152,7 +157,7 @@ static int receive_in_greenlet(fws_websocket_object *self, fws_ns deadline, fws_
     }
 }
 
-/* Nothing is given out after an own close (RFC 6455 section 1.4). */
+/* Nothing is given out after this side has closed the websocket (RFC 6455 section 1.4). */
 static void drop_after_close(fws_websocket_object *self)
 {
     if (self->conversion == NULL || fws_conversion_is_busy(self->conversion) ||
@@ -240,14 +245,15 @@ int fws_websocket_object_receive(fws_websocket_object *self, fws_ns timeout_ns,
 
 /* ---- sending ---- */
 
-/* The threads that run callbacks let others run after each batch. */
+/* Is it a class view whose callbacks the engine's threads run? They let others run after each
+ * batch. */
 static bool is_called_by_crew(const fws_websocket_object *self)
 {
     return self->on_message != NULL && self->wait == NULL;
 }
 
-/* Until what a greenlet has lent is sent. When it is woken by an exception before that, it gets the
- * bytes back, and a copy is sent. */
+/* Waits until the bytes that a greenlet has lent are sent. If an exception is thrown in before
+ * that, a copy of the rest is sent. */
 static int wait_for_loan(fws_websocket_object *self, fws_loan *loan)
 {
     fws_status status;

@@ -1,4 +1,4 @@
-/* The attributes of the type WebSocket: where the connection stands, and how it ended. */
+/* The attributes of the type WebSocket: the state of the connection, and how it was closed. */
 #include "binding.h"
 
 #include <unistd.h>
@@ -70,8 +70,8 @@ static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
 
 /* ---- made when they are asked for: an idle websocket takes little memory ---- */
 
-/* Stores what was made, if nothing is there yet; returns what is there. Making it may have run
- * Python code (the garbage collector's), and that may have asked for the same. */
+/* Stores `made` unless something is stored already, and returns what is stored. Making it may
+ * have run Python code (of the garbage collector), which may have asked for the same attribute. */
 static PyObject *store_once(PyObject **place, PyObject *made)
 {
     if (made == NULL)

@@ -29,7 +29,8 @@ static void websocket_dealloc(PyObject *object)
     if (self->weak_references)
         PyObject_ClearWeakRefs(object);
     if (self->core) {
-        /* Nobody can use it any more. A handler's wrapper has closed it; this is for the others. */
+        /* There are no more references. The wrapper of a handler has closed the websocket
+         * already; this is for other owners. */
         fws_websocket_close(self->core, FWS_CLOSE_GOING_AWAY, NULL, 0);
         fws_websocket_drop(self->core);
     }
@@ -60,8 +61,9 @@ static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-/* What the callbacks need is given back by fws_websocket_object_detach(), and the engine has to
- * outlive `core`: the application's own references are what closes a circle. */
+/* Only the application's own dict is cleared, because only it can be part of a reference cycle:
+ * fws_websocket_object_detach() drops what the callbacks need, and the engine must outlive
+ * `core`. */
 static int websocket_clear(PyObject *object)
 {
     Py_CLEAR(((fws_websocket_object *)object)->data);
@@ -78,7 +80,7 @@ static void raise_closed(fws_websocket_object *self)
         PyUnicode_DecodeUTF8(status.close_reason, (Py_ssize_t)status.close_reason_size, "replace");
     if (reason == NULL)
         return;
-    /* 0: it is just coming to light that the peer is gone. */
+    /* 0: the connection is broken, and that was not recorded yet. */
     int code = status.close_code != 0 ? status.close_code : FWS_CLOSE_ABNORMAL;
     fws_hook_raise_closed(self, code, reason);
     Py_DECREF(reason);
