@@ -1,4 +1,4 @@
-"""How many websockets one address may have: one client is not to take all of them."""
+"""How many websockets one address may have, so that one client cannot use up all connections."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import ipaddress
 
 __all__ = ("limit_of",)
 
-#: Of one public address, when the configuration says nothing.
+#: The limit of one public address when the configuration sets none.
 DEFAULT_LIMIT = 1000
 
 
 def limit_of(address: str | None, configured: int | None) -> tuple[str, int]:
-    """What an address counts as, and how many websockets that may have.
+    """The name under which an address is counted, and how many websockets that name may have.
 
     :param address: as ``request.remote_addr`` gives it; None has no limit.
     :param configured: ``WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS``; 0: any number. None: 1,000 for a
@@ -27,11 +27,11 @@ def limit_of(address: str | None, configured: int | None) -> tuple[str, int]:
 
 @functools.lru_cache(maxsize=1024)
 def network(address: str | None) -> tuple[str, bool]:
-    """What an address counts as, and whether it is a public one. An IPv6 client has a network of 64
-    bits to itself, which counts as one address."""
+    """The name under which an address is counted, and whether the address is public. An IPv6 client has
+    a network of 64 bits to itself, so the network is counted."""
     try:
         parsed = ipaddress.ip_address(address or "")
-    except ValueError:  # a Unix socket, or whatever a proxy has put there
+    except ValueError:  # a Unix socket, or a text that a proxy has put there
         return str(address or ""), False
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is not None:

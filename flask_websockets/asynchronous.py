@@ -60,7 +60,7 @@ class AsyncWebSocket(WebSocket):
 
     async def _wait_for_loan(self, loan: Loan) -> None:
         """Wait until the bytes of a large message are sent. When the task is cancelled before, the rest
-        is sent all the same: a frame that has begun must be finished."""
+        is sent all the same, because a frame of which a part was sent must be finished."""
         try:
             while not loan.is_over():
                 await asynchronous.event_loop().wait_for_change(self, None)
@@ -98,8 +98,8 @@ class AsyncWebSocket(WebSocket):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            # Also when no time is left: a loop of receive(0) lets the other tasks run, and there may be
-            # a message when _next() has said that it was their turn.
+            # Also when no time is left, so that a loop of receive(0) lets other tasks run. _next() also
+            # returns None to let others run first, so there may be a message after that.
             await asynchronous.event_loop().wait_for_change(self, left)
             if (data := self._next()) is not None or left == 0:
                 return data
@@ -155,7 +155,7 @@ class AsyncWebSocket(WebSocket):
 
 
 class Returned:
-    """What a handler has returned that has not accepted."""
+    """What a handler has returned without having accepted the handshake."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -186,7 +186,8 @@ class AsyncHandler:
         self._context = context
         self.request_context: RequestContext | None = None
         self._loop = asynchronous.event_loop()
-        #: The handler, and the request in the server's thread: the later one to end ends all.
+        #: Two parts run: the handler, and the request in the server's thread. When both have ended, the
+        #: request context is left.
         self._parts_running = 2
 
     # ---- the server's thread ----

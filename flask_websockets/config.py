@@ -15,13 +15,14 @@ __all__ = ("PREFIX", "Compression", "Config")
 
 PREFIX = "WEBSOCKETS_"
 
-#: Options of flask-sock and flask-websockets 0.1.2 in ``SOCK_SERVER_OPTIONS``, and what they are here.
+#: Options of flask-sock and flask-websockets 0.1.2 in ``SOCK_SERVER_OPTIONS``, and the keys that
+#: replace them.
 OLDER_OPTIONS = {
     "ping_interval": "PING_INTERVAL",
     "max_message_size": "MAX_MESSAGE_SIZE",
     "subprotocols": "SUBPROTOCOLS",
 }
-#: Options that chose between implementations; there is one here, so they have nothing to choose.
+#: Options that chose between implementations. There is only one here, so they have no effect.
 OLDER_OPTIONS_WITHOUT_MEANING = ("receive_bytes", "thread_class", "event_class", "selector_class")
 
 SLOW_CONSUMER_POLICIES = ("close", "drop_oldest", "drop_newest")
@@ -65,27 +66,29 @@ class Config:
     Each field is the key ``WEBSOCKETS_`` + its name in capitals. Times are in seconds, sizes in bytes.
     """
 
-    #: Between pings, seconds; 0 or None: no pings.
+    #: Time between pings, seconds; 0 or None: no pings.
     ping_interval: float = 25.0
-    #: For the pong to come, seconds; 0 or None: its absence is not punished. Beyond it: 1011.
+    #: Time for the pong to arrive, seconds; beyond it 1011. A peer that takes bytes meanwhile gets as
+    #: long again. 0 or None: a missing pong has no effect.
     ping_timeout: float = 20.0
-    #: Of one message, bytes; 0 or None: no limit. Beyond it: 1009.
+    #: Size limit of one message, bytes; beyond it 1009. 0 or None: no limit.
     max_message_size: int = 1024 * 1024
-    #: Of the frames that one message may come in; 0 or None: no limit. Beyond it: 1008.
+    #: How many frames one message may have; beyond it 1008. 0 or None: no limit.
     max_fragments: int = 131_072
-    #: Messages per second from one peer, of which a second's worth may come at once; 0 or None: no
-    #: limit. Beyond it: 1008.
+    #: Messages per second from one peer, which may send those of one second at once; beyond it 1008. 0
+    #: or None: no limit.
     max_message_rate: int = 0
-    #: Messages kept for a handler that is away; then TCP holds the peer back. At least 1. Fewer are
-    #: kept when together they have max_message_size bytes.
+    #: Messages kept while the handler does not receive; beyond it TCP holds the peer back. At least 1.
+    #: Fewer are kept when together they have max_message_size bytes.
     receive_queue: int = 16
-    #: Bytes queued for one peer, above which send() waits and publish() applies the next key.
+    #: Bytes queued for one peer above which send() waits, or a class view gets no further message of
+    #: that peer; and published bytes queued for one peer above which publish() applies the next key.
     send_buffer: int = 1024 * 1024
-    #: What publish() does about a subscriber whose queue is full: "close" (1013), "drop_oldest" or
-    #: "drop_newest" message.
+    #: What publish() does when send_buffer published bytes wait for a subscriber: "close" it (1013), or
+    #: drop its "drop_oldest" or "drop_newest" message.
     slow_consumer: str = "close"
-    #: For a peer that takes nothing of what is queued for it, seconds; 0 or None: no limit. Beyond it
-    #: the connection is cut off (1006).
+    #: How long a peer may take none of the bytes that are queued for it, seconds; beyond it the
+    #: connection is cut off (1006). 0 or None: no limit.
     send_timeout: float = 30.0
     #: True, False, or a dict of options of :class:`Compression`.
     compression: Compression | None = Compression()
@@ -96,18 +99,19 @@ class Config:
     subprotocols: tuple[str, ...] = ()
     #: Open websockets in one process; beyond it the handshake is answered with 503.
     max_connections: int = 100_000
-    #: Of those, from one address (an IPv6 network of 64 bits is one); 0: no limit. None: 1,000, but no
-    #: limit for loopback and private addresses, which are those of proxies as a rule.
+    #: Open websockets from one address (an IPv6 network of 64 bits counts as one); 0: no limit. None:
+    #: 1,000, but no limit for loopback and private addresses, which proxies usually have.
     max_connections_per_address: int | None = None
-    #: For the peer to answer a close, and for handlers to end when the server stops, seconds.
+    #: Time for the peer to answer our close frame, from when it has taken the bytes before that; and
+    #: time for websockets and handlers to end when the server stops; seconds.
     close_timeout: float = 5.0
     #: Handlers running at once in one process; beyond it the handshake is answered with 503.
     handler_threads: int = 10_000
-    #: Callbacks of class views running at once in one process, one each in a thread; beyond it, others
-    #: wait until one of them has ended.
+    #: Callbacks of class views running at once in one process, each in a thread; further ones wait
+    #: until one of them has ended.
     callback_threads: int = 64
-    #: From the request to the decision about it (before_request functions, and the handler until it
-    #: accepts), seconds; 0 or None: no limit. Beyond it the handshake is answered with 503.
+    #: Time from the request to the decision about it (before_request functions, and the handler until
+    #: it accepts), seconds; beyond it the handshake is answered with 503. 0 or None: no limit.
     handshake_timeout: float = 10.0
     #: After this long in a handler that has decided nothing, the handshake is accepted, seconds.
     accept_delay: float = 1.0

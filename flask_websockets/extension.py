@@ -51,7 +51,7 @@ class WebSockets:
             raise RuntimeError(
                 "this application has a WebSockets extension already; make all routes with one"
             )
-        Config.from_mapping(app.config)  # mistakes that are there already show at the start
+        Config.from_mapping(app.config)  # only to raise for mistakes now, not at the first handshake
         runtime = Runtime(app)
         app.extensions[EXTENSION_KEY] = runtime
         app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
@@ -138,14 +138,14 @@ class WebSockets:
         exclude: WebSocket | Iterable[WebSocket] | None = None,
     ) -> int:
         """Send one message to every websocket that is subscribed to any of the channels, once to
-        each. Never waits: a slow subscriber meets ``WEBSOCKETS_SLOW_CONSUMER``.
+        each. Never waits; ``WEBSOCKETS_SLOW_CONSUMER`` says what happens to a slow subscriber.
 
         The message is queued when this returns, and the engine's thread gives it to the subscribers:
         those of one thread in the order of the calls, and before what that thread sends to the same
         websocket, or its close, afterwards. Whoever publishes faster than that helps with it.
 
         May be called from anywhere in the process. Once the interpreter is shutting down, it ends a
-        thread that calls it (by SystemExit), so that the process can leave; but not in the callbacks
+        thread that calls it (by SystemExit), so that the process can end; but not in the callbacks
         of a class view.
 
         :param data: ``str`` for a text message, bytes-like for a binary one; any value with one of
@@ -207,7 +207,7 @@ class WebSockets:
     # ---- which application ----
 
     def _runtime(self) -> Runtime:
-        """Of the application at work, or else of the one that was bound last."""
+        """The runtime of the current application, or else of the one that was bound last."""
         app = current_app if has_app_context() else self.app
         runtime: Runtime | None = app.extensions.get(EXTENSION_KEY) if app else None
         if runtime is None:

@@ -63,8 +63,8 @@ class Middleware:
     def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
-        #: Where the views of URLs run that have been matched. An entry that is no longer true does no
-        #: harm, because Flask matches the URL again.
+        #: For URLs that have been matched: where their views run. An outdated entry does no harm,
+        #: because Flask matches the URL again.
         self._cached_places: dict[tuple[Any, ...], str] = {}
         self._finished_handshake: FinishedHandshake | None = None
 
@@ -72,12 +72,12 @@ class Middleware:
         place = self.view_place(environ) if is_upgrade(environ) else None
         if place is None:
             return self.wsgi_app(environ, start_response)
-        if has_body(environ):  # before anybody waits for it
+        if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
         try:
             socket = servers.find(environ)
         except servers.NoSocket as error:
-            environ[NO_SOCKET_KEY] = str(error)  # for the view to say
+            environ[NO_SOCKET_KEY] = str(error)  # the view answers with it
             return self.wsgi_app(environ, start_response)
         socket.prepare(start_response)
         # There is no body. The server's own object would read the websocket's bytes, or keep its buffer
@@ -114,7 +114,7 @@ class Middleware:
         return DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
 
     def upgrade(self, socket: servers.ServerSocket, executor: Executor) -> Upgrade:
-        if self._finished_handshake is None:  # two threads may each make one: either will do
+        if self._finished_handshake is None:  # two threads may each make one, which does no harm
             self._finished_handshake = FinishedHandshake(self.runtime.engine)
         return Upgrade(socket, self.runtime, executor, self._finished_handshake)
 
@@ -257,8 +257,8 @@ class Call(CollectedAnswer):
 
 
 class DiscardedAnswer:
-    """The answer that the server writes to an accepted handshake, and that reaches nobody. The server
-    calls close() once it is written."""
+    """The answer that the server writes to an accepted handshake, and that the client never gets. The
+    server calls close() once it has written it."""
 
     def __init__(self, upgrade: Upgrade, body: tuple[bytes, ...]) -> None:
         self._upgrade = upgrade

@@ -15,7 +15,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 def is_allowed(origin: str | None, host: str, config: Config) -> bool:
     """May a page of this origin connect?
 
-    :param origin: the ``Origin`` header; None for a client that is no browser, which may.
+    :param origin: the ``Origin`` header; None for a client that is no browser, which may connect.
     :param host: the ``Host`` that the client asked for, as Flask's ``request.host`` gives it.
     :param config: the checked configuration; see ``WEBSOCKETS_ALLOWED_ORIGINS``.
     """

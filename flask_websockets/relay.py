@@ -1,8 +1,8 @@
 """Between TLS connections and the engine: one thread that speaks TLS to the peers, and plain bytes to
 the engine over a socket pair each.
 
-It is a native thread also where gevent or eventlet have replaced the threads of Python, because the
-engine's thread waits for nobody's event loop either.
+It is a native thread even if gevent or eventlet have replaced the threads of Python, because it must
+not wait for an event loop, as the engine's threads do not.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ._core import name_thread
 
 __all__ = ("Connection", "Relay", "relay")
 
-#: Read from the peer at once, bytes.
+#: How much is read from the peer at once, bytes.
 CHUNK = 64 * 1024
-#: Of what the engine has written, read at once: a TLS record (RFC 8446 section 5.1). What is here, and
-#: in the socket below, the engine takes for taken by the peer; so it is kept small.
+#: How much of what the engine has written is read at once: one TLS record (RFC 8446 section 5.1). The
+#: engine counts the bytes here and in the socket below as taken by the peer, so they are kept few.
 RECORD = 16 * 1024
 #: Reads of one connection in a turn, so that a busy one does not starve the others.
 READS_PER_TURN = 8
 WRITES_PER_TURN = 32
-#: What the socket below may keep, bytes, besides what is on its way: TCP_NOTSENT_LOWAT. At a quarter a
-#: fast peer is a little slower; each more is what a slow one may be behind the engine's knowledge.
+#: What the socket below may keep besides what is on its way, bytes: TCP_NOTSENT_LOWAT. With a quarter
+#: of it a fast peer is a little slower; with more, the engine counts more bytes too early as taken.
 UNSENT_MAX = 64 * 1024
-#: Once the engine has finished with a connection, so long a peer may take nothing of what is left,
-#: seconds.
+#: How long a peer may take none of the remaining bytes once the engine has finished with the
+#: connection, seconds.
 LAST_BYTES_TIMEOUT = 5.0
 
 READABLE, WRITABLE, ERROR, HUNG_UP = 1, 4, 8, 16  # in poll(2) as in epoll(7)
@@ -68,8 +68,8 @@ class TLS(Protocol):
 class Connection:
     """One connection on its way through the relay.
 
-    Bytes flow in two directions, each with at most one chunk in between: while that has not gone on,
-    nothing more is read, and TCP holds the sender back.
+    Bytes flow in two directions, and at most one chunk of each is here: while that chunk is not
+    written, nothing more is read, and TCP holds the sender back.
     """
 
     def __init__(self, tls: TLS, tls_fd: int, plain: socket.socket, received: bytes) -> None:
@@ -95,7 +95,7 @@ class Connection:
     # ---- peer to engine ----
 
     def receive(self) -> bool:
-        """Decrypt what is there; True when it is worth coming back at once."""
+        """Decrypt what has arrived; True when there may be more at once."""
         for _ in range(READS_PER_TURN):
             if not self._flush_plain() or self.tls_ended or self.engine_gone:
                 return False
@@ -135,7 +135,7 @@ class Connection:
     # ---- engine to peer ----
 
     def send(self) -> bool:
-        """Encrypt what the engine has written; True when it is worth coming back at once."""
+        """Encrypt what the engine has written; True when there may be more at once."""
         for _ in range(WRITES_PER_TURN):
             if not self._flush_tls() or self.plain_ended:
                 return False
@@ -168,7 +168,7 @@ class Connection:
             self.encrypted += sent
         if self.plain_ended and not self.closed_output:
             self.closed_output = True
-            # Says close_notify; that the peer has not said it yet is an error, and no matter.
+            # Sends close_notify. That the peer has not sent its own yet raises, and does not matter.
             with contextlib.suppress(ssl.SSLError, OSError, ValueError):
                 self.tls.ssl.shutdown()
             with contextlib.suppress(OSError):
@@ -189,8 +189,9 @@ class Connection:
         return sent_all and (self.engine_gone or (self.tls_ended and not self.to_plain))
 
     def interest(self) -> dict[int, int]:
-        """What to wait for, by descriptor. Without any event it is watched still: that the other end is
-        gone is reported in any case, and again and again, so that once is enough."""
+        """The events to wait for, by descriptor. A descriptor without any event is still watched, and a
+        closed other end is reported again and again; so it is not watched any more after the first
+        report."""
         tls = plain = 0
         if not self.to_plain and not self.tls_ended and not self.engine_gone:
             tls |= READABLE
@@ -206,7 +207,7 @@ class Connection:
         }
 
     def hung_up(self, fd: int) -> None:
-        """The other end of a descriptor is gone. What it has written before can be read still."""
+        """The other end of a descriptor is closed. What it has written before can still be read."""
         if fd == self.tls_fd:
             self.tls_hung_up = True
         else:
@@ -219,8 +220,8 @@ class Connection:
 
 
 def unsent(fd: int) -> int:
-    """What the kernel keeps of what was written to a socket: not acknowledged by the peer; bytes. 0
-    where the system does not say."""
+    """Bytes that were written to a socket and that the peer has not acknowledged; 0 where the system
+    does not tell."""
     try:
         answer = fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ is the same number
     except OSError:
@@ -230,7 +231,8 @@ def unsent(fd: int) -> int:
 
 
 def limit_unsent(connection: Any) -> None:
-    """Let a socket keep little: :data:`UNSENT_MAX`, where the system has such an option."""
+    """Limit the bytes that a socket keeps besides those on their way to :data:`UNSENT_MAX`, where the
+    system has such an option."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
     if option is not None:
         with contextlib.suppress(OSError):  # a Unix socket
@@ -283,7 +285,7 @@ class Relay:
         original("_thread", "start_new_thread")(self.run, ())
 
     def close(self) -> None:
-        """Instead of start_thread(): it is not needed."""
+        """Called instead of start_thread(), when this relay is not needed."""
         self._poll.close()
         self._woken.close()
         self._wake.close()
@@ -350,7 +352,7 @@ class Relay:
             self._again.add(connection)
         due = connection.engine_gone and now >= connection.give_up_at
         if due and (connection.has_progressed() or connection.give_up_at == 0.0):
-            # Nobody else is there any more to give up on a peer that takes nothing.
+            # The engine has finished with it, so the relay must end it when the peer stalls.
             connection.give_up_at = now + LAST_BYTES_TIMEOUT
             self._draining.add(connection)
         if connection.is_finished or (connection.give_up_at and now >= connection.give_up_at):
@@ -405,7 +407,8 @@ def relay() -> Relay:
 
 
 def after_fork_in_child() -> None:
-    """The connections are the parent's; its own descriptors of them a child closes, without a word."""
+    """The connections belong to the parent: a child closes its copies of the descriptors, and sends
+    nothing."""
     for inherited in _relays.values():
         for connection in {*inherited._connections.values(), *inherited._new}:
             connection.close()

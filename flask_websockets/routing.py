@@ -94,7 +94,7 @@ def make_view(handler: Handler) -> Callable[..., Any]:
     return view
 
 
-#: What a view returns when its websocket outlives the request: the view's end is not the websocket's.
+#: What a view returns when its websocket outlives the request.
 LIVES_ON = object()
 
 
@@ -124,7 +124,7 @@ def run_function_view(
     else:
         if not upgrade.handler_ended() and result is not None:
             return result
-        with contextlib.suppress(ConnectionClosed):  # the client has got 503 already
+        with contextlib.suppress(ConnectionClosed):  # the handshake was refused with 503 meanwhile
             ws.close(1000)
     return AlreadyAnswered()
 

@@ -40,9 +40,9 @@ class Runtime:
     """The running part of the extension for one application.
 
     No method holds a lock in which Python code may run, be it that of a ``__del__`` or of a signal
-    handler: what may be called from such code (and that is the public API) would meet the lock again,
-    in the same thread. What is decided and counted, or made if it is not there yet, is one step of C
-    under the GIL instead: ``Quota.add``, ``dict.setdefault``, ``dict.pop``, ``dict.copy``.
+    handler: such code may call the public API, which would take the lock again in the same thread. What
+    is decided and counted, or made if it is not there yet, is one step of C under the GIL instead:
+    ``Quota.add``, ``dict.setdefault``, ``dict.pop``, ``dict.copy``.
 
     :param app: the application; its configuration is read at the first handshake, so that it may
         still be filled in after ``init_app``.

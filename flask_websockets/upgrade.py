@@ -136,7 +136,7 @@ class Upgrade:
     (or greenlet); or by the server's, which accepts when the handler has been running for
     ``WEBSOCKETS_ACCEPT_DELAY``, and refuses after ``WEBSOCKETS_HANDSHAKE_TIMEOUT``.
 
-    :param socket: the connection, still in the server's hands.
+    :param socket: the connection, still the server's.
     :param runtime: has the engine that an accepted connection goes to, and accepts nothing more once it
         is shutting down.
     :param executor: what the handler runs on.
@@ -171,11 +171,10 @@ class Upgrade:
         self.accepted = False
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
         self.timed_out = False
-        #: What the handler is told that accepts after the client has got 503.
+        #: What accept() raises after the client has got 503.
         self._too_late: ConnectionClosed | None = None
         self._outcome: Any = None
-        #: accept() is at work. Its own thread may meet it again then: in a signal handler, or in a
-        #: ``__del__``.
+        #: accept() runs. Meanwhile a signal handler or a ``__del__`` may call it in the same thread.
         self._accepting = False
 
     # ---- the handler's thread ----
@@ -289,7 +288,8 @@ class Upgrade:
             raise
         socket.handed_over()
         assert self._request is not None
-        for key in servers.SOCKET_KEYS:  # the socket is not the server's any more; its buffers can go
+        # The socket is not the server's any more, so the objects around it can be freed.
+        for key in servers.SOCKET_KEYS:
             self._request.environ.pop(key, None)
 
     def decide(self, outcome: Any) -> None:

@@ -34,7 +34,7 @@ class WebSocketView:
 
     There is one instance for each websocket, so that its state may live in ``self``, and it waits for
     nothing: a hundred thousand need no thread each. The methods run one after the other, never two of
-    one instance at once, in whichever thread; those of one that blocks hold up no other websocket.
+    one instance at once, in any thread. A method that blocks holds up no other websocket.
 
     ``request``, ``session``, ``g`` and ``current_app`` are those of the handshake in every method.
 

@@ -51,11 +51,11 @@ class AsyncioLoop:
         self.thread = threading.Thread(target=self._run, name="ws asyncio", daemon=True)
 
     def start_thread(self) -> None:
-        """What call() was given before is called then."""
+        """Start the thread, which also calls what call() was given before."""
         self.thread.start()
 
     def close(self) -> None:
-        """Instead of start_thread(): it is not needed."""
+        """Called instead of start_thread(), when this loop is not needed."""
         self.loop.remove_reader(self.notifier.fileno())
         self.loop.close()
 
@@ -100,7 +100,7 @@ class AsyncioLoop:
             watched = self._watched[ws._token] = Watched(ws)
             if ws._task.done():
                 self.unwatch(ws)
-            elif ws.closed:  # the notifier named it before it was watched, and will not again
+            elif ws.closed:  # the notifier has named it before it was watched, and names it only once
                 self._on_change(watched)
         return watched
 
@@ -186,7 +186,7 @@ def event_loop() -> AsyncioLoop:
 
 
 def _after_fork() -> None:
-    _loops.clear()  # and nothing is closed: the parent shares the descriptors, and watches them
+    _loops.clear()  # nothing is closed, because the parent shares the descriptors and watches them
 
 
 os.register_at_fork(after_in_child=_after_fork)

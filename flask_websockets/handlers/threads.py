@@ -60,7 +60,7 @@ class Worker(threading.Thread):
                 return
             name_thread("ws idle")
             if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.remove_idle(self):
-                self._given.acquire()  # start() has just taken it from the idle ones, and gives
+                self._given.acquire()  # start() has just removed it from _idle, and will call give()
 
 
 class Condition:
@@ -68,7 +68,7 @@ class Condition:
     handshake, and :class:`threading.Condition` takes three times as long."""
 
     def __init__(self) -> None:
-        # The thread that has it may meet it again: in a signal handler, or in a __del__.
+        # An RLock, because a signal handler or a __del__ may enter it again in the same thread.
         self._lock = threading.RLock()
         self._changed = threading.Lock()  # unlocked by a notification that wait() has not seen
         self._changed.acquire()
@@ -103,10 +103,11 @@ class Threads:
 
     def after_fork(self) -> None:
         """In a forked child: the threads of the parent do not exist here."""
-        #: The workers that wait for a handler, the last one to come as the last. One step of C takes
-        #: one out, so whoever does owns it, and no lock is needed.
+        #: The workers that wait for a handler, in the order in which they came. A worker is removed in
+        #: one step of C, so that only one thread gets it, and no lock is needed.
         self._idle: dict[Worker, None] = {}
-        #: Protects the stack size of the process. Its owner may meet it again.
+        #: Protects the stack size of the process. An RLock, because a signal handler or a __del__ may
+        #: start a thread in the thread that holds it.
         self._stack_size_lock = threading.RLock()
 
     def start(self, run: Run, name: str) -> None:
@@ -135,7 +136,7 @@ class Threads:
             self._stack_size_lock.release()
 
     def add_idle(self, worker: Worker) -> bool:
-        """Called by a worker whose handler has ended: may it wait for another one?"""
+        """Called by a worker whose handler has ended: True when it may wait for another one."""
         self._idle[worker] = None
         return len(self._idle) <= IDLE_MAX or not self.remove_idle(worker)
 

@@ -1,7 +1,7 @@
-"""Taking a connection out of a WSGI server's hands.
+"""Takes a connection over from a WSGI server.
 
-The server's own descriptor is pointed at one end of a socket pair, so that whatever it still writes,
-shuts down or closes touches nothing; the connection lives on under a descriptor of ours.
+The server's own descriptor then refers to one end of a socket pair, so that what the server still
+writes, shuts down or closes does not affect the connection, which has a new descriptor of ours.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ dead_ends: list[socket.socket] = []
 
 
 def dead_end() -> int:
-    """The descriptor of one socket for all servers that write nothing more, as one whose peer is gone:
-    whatever a server does with it is the error ENOTCONN or EPIPE, and waits for nothing.
+    """The descriptor of one unconnected socket, for all servers that write nothing more. Every call on
+    it fails with ENOTCONN or EPIPE, and none waits.
 
     :raises OSError: when descriptors are used up.
     """
     if not dead_ends:  # two threads may each make one: the second is not used
-        dead_ends.append(socket.socket())  # connected to nobody
+        dead_ends.append(socket.socket())  # unconnected
     return dead_ends[0].fileno()
 
 
 class ServerSocket:
-    """The socket of one request, still in the server's hands.
+    """The socket of one request, until it is taken over from the server.
 
     :param server: the server's socket object, or its descriptor.
     :param read_ahead: gives the bytes that the server has read past this request, which belong to the
-        websocket. It is called when the server's socket is at its end already.
+        websocket. It is called when the server's socket is at end-of-file already.
     """
 
     def __init__(self, server: Any, read_ahead: Callable[[], bytes]) -> None:

@@ -1,8 +1,8 @@
-"""Taking a TLS connection out of a WSGI server's hands.
+"""Takes a TLS connection over from a WSGI server.
 
-Its bytes mean something only together with the server's SSL object, so the descriptor alone is of no
-use. The SSL object goes to the relay, which speaks TLS to the peer and plain bytes to the engine; the
-server keeps its socket object, which from then on is a dead one.
+Its bytes can be read only with the server's SSL object, so the descriptor alone is of no use. The SSL
+object goes to the relay, which speaks TLS to the peer and plain bytes to the engine. The server keeps
+its socket object, whose methods have no effect from then on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Taken:
     """One TLS socket that its server no longer has.
 
     :param server: the server's socket object. Its class changes to one whose methods touch nothing:
-        reading is at its end, and what is written is swallowed.
+        reading is at end-of-file, and what is written is discarded.
     """
 
     def __init__(self, server: Any) -> None:
@@ -40,7 +40,7 @@ class Taken:
         self.below = getattr(server, "_sock", None)
         near, far = socket.socketpair()
         far.close()
-        #: Whatever asks for the server's descriptor, to wait for it, gets one that is at its end.
+        #: Code that waits for the server's descriptor gets this one, which is at end-of-file.
         self.near = near
         server.settimeout(0.0)
         with contextlib.suppress(OSError):  # as the engine does with a descriptor of its own
