@@ -57,9 +57,9 @@ class Runtime:
         self._started = False
         self._config: Config | None = None
         #: The websockets, each with the name that its address is counted under.
-        self._websockets: dict[WebSocket, str] = {}
+        self._open: dict[WebSocket, str] = {}
         self._addresses = Quota()
-        self._handlers = Quota()
+        self._handler_quota = Quota()
         #: The handshakes that a server's thread waits for.
         self._undecided: set[UndecidedHandshake] = set()
         self._all_ended: Condition | None = None
@@ -123,34 +123,34 @@ class Runtime:
         exceeded = self._addresses.add(name, limit, config.max_connections)
         if exceeded is not None:
             return EXCEEDED[exceeded]
-        self._websockets[ws] = name
+        self._open[ws] = name
         return None
 
     def discard_websocket(self, ws: WebSocket) -> None:
         """Count out a websocket that add_websocket() has counted in."""
-        name = self._websockets.pop(ws, None)
+        name = self._open.pop(ws, None)
         if name is not None:  # it is None in a forked child, where nothing was counted
             self._addresses.discard(name)
         self._notify()
 
     def connections(self) -> frozenset[WebSocket]:
         """The open websockets of this process."""
-        return frozenset(ws for ws in self._websockets.copy() if ws._state == WebSocketState.OPEN)
+        return frozenset(ws for ws in self._open.copy() if ws._state == WebSocketState.OPEN)
 
     # ---- handlers ----
 
     @property
-    def handlers(self) -> int:
+    def _handlers(self) -> int:
         """How many handlers of function views run."""
-        return self._handlers.total
+        return self._handler_quota.total
 
     def add_handler(self) -> bool:
         """Count a handler in; False beyond ``WEBSOCKETS_HANDLER_THREADS``."""
-        return self._handlers.add("", self.config.handler_threads, 0) is None
+        return self._handler_quota.add("", self.config.handler_threads, 0) is None
 
     def discard_handler(self) -> None:
         """Count out a handler that add_handler() has counted in."""
-        self._handlers.discard("")
+        self._handler_quota.discard("")
         self._notify()
 
     def _notify(self) -> None:
@@ -185,7 +185,7 @@ class Runtime:
             handshake.shut_down()
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
-            while (self.handlers > 0 or self._websockets) and time.monotonic() < deadline:
+            while (self._handlers > 0 or self._open) and time.monotonic() < deadline:
                 ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()
@@ -195,8 +195,8 @@ class Runtime:
         self._started = False
         self._undecided = set()
         self._all_ended = None
-        self._handlers = Quota()
-        self._websockets = {}
+        self._handler_quota = Quota()
+        self._open = {}
         self._addresses = Quota()
         if self._engine is not None:
             self._engine.after_fork()

@@ -192,7 +192,7 @@ class Server:
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
-        wait_for(lambda: runtime.handlers == 0, what="the handlers to end")
+        wait_for(lambda: runtime._handlers == 0, what="the handlers to end")
 
 
 class Application:

@@ -106,7 +106,7 @@ static void note_refused_thread(fws_engine *engine, fws_ns *try_at)
 {
     *try_at = fws_clock_now() + FWS_RETRY_AFTER;
     atomic_fetch_add_explicit(&engine->work.counters.threads_refused, 1, memory_order_relaxed);
-    fws_work_rouse(&engine->work); /* the leader sleeps until then, and not for longer */
+    fws_work_wake_leader(&engine->work); /* so that it sleeps until that time, and no longer */
 }
 
 void fws_crew_note_refusal(fws_engine *engine)

@@ -34,7 +34,7 @@ def test_echo(application):
     client.send("text")
     assert client.recv() == "text"
     client.close()
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._websockets)
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
 
 
 def test_what_a_handler_awaits(application):
@@ -136,7 +136,7 @@ def test_the_handler_decides(application):
     assert client.recv() == "accepted"
     assert client.recv_data() == (8, (1000).to_bytes(2, "big"))
     assert server.connect("/ws/nothing").recv_data() == (8, (1000).to_bytes(2, "big"))
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._websockets)
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
 
 
 def test_one_that_only_sleeps_is_accepted_in_time(application):

@@ -60,7 +60,7 @@ def test_open_message_close(application, noted):
         ("message", b"two"),
         ("close", 4001, "enough", True),
     ]
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._websockets)
+    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
 
 
 @pytest.mark.parametrize("context", ["request", "app"])
@@ -223,7 +223,7 @@ def test_on_open_may_refuse(application, noted):
     client.close()
     noted.wait("close", 1000)
     assert noted.calls == [("close", 1000)]
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._websockets)
+    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
 
 
 def test_before_request_may_refuse(application):
@@ -280,7 +280,7 @@ def test_limits_count_class_views(application):
     assert refused.value.status_code == 503
     client.close()
     wait_for(lambda: not server.websockets.connections)
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._websockets)
+    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
     server.connect("/ws")
 
 

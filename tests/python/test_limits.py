@@ -193,7 +193,7 @@ def test_a_body_that_does_not_come_holds_no_worker(application):
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(wire.request(server.port, "/ws", "Content-Length: 100\r\n") + b"a few")
         assert wire.read_head(connection).startswith("HTTP/1.1 400")
-    assert application.app.extensions["flask_websockets"].handlers == 0
+    assert application.app.extensions["flask_websockets"]._handlers == 0
 
 
 # ---- connections of one address ----

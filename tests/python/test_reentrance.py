@@ -105,9 +105,9 @@ def check(threads):
         thread.join()
     assert min(visits) > 0 and calls > 20, (visits, calls)
     deadline = time.monotonic() + 10
-    while (runtime.handlers or runtime._websockets) and time.monotonic() < deadline:
+    while (runtime._handlers or runtime._open) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert (runtime.handlers, runtime._websockets) == (0, {})
+    assert (runtime._handlers, runtime._open) == (0, {})
     assert runtime._addresses.total == 0
     assert not app.errors, app.errors
     print("done", calls, visits)

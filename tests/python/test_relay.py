@@ -74,7 +74,7 @@ class Server:
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
-        wait_for(lambda: self.runtime.handlers == 0)
+        wait_for(lambda: self.runtime._handlers == 0)
         wait_for(lambda: not relay.relay()._connections, what="the relay to be empty")
 
 

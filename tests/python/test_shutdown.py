@@ -109,7 +109,7 @@ def test_an_accept_after_the_end_is_refused(application, meeting, kind, caplog):
     meeting.may_go_on.set()
     assert is_goodbye(read_answer(connection))
     wait_for(lambda: meeting.raised)
-    wait_for(lambda: not meeting.runtime._websockets and meeting.runtime.handlers == 0)
+    wait_for(lambda: not meeting.runtime._open and meeting.runtime._handlers == 0)
     assert application.websockets.stats()["connections"] == 0
     if kind == "class":  # its request is in the server's thread, so it is the handler that refuses
         assert GOODBYE in str(meeting.raised[0])
@@ -194,7 +194,7 @@ def test_a_handler_that_ends_after_its_client_was_refused_is_silent(application,
     status, _, _ = split(server.request(wire.request(server.port, "/ws").decode().replace("\r", "")))
     assert status == 503
     ended.set()
-    wait_for(lambda: application.app.extensions["flask_websockets"].handlers == 0)
+    wait_for(lambda: application.app.extensions["flask_websockets"]._handlers == 0)
     assert seen == [1006] * uses_it
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 

@@ -88,7 +88,7 @@ def test_nothing_is_left_after_many_rounds(application, progress):
     pid = os.getpid()
 
     def settled():
-        return runtime.handlers == 0 and application.websockets.stats()["connections"] == 0
+        return runtime._handlers == 0 and application.websockets.stats()["connections"] == 0
 
     run(server.port, 400, progress)  # what is made once is made here
     wait_for(settled)
