@@ -64,7 +64,7 @@ static void shake_hands(int fd)
                         path, port);
     send_all(fd, text, (size_t)size);
     size_t have = 0;
-    do { /* no server speaks before the first message, so nothing follows the headers */
+    do { /* no server sends anything before the first message, so nothing follows the headers */
         ssize_t got = recv(fd, text + have, sizeof text - 1 - have, 0);
         if (got <= 0)
             fail("handshake was not answered");
@@ -111,8 +111,8 @@ static void one_connection(void)
         fail("a peer answered something else than the echo");
     sleep_for(stay);
     send_all(fd, bye, sizeof bye);
-    /* The server ends the connection (RFC 6455 section 7.1.1). That it says a close first is not
-     * asked for: flask-sock does so only now and then. */
+    /* The server ends the connection (RFC 6455 section 7.1.1). Whether it sends a close frame
+     * first is not checked: flask-sock does so only sometimes. */
     while (recv(fd, rest, sizeof rest, 0) > 0)
         ;
     close(fd);

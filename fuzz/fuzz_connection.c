@@ -57,7 +57,7 @@ static void feed(fws_connection *connection, const uint8_t *data, size_t size, o
             abort();
     }
     if (cursor != copy + size)
-        abort(); /* bytes that nobody has read */
+        abort(); /* bytes that were not read */
     free(copy);
 }
 
@@ -80,7 +80,7 @@ static outcome run(const uint8_t *data, size_t size, uint8_t options, uint8_t cu
         if (!fws_connection_use_compression(&connection, &pool, &parameters))
             abort();
     }
-    if (options & 4) { /* our own close is out before the peer's bytes come */
+    if (options & 4) { /* our own close frame is sent before the peer's bytes arrive */
         uint8_t frame[FWS_FRAME_CONTROL_SIZE_MAX];
         fws_connection_close(&connection, frame, FWS_CLOSE_NORMAL, NULL, 0);
     }

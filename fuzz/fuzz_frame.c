@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fws_frame_status decided = FWS_FRAME_INCOMPLETE;
     for (size_t available = 0; available <= size && available < 2 * FWS_FRAME_HEADER_MAX;
          available++) {
-        uint8_t *copy = malloc(available + 1); /* a sanitizer sees a byte too far */
+        uint8_t *copy = malloc(
+            available + 1); /* memory of its own, so that a sanitizer sees a read beyond its end */
         memcpy(copy, data, available);
         fws_frame_header header;
         fws_frame_status status =

@@ -61,7 +61,8 @@ static void negotiate(const char *list, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *list = malloc(size + 1); /* its own memory, so that a sanitizer sees a byte too far */
+    char *list =
+        malloc(size + 1); /* memory of its own, so that a sanitizer sees a read beyond its end */
     memcpy(list, data, size);
     size_t position = 0, length = 0;
     const char *element, *last_end = list;

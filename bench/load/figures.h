@@ -1,4 +1,4 @@
-/* What is measured: round trips, CPU time, memory. For one thread. */
+/* What is measured: round trips, CPU time, memory. Used by one thread. */
 #ifndef FWS_BENCH_FIGURES_H
 #define FWS_BENCH_FIGURES_H
 
@@ -9,10 +9,10 @@ _Noreturn void fail(const char *what);
 
 uint64_t now_ns(void);
 
-/* One message more, that took as long. */
+/* Counts one message, whose round trip took `ns`. */
 void figures_count(uint64_t ns);
 uint64_t figures_messages(void);
-/* What `part` of the messages took at most, in microseconds. */
+/* The time that `part` (0 to 1) of the messages did not exceed, in microseconds. */
 double figures_percentile_us(double part);
 
 /* CPU time of a process, all of its threads, and of this one; in seconds. */

@@ -1,5 +1,5 @@
-/* A connection to the server: TCP, or TLS over it (OpenSSL). For one thread. What fails ends the
- * program. */
+/* A connection to the server: TCP, or TLS over it (OpenSSL). Used by one thread. Every failure
+ * ends the program. */
 #ifndef FWS_BENCH_LINE_H
 #define FWS_BENCH_LINE_H
 
@@ -11,13 +11,13 @@ typedef struct {
     void *tls; /* NULL: TCP */
 } load_line;
 
-/* To 127.0.0.1; nobody asks who signed the certificate. */
+/* Connects to 127.0.0.1; the certificate is not verified. */
 void line_open(load_line *line, unsigned port, bool tls);
 
-/* How many bytes were taken without waiting. */
+/* Returns how many bytes were sent without waiting. */
 size_t line_send(load_line *line, const void *data, size_t size);
 
-/* How many bytes came; 0 when there is nothing just now, which cannot be if it waits. */
+/* Returns how many bytes were received; 0 when there are none now, which cannot be with `wait`. */
 size_t line_receive(load_line *line, void *data, size_t size, bool wait);
 
 /* May there be more, after `size` bytes of at most `room` came? */

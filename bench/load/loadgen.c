@@ -134,7 +134,7 @@ static void connect_peer(peer *p)
     p->sent_at = calloc(options.in_flight, sizeof *p->sent_at);
 }
 
-/* Writes what is owed. */
+/* Writes the frames that are to be sent. */
 static void flush(peer *p)
 {
     while (p->unsent > 0) {
@@ -159,7 +159,7 @@ static void send_frames(peer *p, unsigned count)
     flush(p);
 }
 
-/* A delivery to one of all; true when it was the last. */
+/* Counts a delivery to one of the connections; true when it was the last of this message. */
 static bool count_delivery(uint64_t now)
 {
     if (measuring)

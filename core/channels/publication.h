@@ -5,7 +5,7 @@
  * of a bytearray that another thread reads into, and what is read twice must be the same twice.
  *
  * A compressed publication refers to nothing outside itself, so it also fits a connection with
- * context takeover, whose own deflater then begins anew (fws_compression_forget).
+ * context takeover, whose own deflater then begins anew (fws_compression_mark_stale).
  *
  * Threads: the publisher's alone while frames are made; then it does not change, and any may use
  * it.

@@ -336,7 +336,7 @@ bool fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
     return websocket->work != &engine->work || fws_websocket_unsubscribe(websocket, names, count);
 }
 
-/* NULL: it has no subscriptions here. */
+/* The websocket's subscriber, if it is one of this engine's; else NULL. */
 static fws_subscriber *subscriber_of(fws_engine *engine, fws_websocket *websocket)
 {
     return websocket->work == &engine->work ? fws_websocket_find_subscriber(websocket) : NULL;

@@ -9,9 +9,10 @@
  * call runs) and fws_engine_after_fork (in the child, before any other call). No function waits,
  * except fws_engine_stop and fws_engine_wait_empty.
  *
- * Locks, in the order in which they may be taken: a websocket's lock, then one of {the table's
- * lock, the lock of `work`, the pool's lock, a notifier's lock}; the last four are never held
- * together, and none is ever held while a system call waits.
+ * Locks, in the order in which they may be taken: `delivering` of the backlog (channels/backlog.h),
+ * a websocket's lock, then one of {the table's lock, the lock of `work`, the pool's lock, a
+ * notifier's lock}; the last four are never held together, and none is ever held while a system
+ * call waits.
  *
  * Memory: fws_engine_free drops the owner's reference; each websocket and each thread holds another
  * one, so the engine is freed with the last of them.
@@ -91,34 +92,35 @@ const fws_histogram *fws_engine_turn_time(const fws_engine *engine);
 
 /* ---- channels ---- */
 
-/* All of the names or none; each is counted once more, also if it is subscribed to already. A
- * websocket of another engine has ended, as far as this one is concerned. */
+/* Subscribes to all of the names or to none. Each subscription is counted once more, also if
+ * there is one to that name already. A websocket of another engine counts as ended. */
 fws_table_status fws_engine_subscribe(fws_engine *engine, fws_websocket *websocket,
                                       const fws_channel_name *names, size_t count);
 
-/* Takes back one subscription to each of the names; `names` NULL: all. What was published before is
- * queued for the websocket when this returns, or never will be. False when there is no memory, and
- * nothing has changed. */
+/* Ends one subscription to each of the names; `names` NULL: all. What was published before this
+ * call is queued for the websocket when it returns, or is never queued. False when there is no
+ * memory, and nothing has changed. */
 bool fws_engine_unsubscribe(fws_engine *engine, fws_websocket *websocket,
                             const fws_channel_name *names, size_t count);
 
 /* How many channels the websocket is subscribed to. */
 size_t fws_engine_count_channels(fws_engine *engine, fws_websocket *websocket);
 
-/* Calls `visit` with each channel name of the websocket, under the table's lock. When it has
- * closed: with those that it had. */
+/* Calls `visit` with the name of each channel of the websocket, under the table's lock. For a
+ * closed websocket: the channels that it had. */
 void fws_engine_visit_channels(fws_engine *engine, fws_websocket *websocket,
                                void (*visit)(void *context, const char *name, size_t size),
                                void *context);
 
-/* Sends one message to each subscriber of the channels but the excluded ones, and returns how many
- * there were; -1 when there is no memory (and then to none). See channels/publish.h. */
+/* Sends one message to each subscriber of the channels, except the excluded ones, and returns
+ * how many there were; -1 when there is no memory, and then it is sent to none. See
+ * channels/publish.h. */
 long fws_engine_publish(fws_engine *engine, fws_opcode opcode, const void *data, size_t length,
                         const fws_channel_name *names, size_t count, fws_websocket *const *excluded,
                         size_t excluded_count);
 
-/* Is more published than is good to have undelivered? Then whoever publishes calls
- * fws_engine_catch_up, which delivers until it is not. */
+/* Is more published and not delivered than the limits of channels/backlog.h? Then the publishing
+ * thread calls fws_engine_catch_up, which delivers until that is not so. */
 bool fws_engine_is_behind(const fws_engine *engine);
 void fws_engine_catch_up(fws_engine *engine);
 

@@ -40,7 +40,7 @@ static void abandon(fws_websocket *websocket)
     websocket->notifier = NULL; /* its descriptors are the parent's */
     websocket->undecoded = NULL;
     websocket->pings = NULL;
-    websocket->subscriber = NULL; /* and what it was subscribed to */
+    websocket->subscriber = NULL; /* its subscriptions are left behind unfreed */
     fws_connection_init(&websocket->protocol, websocket->protocol.role, &(fws_limits){0},
                         fws_os_entropy);
     fws_inbox_init(&websocket->inbox);

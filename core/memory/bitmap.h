@@ -1,6 +1,7 @@
-/* A set of small numbers, a bit for each.
+/* A set of small numbers, one bit for each.
  *
- * Threads: no lock of its own; see who owns it.
+ * Threads: no lock of its own; the lock of its owner protects it. Memory: the set owns its bits
+ * until fws_bitmap_clear.
  */
 #ifndef FWS_MEMORY_BITMAP_H
 #define FWS_MEMORY_BITMAP_H
@@ -16,11 +17,11 @@ typedef struct {
 
 void fws_bitmap_clear(fws_bitmap *bitmap);
 
-/* Room for the numbers below `limit`, at least; what is new is not in the set. False when there is
- * no memory, and then nothing has changed. */
+/* Makes room for at least the numbers below `limit`; new ones are not in the set. False when
+ * there is no memory, and nothing has changed. */
 bool fws_bitmap_reserve(fws_bitmap *bitmap, size_t limit);
 
-/* Each expects room for `number`, but for fws_bitmap_remove. */
+/* There must be room for `number`, except for fws_bitmap_remove. */
 void fws_bitmap_add(fws_bitmap *bitmap, size_t number);
 void fws_bitmap_remove(fws_bitmap *bitmap, size_t number);
 

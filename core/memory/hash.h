@@ -39,8 +39,8 @@ void fws_hash_insert(fws_hash *hash, fws_hash_entry *entry, uint64_t value);
 /* The entry must be in the table. */
 void fws_hash_remove(fws_hash *hash, fws_hash_entry *entry);
 
-/* What is in no cache by then is fetched: first FWS_HASH_FETCH_BUCKET, a while later
- * FWS_HASH_FETCH_ENTRY, and a while after that the entry is removed. */
+/* Prefetches what removing an entry needs: call with FWS_HASH_FETCH_BUCKET, later with
+ * FWS_HASH_FETCH_ENTRY, and remove the entry some time after that. */
 typedef enum { FWS_HASH_FETCH_BUCKET, FWS_HASH_FETCH_ENTRY } fws_hash_fetch_what;
 void fws_hash_fetch(const fws_hash *hash, uint64_t value, fws_hash_fetch_what what);
 
@@ -48,7 +48,8 @@ void fws_hash_fetch(const fws_hash *hash, uint64_t value, fws_hash_fetch_what wh
 fws_hash_entry *fws_hash_find(const fws_hash *hash, uint64_t value);
 fws_hash_entry *fws_hash_find_next(const fws_hash_entry *entry);
 
-/* Any entry, or NULL when it is empty. It may look at every bucket: for the end of a table. */
+/* Any entry, or NULL when the table is empty. It may look at every bucket, so it is for the end
+ * of a table. */
 fws_hash_entry *fws_hash_any(const fws_hash *hash);
 
 #endif

@@ -1,14 +1,16 @@
-/* Objects of one size, many of them, whose memory goes back to the system when they are gone.
+/* Many objects of one size, whose memory is given back to the system when they are freed.
  *
- * malloc has an arena for each of several threads, of which each keeps what was freed at its end up
- * to tens of megabytes; and it puts small freed pieces together now and then, all of them at once,
- * which takes 65 ms for a million. Here they lie in blocks that are mapped one by one, and a block
- * whose objects are all free is given back, but for one that is kept for the next.
+ * malloc has an arena for each of several threads, and each arena keeps up to tens of megabytes of
+ * what was freed at its end. It also joins small freed pieces from time to time, all of them at
+ * once, which takes 65 ms for a million. Here the objects lie in blocks that are mapped one by one,
+ * and a block whose objects are all free is given back, except one that is kept for the next
+ * object.
  *
- * Invariants: `open` lists the blocks with room, so that to allocate and to free takes the same
- * time however many there are.
+ * Invariant: `open` lists the blocks with room, so that to allocate and to free takes the same time
+ * however many blocks there are.
  *
- * Threads: no lock of its own; see who owns it.
+ * Threads: no lock of its own; the lock of its owner protects it. Memory: the slab owns its blocks
+ * until fws_slab_clear.
  */
 #ifndef FWS_MEMORY_SLAB_H
 #define FWS_MEMORY_SLAB_H

@@ -100,8 +100,9 @@ struct fws_websocket {
     size_t undecoded_start, undecoded_end;
     fws_ns adopt_at; /* when the loop thread adopts the reading; 0: a handler reads */
     fws_ns ping_at;
-    fws_ns pong_by;     /* bytes must have come since the engine's own ping */
-    fws_ns close_by;    /* of the closing handshake; counts from when our close frame has gone */
+    fws_ns pong_by; /* when bytes must have arrived since the engine's own ping; 0: no ping waits */
+    fws_ns
+        close_by; /* when the closing handshake must be over; 0 until our close frame is written */
     fws_ns rate_at;     /* when a peer that kept to max_message_rate would send its next message */
     fws_ns timer_at;    /* when `timer` is armed for; 0: not armed */
     char *close_reason; /* malloc'd; not NUL-terminated */
@@ -284,8 +285,8 @@ void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_
 
 /* ---- send.c ---- */
 
-/* Queues a published frame and takes over its reference; true when it was queued. Never waits: see
- * fws_slow_consumer. Whoever calls it has it written. */
+/* Queues a published frame and takes over its reference; true when it was queued. Never waits:
+ * see fws_slow_consumer. The caller makes sure that the outbox is written. */
 bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame);
 
 /* Has it written by the loop thread, soon. */
@@ -338,29 +339,30 @@ void fws_websocket_write(fws_websocket *websocket);
 
 /* ---- subscriptions.c ---- */
 
-/* Gives it a subscriber if it has none. FWS_TABLE_ENDED: it is closing or closed, and has none.
- * Takes the lock. */
+/* Sets *subscriber to the websocket's subscriber, which is made if there is none.
+ * FWS_TABLE_ENDED: the websocket is closing or closed, and has none. Takes the lock. */
 fws_table_status fws_websocket_subscriber(fws_websocket *websocket, fws_table *table,
                                           fws_subscriber **subscriber);
 
-/* NULL: it was never subscribed. Takes the lock. */
+/* The websocket's subscriber; NULL: it was never subscribed. Takes the lock. */
 fws_subscriber *fws_websocket_find_subscriber(fws_websocket *websocket);
 
-/* May something be published for it that is not in its outbox? Then whatever is sent is to come
- * after it: fws_websocket_settle. One load when nothing is published. */
+/* May something be published for this websocket that is not in its outbox? Then
+ * fws_websocket_settle must be called before anything else is queued, so that the order is kept.
+ * One atomic load when nothing is published. */
 static inline bool fws_websocket_has_published(const fws_websocket *websocket)
 {
     return websocket->subscriber != NULL && fws_backlog_concerns(websocket->subscriber);
 }
 
-/* Queues all that is published for it, to be written soon. */
+/* Queues all that is published for this websocket; it is written soon. */
 void fws_websocket_settle(fws_websocket *websocket);
 
-/* Queues what is published for it, and writes it. Takes the lock. */
+/* Queues what is published for this websocket, and writes it. Takes the lock. */
 void fws_websocket_deliver(fws_websocket *websocket);
 
-/* See fws_table_unsubscribe. What was published before is queued for it when this returns, or never
- * will be. Takes the lock. */
+/* See fws_table_unsubscribe. What was published before this call is queued when it returns, or
+ * is never queued. Takes the lock. */
 bool fws_websocket_unsubscribe(fws_websocket *websocket, const fws_channel_name *names,
                                size_t count);
 

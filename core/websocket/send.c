@@ -282,7 +282,7 @@ static fws_status send_masked(fws_websocket *websocket, const fws_outgoing *mess
 fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
 {
     bool tried = false;
-    /* What this thread has published before goes out before it. */
+    /* What this thread has published before is sent before the message. */
     if (websocket->state == FWS_STATE_OPEN && fws_websocket_has_published(websocket))
         fws_websocket_settle(websocket);
     while (websocket->state == FWS_STATE_OPEN) {

@@ -1,4 +1,4 @@
-/* What a websocket is subscribed to, and how what is published comes into its outbox. */
+/* The subscriptions of a websocket, and how published frames get into its outbox. */
 #include "internal.h"
 
 fws_table_status fws_websocket_subscriber(fws_websocket *websocket, fws_table *table,
@@ -26,7 +26,8 @@ fws_subscriber *fws_websocket_find_subscriber(fws_websocket *websocket)
     return subscriber;
 }
 
-/* Much at once is no sign of a slow consumer: what the peer takes, it gets first. */
+/* Many published frames at once do not make a slow consumer: the outbox is written before it
+ * would be over its limit, if the peer takes bytes. */
 static void make_room(fws_websocket *websocket, size_t size)
 {
     size_t limit = websocket->work->config.send_buffer;
@@ -35,7 +36,7 @@ static void make_room(fws_websocket *websocket, size_t size)
         fws_websocket_write(websocket);
 }
 
-/* Queues what is published for it; true when it was anything. */
+/* Queues what is published for this websocket; true when a frame was queued. */
 static bool queue_published(fws_websocket *websocket, bool all)
 {
     fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
@@ -64,7 +65,8 @@ void fws_websocket_deliver(fws_websocket *websocket)
     fws_websocket_lock(websocket);
     bool queued = websocket->state == FWS_STATE_OPEN && queue_published(websocket, false);
     if (queued && websocket->state == FWS_STATE_OPEN) {
-        /* Watched for writing: the loop comes by itself, once the peer reads on. */
+        /* If the socket is watched for writing, the loop writes when the peer has taken
+         * something. */
         if (websocket->watched & FWS_WRITABLE)
             fws_websocket_report_counts(websocket);
         else
@@ -73,7 +75,8 @@ void fws_websocket_deliver(fws_websocket *websocket)
     fws_websocket_unlock(websocket);
 }
 
-/* Puts what is published for it into the outbox, and waits until nobody else is doing that. */
+/* Queues what is published for this websocket. Another thread that is doing so holds the lock,
+ * and has finished when this returns. */
 static void settle_now(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
@@ -90,6 +93,7 @@ bool fws_websocket_unsubscribe(fws_websocket *websocket, const fws_channel_name 
         return true;
     settle_now(websocket);
     bool done = fws_table_unsubscribe(subscriber, names, count);
-    settle_now(websocket); /* what another thread has taken from the backlog is queued after this */
+    settle_now(websocket); /* another thread may have taken frames from the backlog before, and
+                              queues them before this returns */
     return done;
 }

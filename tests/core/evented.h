@@ -1,11 +1,14 @@
-/* Event-driven websockets for the tests of the crew: what the binding is to Python, with callbacks
- * that do what the messages say, and a lock (as the GIL) around all of them, which one gives away
- * while it sleeps.
+/* Event-driven websockets for the tests of the crew, in place of the binding to Python: callbacks
+ * that do what the messages say, with one lock around all of them (as the GIL), which a callback
+ * releases while it sleeps.
  *
- * "sleep MS": sends "asleep", and sleeps. "stay": until `stay` is false; "stay unseen": and the
- * watch does not overtake it. "close": closes its websocket. "fork": the child leaves at once,
- * without an error. "stop": stops the engine. After that, and for all other messages, the message
- * is sent back.
+ * "sleep MS": sends "asleep", and sleeps. "stay": sleeps until `stay` is false; "stay unseen": the
+ * same, and the watch does not overtake it. "close": closes its websocket. "fork": forks, and the
+ * child ends at once without an error. "stop": stops the engine. After that, and for all other
+ * messages, the message is sent back.
+ *
+ * Threads: the functions are called by the test's thread; the callbacks run in the engine's
+ * threads, so what both use is atomic.
  */
 #ifndef FWS_TEST_EVENTED_H
 #define FWS_TEST_EVENTED_H
@@ -18,7 +21,7 @@
 #define MANY 80
 
 typedef struct {
-    atomic_int inside; /* never more than 1 */
+    atomic_int inside; /* callbacks of this websocket that run; never more than 1 */
     atomic_uint messages, closes;
     atomic_int close_code;
 } owner;
@@ -36,7 +39,7 @@ extern const fws_callbacks callbacks;
 
 /* Makes the engine, and opens `count` of `pairs`. */
 void start_with(uint32_t callback_threads, int count);
-/* Closes them, waits until each owner has heard of it once, and frees the engine. */
+/* Closes them, waits until each owner got its closing callback once, and frees the engine. */
 void stop_with(int count);
 
 /* In a forked child, before anything else. */
@@ -50,10 +53,10 @@ void expect_quick_pong(int i);
  * ends with that. */
 void begin_flood(void);
 void end_flood(void);
-/* Its callbacks are known as fast, or as slow, from now on. */
+/* Marks its callbacks as fast, or as slow. */
 void make_fast(int i);
 void make_slow(int i);
-/* Nobody is suspected any more because a callback was overtaken. */
+/* The time is over in which callbacks run apart because another one was overtaken. */
 void let_suspicion_pass(void);
 
 #endif

@@ -33,7 +33,7 @@ void close_pair(pair *p);
 void send_frame(const pair *p, bool final, fws_opcode opcode, const void *data, size_t size);
 /* Reads exactly `size` bytes within 5 s and compares. */
 void expect_bytes(const pair *p, const char *bytes, size_t size);
-/* Reads until end-of-file within 5 s, throwing away; false when it does not come. */
+/* Reads and drops bytes until end-of-file; false when that does not come within 5 s. */
 bool read_to_the_end(int fd);
 
 /* Receives within 5 s and compares. */
@@ -43,7 +43,7 @@ fws_status send_text(fws_websocket *websocket, const char *text);
 fws_state state_of(fws_websocket *websocket);
 unsigned close_code_of(fws_websocket *websocket);
 size_t buffered(fws_websocket *websocket);
-/* Messages that have come and are not given out. */
+/* How many messages have arrived and were not given out. */
 size_t inbox_count(fws_websocket *websocket);
 
 /* Waits up to 5 s for a condition; a test of something that happens on another thread. */
