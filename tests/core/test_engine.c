@@ -73,7 +73,8 @@ static void test_close_all(void **state)
     for (int i = 0; i < 20; i++)
         open_pair(&pairs[i], engine);
     assert_int_equal(fws_engine_count(engine), 40);
-    assert_int_equal(fws_engine_close_all(engine, 1001, "going", 5), 40);
+    /* The other end of one that was closed may have begun to close before its turn comes. */
+    assert_in_range(fws_engine_close_all(engine, 1001, "going", 5), 20, 40);
     assert_true(fws_engine_wait_empty(engine, 5 * FWS_NS_PER_S));
     for (int i = 0; i < 20; i++) {
         assert_int_equal(close_code_of(pairs[i].client), 1001);

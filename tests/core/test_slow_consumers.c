@@ -24,8 +24,11 @@ static bool publish_text(char fill, size_t size)
     size_t head = fws_frame_encode(header, true, FWS_OPCODE_TEXT, size, NULL);
     fws_buffer *frame = fws_buffer_join(header, head, data, size);
     frame->published = true;
+    fws_websocket_lock(p.server);
     bool queued = fws_websocket_enqueue(p.server, frame);
-    fws_buffer_drop(frame);
+    if (p.server->state != FWS_STATE_CLOSED)
+        fws_websocket_write(p.server);
+    fws_websocket_unlock(p.server);
     free(data);
     return queued;
 }
