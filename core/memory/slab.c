@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-/* Whoever uses what is freed is found out. */
+/* Freed objects are poisoned, so that AddressSanitizer reports their use. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__ 1

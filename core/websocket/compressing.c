@@ -213,7 +213,7 @@ void fws_websocket_abandon_compressing(fws_websocket *websocket)
     fws_connection_abandon_sending(&websocket->protocol);
 }
 
-/* ---- by whoever sends ---- */
+/* ---- by the thread that sends ---- */
 
 /* Without the lock. False when the websocket was closed meanwhile. */
 static bool compress_all(fws_websocket *websocket, fws_compressing *compressing)
