@@ -193,11 +193,14 @@ def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve):
         head += drive(lambda: tls.read(1))
     time.sleep(0.2)
     tls.write(wire.frame(8, b"\x03\xe8"))
+    # OpenSSL refuses to end a connection while it has data to be read: those are put aside.
+    received = bytearray(tls.read(tls.pending()) if tls.pending() else b"")
+    aside = incoming.read()
     with contextlib.suppress(ssl.SSLWantReadError):
-        tls.unwrap()  # its first half: what is to be read stays where it is
+        tls.unwrap()  # sends close_notify
     plain.sendall(outgoing.read())
+    incoming.write(aside)
     time.sleep(0.2)
-    received = bytearray()
     with contextlib.suppress(ssl.SSLZeroReturnError):
         while data := drive(lambda: tls.read(65536)):
             received += data
