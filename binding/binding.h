@@ -89,6 +89,10 @@ extern PyType_Spec fws_notifier_spec;
 extern PyType_Spec fws_quota_spec;
 extern PyType_Spec fws_loan_spec;
 
+/* engine_attach.c */
+extern const char fws_engine_attach_doc[];
+PyObject *fws_engine_object_attach(PyObject *object, PyObject *args, PyObject *kwargs);
+
 /* engine_channels.c */
 extern const char fws_engine_subscribe_doc[], fws_engine_unsubscribe_doc[];
 extern const char fws_engine_channels_doc[], fws_engine_publish_doc[];

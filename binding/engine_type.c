@@ -93,96 +93,6 @@ static void engine_dealloc(PyObject *object)
 
 /* ---- websockets ---- */
 
-PyDoc_STRVAR(
-    attach_doc,
-    "attach($self, websocket, fd, reply, received, /, compression=None, client=False,\n"
-    "       notifier=None, wait=None, on_message=None, context=None, callbacks=None)\n--\n\n"
-    "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
-    "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
-    "send first (the 101 answer). received: bytes already read past the request.\n"
-    "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
-    "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
-    "switches away until the notifier gives the token, or the time (float or None) is over;\n"
-    "it may also return early. Without wait() a caller that has to wait sleeps in its thread;\n"
-    "an event loop calls websocket._next() and _offer(), which do not wait.\n"
-    "on_message: makes the websocket event-driven. on_message(websocket, data) is called for\n"
-    "each message, websocket._callback_failed(callbacks, error) when that raises, and\n"
-    "websocket._callbacks_ended(callbacks, code, reason) once at the end: one after the other, in\n"
-    "threads of the engine's and in the context (a contextvars.Context or None); the first after\n"
-    "websocket._start_callbacks(). With a notifier the engine calls none of them: its event\n"
-    "loop does, with what websocket._next() gives.\n"
-    "OSError: the descriptor stays the caller's, and nothing was sent; errno.ESHUTDOWN: the\n"
-    "engine has begun to stop().");
-
-static PyObject *engine_attach(PyObject *object, PyObject *args, PyObject *kwargs)
-{
-    static char *keywords[] = {"",         "",     "",           "",        "compression", "client",
-                               "notifier", "wait", "on_message", "context", "callbacks",   NULL};
-    fws_engine_object *self = (fws_engine_object *)object;
-    PyObject *value, *compression = Py_None, *notifier = Py_None, *wait = Py_None;
-    PyObject *on_message = Py_None, *context = Py_None, *callbacks = Py_None;
-    int fd, client = 0;
-    Py_buffer reply, received;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oiy*y*|OpOOOOO:attach", keywords, &value, &fd,
-                                     &reply, &received, &compression, &client, &notifier, &wait,
-                                     &on_message, &context, &callbacks))
-        return NULL;
-    fws_deflate_parameters parameters;
-    fws_attachment attachment = {.role = client ? FWS_ROLE_CLIENT : FWS_ROLE_SERVER,
-                                 .reply = reply.buf,
-                                 .reply_size = (size_t)reply.len,
-                                 .received = received.buf,
-                                 .received_size = (size_t)received.len,
-                                 .compression = compression == Py_None ? NULL : &parameters};
-    fws_websocket_object *websocket = fws_engine_object_websocket(self, value, "websocket");
-    fws_websocket *core = NULL;
-    if (websocket && compression != Py_None && !fws_argument_deflate(compression, &parameters))
-        websocket = NULL;
-    if (notifier != Py_None) {
-        if (PyObject_TypeCheck(notifier, self->state->notifier_type) &&
-            (wait == Py_None || PyCallable_Check(wait))) {
-            attachment.notifier = ((fws_notifier_object *)notifier)->core;
-        } else {
-            PyErr_SetString(PyExc_TypeError,
-                            "attach() takes a Notifier, and a wait() for it or None");
-            websocket = NULL;
-        }
-    }
-    if (websocket && websocket->core) {
-        PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
-        websocket = NULL;
-    }
-    if (websocket && on_message != Py_None && attachment.notifier) {
-        websocket->on_message = Py_NewRef(Py_None);
-    } else if (websocket && on_message != Py_None) {
-        if (!fws_websocket_object_set_callbacks(websocket, on_message, context, callbacks))
-            websocket = NULL;
-        else
-            attachment.owner = Py_NewRef(websocket);
-    }
-    if (websocket) {
-        core = fws_engine_attach(self->core, fd, &attachment);
-        if (core == NULL) {
-            int error = errno;
-            fws_websocket_object_detach(websocket);
-            errno = error;
-            PyErr_SetFromErrno(PyExc_OSError);
-        } else {
-            websocket->core = core;
-            websocket->engine = Py_NewRef(object);
-            if (wait != Py_None) {
-                websocket->wait = Py_NewRef(wait);
-                websocket->thread = PyThread_get_thread_ident();
-            }
-        }
-    }
-    PyBuffer_Release(&reply);
-    PyBuffer_Release(&received);
-    if (core == NULL)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
 /* ---- all of them ---- */
 
 PyDoc_STRVAR(close_all_doc, "close_all($self, code, reason='', /)\n--\n\n"
@@ -257,8 +167,8 @@ static PyObject *engine_counters(PyObject *object, PyObject *Py_UNUSED(none))
 }
 
 static PyMethodDef engine_methods[] = {
-    {"attach", (PyCFunction)(void (*)(void))engine_attach, METH_VARARGS | METH_KEYWORDS,
-     attach_doc},
+    {"attach", (PyCFunction)(void (*)(void))fws_engine_object_attach, METH_VARARGS | METH_KEYWORDS,
+     fws_engine_attach_doc},
     {"subscribe", fws_engine_object_subscribe, METH_VARARGS, fws_engine_subscribe_doc},
     {"unsubscribe", fws_engine_object_unsubscribe, METH_VARARGS, fws_engine_unsubscribe_doc},
     {"channels", fws_engine_object_channels, METH_O, fws_engine_channels_doc},
