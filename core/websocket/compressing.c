@@ -163,7 +163,7 @@ static void release_place(fws_websocket *websocket, fws_compressing *compressing
 static fws_status fill_place(fws_websocket *websocket, fws_compressing *compressing,
                              fws_buffer *frame)
 {
-    bool there = fws_outbox_fill_place(&websocket->outbox, compressing->place, frame);
+    bool there = fws_outbox_replace(&websocket->outbox, compressing->place, frame, 0);
     if (!there)
         fws_buffer_drop(frame); /* the connection has failed meanwhile */
     if (compressing->failed || !there)

@@ -123,22 +123,6 @@ bool fws_outbox_is_ready(const fws_outbox *outbox)
     return fws_ring_has(&outbox->own, own) && !fws_ring_at(&outbox->own, own)->pending;
 }
 
-bool fws_outbox_fill_place(fws_outbox *outbox, const fws_buffer *place, fws_buffer *buffer)
-{
-    uint32_t at = outbox->own.head;
-    while (fws_ring_has(&outbox->own, at) && fws_ring_at(&outbox->own, at) != place)
-        at++;
-    if (!fws_ring_has(&outbox->own, at))
-        return false;
-    fws_buffer **slot = fws_ring_slot(&outbox->own, at);
-    buffer->after = (*slot)->after;
-    outbox->bytes -= (*slot)->size;
-    outbox->bytes += buffer->size;
-    fws_buffer_drop(*slot);
-    *slot = buffer;
-    return true;
-}
-
 static struct iovec piece(const fws_buffer *buffer, size_t skip)
 {
     return (struct iovec){.iov_base = (void *)(uintptr_t)(buffer->bytes + skip),
@@ -210,16 +194,26 @@ static fws_buffer **find(fws_outbox *outbox, const fws_buffer *buffer)
     return NULL;
 }
 
-bool fws_outbox_replace(fws_outbox *outbox, fws_buffer *old, fws_buffer *by, size_t from)
+/* Puts a buffer where another is that is not published, and counts it instead. */
+static void exchange(fws_outbox *outbox, fws_buffer **slot, fws_buffer *by)
 {
-    fws_buffer **place = find(outbox, old);
-    if (place == NULL)
+    by->after = (*slot)->after;
+    outbox->bytes += by->size;
+    outbox->bytes -= (*slot)->size;
+    fws_buffer_drop(*slot);
+    *slot = by;
+}
+
+bool fws_outbox_replace(fws_outbox *outbox, const fws_buffer *old, fws_buffer *by, size_t from)
+{
+    fws_buffer **slot = find(outbox, old);
+    if (slot == NULL)
         return false;
-    if (place == &outbox->partial)
+    if (slot == &outbox->partial) { /* what is gone is not counted */
         outbox->sent -= from;
-    by->after = old->after;
-    *place = by;
-    fws_buffer_drop(old);
+        outbox->bytes += from;
+    }
+    exchange(outbox, slot, by);
     return true;
 }
 
@@ -238,11 +232,7 @@ bool fws_outbox_replace_pong(fws_outbox *outbox, fws_buffer *pong)
     fws_buffer **slot = fws_ring_slot(&outbox->own, outbox->newest_pong);
     if (!(*slot)->pong)
         return false;
-    pong->after = (*slot)->after;
-    outbox->bytes += pong->size;
-    outbox->bytes -= (*slot)->size;
-    fws_buffer_drop(*slot);
-    *slot = pong;
+    exchange(outbox, slot, pong);
     return true;
 }
 

@@ -53,10 +53,6 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
 /* Is there something that can be written? Not while a place (fws_buffer_new_place) is the first. */
 bool fws_outbox_is_ready(const fws_outbox *outbox);
 
-/* Replaces such a place by a buffer, and takes over its reference. False: the place has been
- * dropped, and the reference stays the caller's. */
-bool fws_outbox_fill_place(fws_outbox *outbox, const fws_buffer *place, fws_buffer *buffer);
-
 /* Describes up to `maximum` pieces for one writev, up to the first place; returns how many. */
 int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum);
 
@@ -66,10 +62,10 @@ void fws_outbox_consume(fws_outbox *outbox, size_t size);
 /* How many bytes of this buffer have been written; 0 also when it is not in the outbox. */
 size_t fws_outbox_sent_of(const fws_outbox *outbox, const fws_buffer *buffer);
 
-/* Replaces `old`, of which the first `from` bytes have been written, by a buffer with the bytes
- * after those, and takes over its reference. False, and the reference stays the caller's, when
- * `old` is not in the outbox. */
-bool fws_outbox_replace(fws_outbox *outbox, fws_buffer *old, fws_buffer *by, size_t from);
+/* Replaces `old` by a buffer, and takes over its reference. `old` is a place, or its first `from`
+ * bytes have been written and the buffer has the bytes after those. False, and the reference stays
+ * the caller's, when `old` is not in the outbox. */
+bool fws_outbox_replace(fws_outbox *outbox, const fws_buffer *old, fws_buffer *by, size_t from);
 
 /* Drops the oldest published buffer of which nothing was sent; false when there is none. */
 bool fws_outbox_drop_oldest(fws_outbox *outbox);
