@@ -50,6 +50,7 @@ class Workload:
     connections: int
     in_flight: int = 1
     path: str = "/echo"
+    size: int = 32  # bytes of a message
     options: tuple[str, ...] = ()  # of the load generator
 
 
@@ -62,7 +63,18 @@ WORKLOADS = {
     ),
     "blocking-50": Workload("blocking views, 50 connections", "ours.py", 50),
     "blocking-500": Workload("blocking views, 500 connections", "ours.py", 500),
+    "large": Workload("class views, 50 connections, 64 KiB", "ours_class.py", 50, size=65536),
+    "medium": Workload("blocking views, 50 connections, 12 KiB", "ours.py", 50, size=12288),
+    "compressed": Workload(
+        "blocking views, 50 connections, 1 KiB of JSON, compressed",
+        "ours.py",
+        50,
+        size=1024,
+        options=("compressed",),
+    ),
 }
+#: What a change of the engine is held against; the others are for what concerns them.
+USUAL = ("class-50", "class-500", "pipelined", "fanout", "blocking-50", "blocking-500")
 
 
 # ---- what is measured ----
@@ -96,6 +108,7 @@ def run(folder: pathlib.Path, workload: Workload, seconds: float) -> Run:
         workload.connections,
         seconds,
         *workload.options,
+        size=workload.size,
         in_flight=workload.in_flight,
         path=workload.path,
     )
@@ -199,7 +212,7 @@ def main() -> int:
     parser.add_argument("after", type=pathlib.Path)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--workloads", default=",".join(USUAL))
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     names = options.workloads.split(",")

@@ -2,18 +2,16 @@
 
 void fws_budget_charge(fws_budget *budget, size_t bytes)
 {
-    size_t steps = bytes / FWS_BUDGET_STEP;
-    budget->unmeasured += 1 + (uint32_t)(steps < FWS_BUDGET_LOOK ? steps : FWS_BUDGET_LOOK);
-    if (++budget->messages >= FWS_BUDGET_MESSAGES)
+    budget->unmeasured = bytes > FWS_JOIN_MAX ? FWS_SLICE_LOOK : budget->unmeasured + 1;
+    if (++budget->messages >= FWS_SLICE_MESSAGES)
         budget->spent = true;
-    if (budget->unmeasured < FWS_BUDGET_LOOK)
+    if (budget->unmeasured < FWS_SLICE_LOOK)
         return;
     budget->unmeasured = 0;
     fws_ns now = fws_clock_now();
     if (budget->since == 0)
         budget->since = now;
-    else if (now - budget->since >=
-             (budget->short_budgets ? FWS_BUDGET_SHARED_TIME : FWS_BUDGET_TIME))
+    else if (now - budget->since >= (budget->short_budgets ? FWS_SHARED_SLICE : FWS_SLICE))
         budget->spent = true;
 }
 

@@ -109,7 +109,7 @@ static void deliver_close(fws_websocket_object *self)
 /* With hundreds of websockets these objects are in no cache when they are needed. */
 static void fetch(const fws_websocket_object *self)
 {
-    if (self == NULL)
+    if (self == NULL || !FWS_USE_PREFETCH)
         return;
     __builtin_prefetch(self->context);
     __builtin_prefetch(self->receiver);

@@ -13,15 +13,11 @@ fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObj
     return NULL;
 }
 
-/* Few names take no longer than giving the GIL away and getting it back. */
-#define NAMES_WITH_GIL_MAX 64
-/* The same for what is published, with the time to compress it. Bytes. */
-#define PUBLISH_WITH_GIL_MAX ((size_t)2 * 1024)
-
-/* Gives the GIL away if so many names, or websockets, take long; NULL: it has not. */
+/* Gives the GIL away if so many names, or websockets, take longer than giving it away and getting
+ * it back; NULL: it has not. */
 static PyThreadState *release_gil(size_t count)
 {
-    return count > NAMES_WITH_GIL_MAX ? PyEval_SaveThread() : NULL;
+    return count > FWS_BATCH ? PyEval_SaveThread() : NULL;
 }
 
 static void take_gil(PyThreadState *thread)
@@ -190,7 +186,7 @@ static long publish(fws_engine_object *self, const fws_payload *payload,
     }
     fws_opcode opcode = payload->is_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
     /* A short call keeps the GIL: to get it back may take thousands of times as long. */
-    bool is_short = payload->size <= PUBLISH_WITH_GIL_MAX && count <= NAMES_WITH_GIL_MAX;
+    bool is_short = payload->size <= FWS_SHORT_COMPRESSION && count <= FWS_BATCH;
     PyThreadState *thread = is_short ? release_gil(channels->count) : PyEval_SaveThread();
     long reached = fws_engine_publish(self->core, opcode, payload->data, payload->size,
                                       channels->names, channels->count, cores, count);

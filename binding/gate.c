@@ -70,6 +70,8 @@ static void sleep_until_inside(fws_gate *gate)
 
 fws_ns fws_gate_enter(fws_gate *gate)
 {
+    if (!FWS_USE_GATE)
+        return 0;
     pthread_mutex_lock(&gate->lock);
     if (gate->inside < gate->width)
         gate->inside++;
@@ -82,6 +84,8 @@ fws_ns fws_gate_enter(fws_gate *gate)
 
 void fws_gate_leave(fws_gate *gate, fws_ns entered)
 {
+    if (!FWS_USE_GATE)
+        return;
     pthread_mutex_lock(&gate->lock);
     gate->inside--;
     if (gate->first != NULL || entered != 0) {

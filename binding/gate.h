@@ -22,10 +22,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define FWS_GATE_PATIENCE (40 * FWS_NS_PER_MS)
-#define FWS_GATE_STALL (5 * FWS_NS_PER_MS)
-#define FWS_GATE_WIDE 16
-
 typedef struct fws_gate_sleeper fws_gate_sleeper;
 
 typedef struct {

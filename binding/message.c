@@ -9,9 +9,6 @@
 
 #include <string.h>
 
-#define LARGE ((size_t)1 << 20)   /* bytes; also how much is moved at once */
-#define COUNTED ((size_t)1 << 20) /* bytes of a text that are looked at, at once */
-
 struct fws_conversion {
     fws_message message;
     PyObject *result; /* NULL: the characters are not counted yet */
@@ -42,7 +39,8 @@ static void count_characters(fws_conversion *conversion)
 {
     const uint8_t *data = conversion->message.data;
     size_t left = conversion->message.length - conversion->counted;
-    size_t end = conversion->counted + (left < COUNTED ? left : COUNTED), continuations = 0;
+    size_t end = conversion->counted + (left < FWS_CONVERSION_PIECE ? left : FWS_CONVERSION_PIECE),
+           continuations = 0;
     uint8_t highest = conversion->highest;
     for (size_t i = conversion->counted; i < end; i++) {
         continuations += is_continuation(data[i]);
@@ -100,7 +98,8 @@ static void move_text(fws_conversion *conversion, size_t from, size_t end)
 static void move_piece(fws_conversion *conversion)
 {
     const uint8_t *data = conversion->message.data;
-    size_t end = conversion->left, from = end < LARGE ? 0 : end - LARGE;
+    size_t end = conversion->left,
+           from = end < FWS_CONVERSION_PIECE ? 0 : end - FWS_CONVERSION_PIECE;
     bool is_text = conversion->message.opcode == FWS_OPCODE_TEXT;
     while (is_text && is_continuation(data[from]))
         from--;
@@ -114,7 +113,7 @@ static void move_piece(fws_conversion *conversion)
 
 bool fws_message_is_large(const fws_message *message)
 {
-    return message->length > LARGE;
+    return message->length > FWS_CONVERSION_PIECE;
 }
 
 fws_conversion *fws_conversion_new(fws_message *message)

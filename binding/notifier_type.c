@@ -1,10 +1,6 @@
 /* The type Notifier: tells the event loop of one thread which websockets have changed. */
 #include "binding.h"
 
-/* In one take(): between two of them the event loop does other things. If each of so many handlers
- * uses up its budget (FWS_BUDGET_SHARED_TIME), that is after 6 ms. */
-#define TAKE_MAX 64
-
 static PyObject *notifier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {NULL};
@@ -45,10 +41,12 @@ PyDoc_STRVAR(take_doc,
              "The tokens (int) of websockets that have changed since they waited: a list, empty\n"
              "when there are none. Does not wait.");
 
+/* At most FWS_BATCH: between two calls the event loop does other things. With as many handlers,
+ * each of which uses up its budget (see budget.h), that is once in 6 ms. */
 static PyObject *notifier_take(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    fws_websocket *changed[TAKE_MAX];
-    size_t count = fws_notifier_drain(((fws_notifier_object *)object)->core, changed, TAKE_MAX);
+    fws_websocket *changed[FWS_BATCH];
+    size_t count = fws_notifier_drain(((fws_notifier_object *)object)->core, changed, FWS_BATCH);
     PyObject *tokens = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; i < count; i++) {
         PyObject *token = tokens ? PyLong_FromVoidPtr(changed[i]) : NULL;

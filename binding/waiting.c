@@ -3,18 +3,6 @@
  * websocket. */
 #include "binding.h"
 
-/* Up to this size a send is one short system call and keeps the GIL: giving it away and getting it
- * back costs more. Bytes. */
-#define SEND_WITH_GIL_MAX ((size_t)16 * 1024)
-#define COMPRESS_WITH_GIL_MAX ((size_t)2 * 1024)
-
-/* A pause in which a thread that the GIL's release has woken takes it: without one, whoever has
- * released it is back before that. Linux makes about 60 us of it. */
-#define PAUSE (FWS_NS_PER_MS / 100)
-/* The GIL has been wanted by somebody else when to get it back takes longer than this. A wait that
- * is shorter is none. */
-#define AT_ONCE (FWS_NS_PER_MS / 100)
-
 static _Thread_local fws_budget budget;
 
 /* Does the handler of this websocket run in an event loop, and is it the calling thread's? Other
@@ -61,15 +49,16 @@ void fws_restore_thread(fws_module_state *state, PyThreadState *thread)
 
 /* ---- letting others run ---- */
 
-/* Releases the GIL, so that other threads can take it. */
+/* Releases the GIL, so that other threads can take it: one that the release wakes does so during
+ * the pause. When it takes longer than the pause to get it back, another thread wants it. */
 static void yield_gil(fws_websocket_object *self)
 {
-    struct timespec pause = fws_clock_timespec(PAUSE);
+    struct timespec pause = fws_clock_timespec(FWS_GIL_PAUSE);
     PyThreadState *thread = PyEval_SaveThread();
     nanosleep(&pause, NULL);
     fws_ns paused = fws_clock_now();
     fws_restore_thread(self->state, thread);
-    if (fws_clock_now() - paused > AT_ONCE)
+    if (fws_clock_now() - paused > FWS_GIL_PAUSE)
         fws_budget_shorten(&budget);
     fws_budget_renew(&budget);
 }
@@ -139,7 +128,7 @@ static int receive_in_thread(fws_websocket_object *self, fws_ns deadline, fws_me
         if (status == FWS_INTERRUPTED && PyErr_CheckSignals() < 0)
             return -1;
     } while (status == FWS_INTERRUPTED);
-    if (begun == 0 || fws_clock_now() - begun > AT_ONCE)
+    if (begun == 0 || fws_clock_now() - begun > FWS_GIL_PAUSE)
         fws_budget_renew(&budget);
     return (int)status;
 }
@@ -284,7 +273,7 @@ int fws_websocket_object_send(fws_websocket_object *self, fws_opcode opcode, con
 {
     bool by_crew = is_called_by_crew(self);
     size_t with_gil =
-        fws_websocket_window_bits(self->core) ? COMPRESS_WITH_GIL_MAX : SEND_WITH_GIL_MAX;
+        fws_websocket_window_bits(self->core) ? FWS_SHORT_COMPRESSION : FWS_SHORT_SEND;
     int status = FWS_WOULD_BLOCK;
     if (!by_crew && !yield_if_spent(self))
         return -1;

@@ -30,6 +30,7 @@
 #include "protocol/utf8.h"
 #include "stats/counters.h"
 #include "stats/histogram.h"
+#include "tuning.h"
 #include "websocket/config.h"
 #include "websocket/inbox.h"
 #include "websocket/notifier.h"

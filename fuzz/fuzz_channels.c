@@ -92,7 +92,7 @@ static void publish(const expectation *first, const expectation *second, party *
 
 static void give(party *p, bool all)
 {
-    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
+    fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     size_t count;
     do {
         count = fws_backlog_take(p->subscriber, all, frames);
@@ -107,7 +107,7 @@ static void give(party *p, bool all)
         p->count -= count;
         if (p->count > 0)
             memmove(p->wanted, p->wanted + count, p->count * sizeof *p->wanted);
-    } while (all && count == FWS_BACKLOG_TAKE_MAX);
+    } while (all && count == FWS_PUBLISHED_AHEAD);
     check(!all || p->count == 0);
 }
 

@@ -2,9 +2,6 @@
  * of ids are joined, as a websocket that is in two of them counts once. */
 #include "table_internal.h"
 
-#define STEPS_MAX (8 * (size_t)FWS_TABLE_PIECE) /* before the lock is given up; some 50 us */
-#define WORDS_PER_STEP 16
-
 /* Is it a member, though it has ended? Then it is in fws_table.untidy, until that is tidied. */
 static size_t count_ended(const fws_table *table, const fws_channel *channel)
 {
@@ -34,10 +31,10 @@ static size_t count_one(fws_table *table, const fws_dispatch *dispatch, bool *is
 static bool add_members(const fws_channel *channel, fws_bitmap *ids, size_t *steps)
 {
     if (fws_channel_has_ids(channel)) {
-        if (!fws_bitmap_reserve(ids, channel->ids.count * 64))
+        if (!fws_bitmap_reserve(ids, channel->ids.count * FWS_BITMAP_WORD))
             return false;
         fws_bitmap_add_all(ids, &channel->ids);
-        *steps += 1 + channel->ids.count / WORDS_PER_STEP;
+        *steps += 1 + channel->ids.count / FWS_BATCH;
         return true;
     }
     for (const fws_subscription *s = channel->first_member; s; s = s->next_member) {
@@ -57,7 +54,7 @@ static bool count_several(fws_table *table, const fws_dispatch *dispatch, fws_bi
     for (size_t i = 0; i < dispatch->count; i++) {
         if (!add_members(dispatch->channels[i], ids, &steps))
             return false;
-        if (steps < STEPS_MAX)
+        if (steps < 8 * (size_t)FWS_TABLE_PIECE) /* a step takes an eighth of others: some 25 ns */
             continue;
         steps = 0;
         *is_exact = false;

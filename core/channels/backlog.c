@@ -225,7 +225,7 @@ static fws_buffer *take_frame(fws_backlog *backlog, fws_dispatch *dispatch, uint
 }
 
 size_t fws_backlog_take(fws_subscriber *subscriber, bool all,
-                        fws_buffer *frames[FWS_BACKLOG_TAKE_MAX])
+                        fws_buffer *frames[FWS_PUBLISHED_AHEAD])
 {
     if (fws_subscriber_is_left_behind(subscriber))
         return 0;
@@ -235,8 +235,8 @@ size_t fws_backlog_take(fws_subscriber *subscriber, bool all,
     size_t taken = 0;
     pthread_mutex_lock(&table->lock);
     fws_dispatch *dispatch = first_after(backlog, subscriber->handed_over);
-    for (int looked = 0; dispatch && !subscriber->ended && taken < FWS_BACKLOG_TAKE_MAX &&
-                         (all || looked < FWS_BACKLOG_AHEAD);
+    for (int looked = 0; dispatch && !subscriber->ended && taken < FWS_PUBLISHED_AHEAD &&
+                         (all || looked < FWS_PUBLISHED_AHEAD);
          looked++) {
         bool concerned = is_member_of_any(table, dispatch, subscriber) &&
                          !is_in(subscriber, dispatch->excluded, dispatch->excluded_count);

@@ -25,12 +25,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Above any of these, whoever publishes delivers before it goes on, so that memory is bounded, and
- * what the leader is behind with: at some 3 us for each subscriber, 3 s. */
-#define FWS_BACKLOG_DISPATCHES 256
-#define FWS_BACKLOG_BYTES ((size_t)16 << 20)
-#define FWS_BACKLOG_DELIVERIES ((size_t)1 << 20)
-
 struct fws_table;
 struct fws_channel;
 struct fws_subscriber;
@@ -95,14 +89,11 @@ fws_join_status fws_backlog_join(struct fws_table *table, fws_dispatch *dispatch
 
 /* ---- delivering ---- */
 
-#define FWS_BACKLOG_TAKE_MAX 32
-#define FWS_BACKLOG_AHEAD 32
-
 /* The next frames for this subscriber, in order, each with a reference that is the caller's. With
- * `all`, fewer than FWS_BACKLOG_TAKE_MAX mean that there are no more; without it, at most the next
- * FWS_BACKLOG_AHEAD dispatches are looked at. */
+ * `all`, fewer than FWS_PUBLISHED_AHEAD mean that there are no more; without it, at most the next
+ * FWS_PUBLISHED_AHEAD dispatches are looked at. */
 size_t fws_backlog_take(struct fws_subscriber *subscriber, bool all,
-                        fws_buffer *frames[FWS_BACKLOG_TAKE_MAX]);
+                        fws_buffer *frames[FWS_PUBLISHED_AHEAD]);
 
 /* May there be anything for it? With its owner's lock, and no other. */
 bool fws_backlog_concerns(const struct fws_subscriber *subscriber);

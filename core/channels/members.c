@@ -2,12 +2,12 @@
  * their ids, with which those of several channels are counted. */
 #include "table_internal.h"
 
-#define IDS_FROM 64 /* members; to count fewer one by one takes no longer */
-
-/* As many members as the set has words, so that it takes at most 8 bytes for each. */
+/* As many members as the set has words, so that it takes at most 8 bytes for each; and to count
+ * fewer than a word has bits, one by one, takes no longer. */
 static bool is_worth_ids(const fws_table *table, const fws_channel *channel)
 {
-    return channel->members >= IDS_FROM && channel->members >= table->id_limit / 64;
+    return channel->members >= FWS_BITMAP_WORD &&
+           channel->members >= table->id_limit / FWS_BITMAP_WORD;
 }
 
 static void collect_ids(fws_table *table, fws_channel *channel)
@@ -59,6 +59,6 @@ void fws_members_remove(fws_table *table, fws_subscription *subscription)
     if (--channel->members == 0)
         channel->windows = 0;
     fws_bitmap_remove(&channel->ids, subscription->subscriber->id);
-    if (channel->members < IDS_FROM / 4 || channel->members < channel->ids.count / 4)
+    if (channel->members < FWS_BITMAP_WORD / 4 || channel->members < channel->ids.count / 4)
         fws_bitmap_clear(&channel->ids);
 }

@@ -67,7 +67,7 @@ static void mark_repeated_of_few(fws_name_keys *keys)
 /* With a table of their places, by open addressing. */
 static bool mark_repeated_of_many(fws_name_keys *keys)
 {
-    size_t size = 4 * FWS_NAMES_FEW;
+    size_t size = 4 * FWS_FEW;
     while (size < 2 * keys->count)
         size *= 2;
     size_t *places = calloc(size, sizeof *places); /* each plus 1; 0: free */
@@ -91,7 +91,7 @@ bool fws_names_prepare(fws_name_keys *keys, const uint64_t hash_key[2],
 {
     keys->keys = keys->few;
     keys->count = count;
-    if (count > FWS_NAMES_FEW) {
+    if (count > FWS_FEW) {
         keys->keys = calloc(count, sizeof *keys->keys);
         if (keys->keys == NULL)
             return false;
@@ -99,7 +99,7 @@ bool fws_names_prepare(fws_name_keys *keys, const uint64_t hash_key[2],
     for (size_t i = 0; i < count; i++)
         keys->keys[i] = (fws_name_key){.name = names[i],
                                        .hash = hash_name(hash_key, names[i].data, names[i].size)};
-    if (count <= FWS_NAMES_FEW) {
+    if (count <= FWS_FEW) {
         mark_repeated_of_few(keys);
     } else if (!mark_repeated_of_many(keys)) {
         fws_names_clear(keys);

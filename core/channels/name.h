@@ -5,6 +5,8 @@
 #ifndef FWS_CHANNELS_NAME_H
 #define FWS_CHANNELS_NAME_H
 
+#include "../tuning.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,13 +25,11 @@ typedef struct {
     bool repeated; /* an earlier one of the same call is the same name */
 } fws_name_key;
 
-#define FWS_NAMES_FEW 8
-
 /* The names of one call; few need no memory. Not to be copied. */
 typedef struct {
     fws_name_key *keys; /* `few`, or malloc'd */
     size_t count;
-    fws_name_key few[FWS_NAMES_FEW];
+    fws_name_key few[FWS_FEW];
 } fws_name_keys;
 
 /* Hashes the names under this key and marks those that are repeated. The time grows with their

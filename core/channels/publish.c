@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Websockets that are collected under one lock. */
-#define AT_ONCE 16
-
 /* ---- publishing ---- */
 
 /* The subscribers of the excluded websockets, each of which gets one, so that it stays excluded if
@@ -82,9 +79,9 @@ static void keep(void *owner)
 /* A piece; false when there is nothing more. Expects `delivering` to be held. */
 static bool deliver_some(fws_table *table)
 {
-    fws_target targets[AT_ONCE];
+    fws_target targets[FWS_DELIVERED_TOGETHER];
     bool more;
-    size_t count = fws_backlog_collect(table, targets, AT_ONCE, keep, &more);
+    size_t count = fws_backlog_collect(table, targets, FWS_DELIVERED_TOGETHER, keep, &more);
     for (size_t i = 0; i < count; i++) {
         fws_websocket_deliver(targets[i].owner);
         fws_websocket_drop(targets[i].owner);

@@ -22,7 +22,7 @@ fws_channel *fws_table_find(const fws_table *table, const fws_name_key *key)
 /* Where channels with names of this size are allocated. */
 static fws_slab *channel_slab(fws_table *table, size_t name_size)
 {
-    return &table->channel_slabs[(name_size + FWS_TABLE_NAME_STEP - 1) / FWS_TABLE_NAME_STEP];
+    return &table->channel_slabs[(name_size + FWS_NAME_STEP - 1) / FWS_NAME_STEP];
 }
 
 static fws_channel *add_channel(fws_table *table, const fws_name_key *key)
@@ -331,10 +331,9 @@ static void free_subscriber(fws_table *table, fws_subscriber *subscriber)
     free(subscriber);
 }
 
-/* Subscriptions that are fetched into the cache before they are removed: the time is that of the
- * memory, half of it without this. */
-#define FETCH_AHEAD 12
-#define FETCH_STAGE (FETCH_AHEAD / 3)
+/* What is to be removed soon is fetched into the cache, in three stages: the channel and the bucket
+ * before the entries that they lead to. */
+#define FETCH_STAGE (FWS_FETCH_AHEAD / 3)
 
 static const fws_subscription *ahead(const fws_subscription *subscription, int count)
 {
@@ -377,7 +376,7 @@ static bool tidy_one(fws_table *table, fws_subscriber *subscriber)
 /* With the lock. True: the rest is for fws_table_tidy. */
 static bool tidy_at_once(fws_table *table, fws_subscriber *subscriber)
 {
-    for (int i = 0; i < FWS_TABLE_AT_ONCE && !subscriber->is_untidy; i++)
+    for (int i = 0; i < FWS_BATCH && !subscriber->is_untidy; i++)
         if (!tidy_one(table, subscriber))
             return false;
     if (!subscriber->is_untidy) {
@@ -457,7 +456,7 @@ void fws_table_init(fws_table *table)
     fws_hash_init(&table->subscriptions);
     fws_slab_init(&table->subscription_slab, sizeof(fws_subscription));
     for (size_t i = 0; i < FWS_TABLE_NAME_SIZES; i++)
-        fws_slab_init(&table->channel_slabs[i], sizeof(fws_channel) + i * FWS_TABLE_NAME_STEP);
+        fws_slab_init(&table->channel_slabs[i], sizeof(fws_channel) + i * FWS_NAME_STEP);
     fws_backlog_init(&table->backlog);
 }
 

@@ -30,13 +30,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Names, members or subscriptions that are dealt with before the lock is given up: some 30 us. */
-#define FWS_TABLE_PIECE 256
-/* So many subscriptions are ended, and freed, at once by whoever ends the subscriber. */
-#define FWS_TABLE_AT_ONCE 64
-
-#define FWS_TABLE_NAME_STEP 32 /* names within so many bytes are kept together */
-#define FWS_TABLE_NAME_SIZES (FWS_CHANNEL_NAME_MAX / FWS_TABLE_NAME_STEP + 2)
+#define FWS_TABLE_NAME_SIZES (FWS_CHANNEL_NAME_MAX / FWS_NAME_STEP + 2)
 
 typedef struct fws_subscriber fws_subscriber;
 typedef struct fws_subscription fws_subscription;

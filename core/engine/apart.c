@@ -2,11 +2,13 @@
 
 #include "internal.h"
 
+#include "../tuning.h"
+
 void fws_apart_note_speed(fws_websocket *websocket, bool fast)
 {
     if (!fast)
         websocket->fast = 0;
-    else if (websocket->fast < FWS_REHABILITATED)
+    else if (websocket->fast < FWS_PROVEN)
         websocket->fast++;
 }
 
@@ -93,8 +95,8 @@ void fws_apart_run(fws_engine *engine, void **thread)
         return;
     }
     fws_engine_note_callbacks(engine, duration, count);
-    fws_apart_note_speed(websocket, duration < FWS_FAST);
-    if (websocket->fast >= FWS_REHABILITATED)
+    fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
+    if (websocket->fast >= FWS_PROVEN)
         websocket->slow = false;
     pthread_mutex_unlock(&engine->work.lock);
     fws_crew_release_callbacks(websocket);

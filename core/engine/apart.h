@@ -2,9 +2,9 @@
  * own, so that they hold up no other websocket, and no thread watches them.
  *
  * They are those of a websocket that is marked as slow, because one of its callbacks was overtaken
- * (watch.h), until FWS_REHABILITATED runs in a row were fast. And, for FWS_SUSPICIOUS_FOR after a
- * callback of any websocket was overtaken, those of each websocket that was not fast FWS_PROVEN
- * times in a row.
+ * (watch.h), until FWS_PROVEN runs in a row were fast, as the watch would not have overtaken them.
+ * And, for FWS_SUSPICIOUS_FOR after a callback of any websocket was overtaken, those of each
+ * websocket that was not fast as often.
  *
  * Threads: as in crew.h: every function is called with the lock of fws_work held. Memory: an entry
  * in a queue stands for one reference.
@@ -19,11 +19,6 @@
 
 typedef struct fws_engine fws_engine;
 typedef struct fws_websocket fws_websocket;
-
-#define FWS_FAST FWS_NS_PER_MS /* callbacks of one turn that take less are fast */
-#define FWS_PROVEN 8
-#define FWS_REHABILITATED 32
-#define FWS_SUSPICIOUS_FOR FWS_NS_PER_S
 
 /* Are the callbacks of this websocket to run apart? */
 bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket);

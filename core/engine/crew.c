@@ -5,12 +5,10 @@
 #include "turn.h"
 
 #include "../io/os.h"
+#include "../tuning.h"
 
 #include <errno.h>
 #include <signal.h>
-
-/* A thread that has stood by for so long ends. */
-#define IDLE_TIME (5 * FWS_NS_PER_S)
 
 /* The engine whose crew the calling thread belongs to; NULL: none. */
 static _Thread_local const fws_engine *engine_of_thread;
@@ -194,11 +192,11 @@ static void lead(fws_engine *engine, void **thread)
 
 /* ---- a thread ---- */
 
-/* Stands by. False when there was nothing to do for IDLE_TIME. */
+/* Stands by. False when there was nothing to do for FWS_IDLE_TIME. */
 static bool stand_by(fws_engine *engine)
 {
     fws_crew *crew = &engine->crew;
-    struct timespec until = fws_clock_timespec(fws_clock_now() + IDLE_TIME);
+    struct timespec until = fws_clock_timespec(fws_clock_now() + FWS_IDLE_TIME);
     crew->idle++;
     int error = pthread_cond_timedwait(&crew->work, &engine->work.lock, &until);
     crew->idle--;

@@ -38,11 +38,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* When a thread, or what callbacks need in one (fws_callbacks.enter), could not be had, it is tried
- * again after this. Shorter costs system calls that fail while the system is short of threads;
- * longer delays callbacks once it no longer is. */
-#define FWS_RETRY_AFTER (100 * FWS_NS_PER_MS)
-
 typedef struct fws_engine fws_engine;
 
 typedef struct {

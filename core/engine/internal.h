@@ -9,11 +9,10 @@
 #include "engine.h"
 
 #include "../io/loop.h"
+#include "../tuning.h"
 #include "../websocket/internal.h"
 
 #include <stdatomic.h>
-
-#define FWS_READY_MAX 256
 
 /* What the loop has reported and the leader has not handled yet; the leader's. */
 typedef struct {

@@ -5,17 +5,6 @@
 
 #include "../io/os.h"
 
-/* Websockets that go through the three phases together. More of them share the cost of the GIL;
- * with fewer, what the kernel and we know of a socket is still in the processor's cache when it is
- * written to. */
-#ifndef AT_ONCE
-#define AT_ONCE 64
-#endif
-
-#define UNFINISHED_TIME FWS_NS_PER_MS /* of each turn, for what is long */
-/* For so long a turn delivers what is published, before it looks again who is ready. */
-#define DELIVERY_TIME (FWS_NS_PER_MS / 5)
-
 static void flush_all(fws_work_link *list)
 {
     while (list) {
@@ -55,7 +44,7 @@ static fws_ns earlier(fws_ns one, fws_ns other)
 }
 
 /* Does one piece for each websocket with something unfinished (decompressing, compressing), for
- * UNFINISHED_TIME at most, so that sockets that are ready do not wait for long. */
+ * FWS_SLICE at most, so that sockets that are ready do not wait for long. */
 static void continue_unfinished(fws_engine *engine)
 {
     fws_work *work = &engine->work;
@@ -71,7 +60,7 @@ static void continue_unfinished(fws_engine *engine)
             return;
         left--;
         if (until == 0)
-            until = fws_clock_now() + UNFINISHED_TIME;
+            until = fws_clock_now() + FWS_SLICE;
         fws_websocket *websocket = FWS_WEBSOCKET_OF(link, unfinished);
         fws_websocket_on_unfinished(websocket);
         fws_websocket_drop(websocket);
@@ -174,7 +163,7 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 static void fetch(const fws_websocket *websocket)
 {
     const char *hot = (const char *)websocket;
-    for (size_t i = 0; i < FWS_HOT_LINES; i++)
+    for (size_t i = 0; FWS_USE_PREFETCH && i < FWS_HOT_LINES; i++)
         __builtin_prefetch(hot + i * FWS_CACHE_LINE);
 }
 
@@ -196,7 +185,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
             atomic_load_explicit(&engine->has_event_loop_handlers, memory_order_relaxed))
             preempts_nobody = stop_preempting();
         fws_batch_set_receiving(engine);
-        for (int i = 0; i < AT_ONCE && ready->next < ready->count; i++) {
+        for (int i = 0; i < FWS_BATCH && ready->next < ready->count; i++) {
             fws_readiness *one = &ready->list[ready->next++];
             if (ready->next < ready->count)
                 fetch(ready->list[ready->next].owner);
@@ -209,7 +198,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
         if (!leading)
             break;
         flush_queued(engine);
-        fws_publish_deliver(&engine->table, DELIVERY_TIME);
+        fws_publish_deliver(&engine->table, FWS_DELIVERY_TIME);
         fws_table_tidy(&engine->table);
     }
 }

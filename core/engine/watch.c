@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "../io/os.h"
+#include "../tuning.h"
 
 void fws_watch_end_appointment(fws_watch *watch)
 {
@@ -92,7 +93,7 @@ static void sleep_until_called(fws_engine *engine)
 
 static void sleep_until_next_look(fws_engine *engine)
 {
-    struct timespec until = fws_clock_timespec(fws_clock_now() + FWS_WATCH_INTERVAL);
+    struct timespec until = fws_clock_timespec(fws_clock_now() + FWS_LOOK_INTERVAL);
     pthread_cond_timedwait(&engine->crew.watch.called, &engine->work.lock, &until);
 }
 
@@ -111,7 +112,7 @@ bool fws_watch_serve(fws_engine *engine)
         fws_work_wake_leader(&engine->work);
     fws_crew_check(engine);
     while (watch->number == number && crew->led && !engine->work.stopping) {
-        if (quiet < FWS_WATCH_QUIET) {
+        if (quiet < FWS_QUIET_LOOKS) {
             sleep_until_next_look(engine);
         } else {
             sleep_until_called(engine);

@@ -9,8 +9,8 @@
  * started, takes up the appointment before it does anything else, and no thread that stands by ends
  * while an appointment is open. So a batch may begin at once.
  *
- * While callbacks run, the watch looks every FWS_WATCH_INTERVAL. When there was no batch for
- * FWS_WATCH_QUIET looks, it sleeps until the next batch begins, so an idle process does not wake.
+ * While callbacks run, the watch looks every FWS_LOOK_INTERVAL. When there was no batch for
+ * FWS_QUIET_LOOKS looks, it sleeps until the next batch begins, so an idle process does not wake.
  *
  * Threads: as in crew.h. The leader writes running_since and batches without it.
  */
@@ -25,15 +25,6 @@
 #include <stdint.h>
 
 typedef struct fws_engine fws_engine;
-
-/* A callback that has taken as long is overtaken. */
-#define FWS_CALLBACK_PATIENCE (3 * FWS_NS_PER_MS)
-/* Between two looks: a callback that blocks is overtaken within the two together, 5 ms. A look
- * costs some 10 us, so this is half a percent of a core while callbacks run; 8 ms would save 0.4 %
- * of one, and have others wait for up to 11 ms. */
-#define FWS_WATCH_INTERVAL (2 * FWS_NS_PER_MS)
-/* Looks without a batch between them, after which the watch sleeps. */
-#define FWS_WATCH_QUIET 50
 
 typedef struct {
     pthread_cond_t called; /* signalled when the watch is to look at once */

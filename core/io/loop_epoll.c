@@ -2,12 +2,12 @@
 
 #include "wakeup.h"
 
+#include "../tuning.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#define BATCH 256
 
 struct fws_loop {
     int epoll_fd;
@@ -67,9 +67,10 @@ static int milliseconds(fws_ns timeout)
 
 int fws_loop_wait(fws_loop *loop, fws_readiness *ready, int maximum, fws_ns timeout)
 {
-    struct epoll_event events[BATCH];
-    int count = epoll_wait(loop->epoll_fd, events, maximum < BATCH ? maximum : BATCH,
-                           milliseconds(timeout));
+    struct epoll_event events[FWS_READY_MAX];
+    int count =
+        epoll_wait(loop->epoll_fd, events, maximum < FWS_READY_MAX ? maximum : FWS_READY_MAX,
+                   milliseconds(timeout));
     int used = 0;
     for (int i = 0; i < count; i++) {
         uint32_t what = events[i].events;

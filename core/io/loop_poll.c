@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_CAPACITY 64
-
 typedef struct {
     int fd;
     uint8_t events;
@@ -58,7 +56,7 @@ static bool make_room(fws_loop *loop)
 {
     if (loop->count < loop->capacity)
         return true;
-    size_t capacity = loop->capacity ? loop->capacity * 2 : FIRST_CAPACITY;
+    size_t capacity = loop->capacity ? loop->capacity * 2 : 1;
     watched *set = realloc(loop->set, capacity * sizeof *set);
     if (set == NULL)
         return false;

@@ -4,6 +4,8 @@
 
 #include "os.h"
 
+#include "../tuning.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -43,7 +45,7 @@ void fws_os_name_thread(const char *name)
 
 void fws_os_do_not_preempt(void)
 {
-#ifdef SCHED_BATCH
+#if defined(SCHED_BATCH) && FWS_USE_SCHED_BATCH
     struct sched_param none = {0};
     sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK,
                        &none); /* without effect where the process may not do this */

@@ -3,8 +3,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define FIRST_CAPACITY 64
-
 void fws_timer_init(fws_timer *timer)
 {
     *timer = (fws_timer){.place = FWS_TIMER_UNARMED};
@@ -25,7 +23,7 @@ bool fws_timers_reserve(fws_timers *timers, size_t count)
 {
     if (count <= timers->capacity)
         return true;
-    size_t capacity = timers->capacity ? timers->capacity : FIRST_CAPACITY;
+    size_t capacity = timers->capacity ? timers->capacity : 1;
     while (capacity < count)
         capacity *= 2;
     fws_timer **heap = realloc(timers->heap, capacity * sizeof(fws_timer *));

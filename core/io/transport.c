@@ -4,6 +4,8 @@
 
 #include "transport.h"
 
+#include "../tuning.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,7 +24,7 @@
 /* The system calls without libc: recv and send of libc are cancellation points, which costs two
  * atomic operations in a process with threads, some 30 ns for each call. No thread of ours is
  * ever cancelled. */
-#if defined(SYS_recvfrom) && defined(SYS_sendto)
+#if FWS_USE_RAW_CALLS && defined(SYS_recvfrom) && defined(SYS_sendto)
 #define RECEIVE(fd_, data_, size_, flags_)                                                         \
     (ssize_t) syscall(SYS_recvfrom, fd_, data_, size_, flags_, NULL, NULL)
 #define SEND(fd_, data_, size_, flags_)                                                            \

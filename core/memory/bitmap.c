@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_BITS 64
-
 void fws_bitmap_clear(fws_bitmap *bitmap)
 {
     free(bitmap->words);
@@ -13,7 +11,7 @@ void fws_bitmap_clear(fws_bitmap *bitmap)
 
 bool fws_bitmap_reserve(fws_bitmap *bitmap, size_t limit)
 {
-    size_t count = (limit + WORD_BITS - 1) / WORD_BITS;
+    size_t count = (limit + FWS_BITMAP_WORD - 1) / FWS_BITMAP_WORD;
     if (count <= bitmap->count)
         return true;
     if (count < bitmap->count * 2)
@@ -29,13 +27,13 @@ bool fws_bitmap_reserve(fws_bitmap *bitmap, size_t limit)
 
 void fws_bitmap_add(fws_bitmap *bitmap, size_t number)
 {
-    bitmap->words[number / WORD_BITS] |= UINT64_C(1) << number % WORD_BITS;
+    bitmap->words[number / FWS_BITMAP_WORD] |= UINT64_C(1) << number % FWS_BITMAP_WORD;
 }
 
 void fws_bitmap_remove(fws_bitmap *bitmap, size_t number)
 {
-    if (number / WORD_BITS < bitmap->count)
-        bitmap->words[number / WORD_BITS] &= ~(UINT64_C(1) << number % WORD_BITS);
+    if (number / FWS_BITMAP_WORD < bitmap->count)
+        bitmap->words[number / FWS_BITMAP_WORD] &= ~(UINT64_C(1) << number % FWS_BITMAP_WORD);
 }
 
 void fws_bitmap_add_all(fws_bitmap *bitmap, const fws_bitmap *other)

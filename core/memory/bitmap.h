@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define FWS_BITMAP_WORD 64 /* numbers in a word */
+
 typedef struct {
     uint64_t *words; /* malloc'd, or NULL */
     size_t count;    /* of words */

@@ -4,22 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_SIZE ((size_t)512) /* buckets that are allocated together */
-#define FIRST_SEGMENTS ((size_t)8)
-/* Buckets for each entry, above which there are too many, and how many are given up at a time then.
- * Most of them are empty: to put their entries together earlier takes as long as all the rest of
- * the removal. */
-#define SPARSE 8
+#define SEGMENT_SIZE (FWS_AHEAD_MAX / sizeof(fws_hash_entry *)) /* buckets allocated together */
 
 void fws_hash_init(fws_hash *hash)
 {
     memset(hash, 0, sizeof *hash);
-    hash->buckets = FWS_HASH_FIRST;
+    hash->buckets = FWS_FEW;
 }
 
 static size_t segments_in_use(const fws_hash *hash)
 {
-    return hash->buckets == FWS_HASH_FIRST ? 0 : (hash->buckets - 1) / SEGMENT_SIZE + 1;
+    return hash->buckets == FWS_FEW ? 0 : (hash->buckets - 1) / SEGMENT_SIZE + 1;
 }
 
 void fws_hash_clear(fws_hash *hash)
@@ -32,7 +27,7 @@ void fws_hash_clear(fws_hash *hash)
 
 static fws_hash_entry **bucket(const fws_hash *hash, size_t index)
 {
-    if (index < FWS_HASH_FIRST)
+    if (index < FWS_FEW)
         return (fws_hash_entry **)&hash->first[index];
     return &hash->segments[index / SEGMENT_SIZE][index % SEGMENT_SIZE];
 }
@@ -56,10 +51,10 @@ static size_t index_of(const fws_hash *hash, uint64_t value)
 static bool reserve_bucket(fws_hash *hash, size_t index)
 {
     size_t segment = index / SEGMENT_SIZE;
-    if (index != FWS_HASH_FIRST && index % SEGMENT_SIZE != 0)
+    if (index != FWS_FEW && index % SEGMENT_SIZE != 0)
         return true; /* an earlier one has brought its segment */
     if (segment >= hash->segment_capacity) {
-        size_t capacity = hash->segment_capacity ? hash->segment_capacity * 2 : FIRST_SEGMENTS;
+        size_t capacity = hash->segment_capacity ? hash->segment_capacity * 2 : 1;
         void *segments = realloc(hash->segments, capacity * sizeof *hash->segments);
         if (segments == NULL)
             return false;
@@ -93,10 +88,10 @@ static bool grow(fws_hash *hash)
 
 static void give_back_bucket(fws_hash *hash, size_t index)
 {
-    if (index != FWS_HASH_FIRST && index % SEGMENT_SIZE != 0)
+    if (index != FWS_FEW && index % SEGMENT_SIZE != 0)
         return;
     free(hash->segments[index / SEGMENT_SIZE]);
-    if (index != FWS_HASH_FIRST)
+    if (index != FWS_FEW)
         return;
     free(hash->segments);
     hash->segments = NULL;
@@ -141,8 +136,9 @@ void fws_hash_remove(fws_hash *hash, fws_hash_entry *entry)
         fws_hash_clear(hash);
         return;
     }
-    for (int i = 0;
-         i < SPARSE && hash->buckets > FWS_HASH_FIRST && hash->count < hash->buckets / SPARSE; i++)
+    for (int i = 0; i < FWS_HASH_SPARSE && hash->buckets > FWS_FEW &&
+                    hash->count < hash->buckets / FWS_HASH_SPARSE;
+         i++)
         shrink(hash);
 }
 

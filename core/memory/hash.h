@@ -4,8 +4,8 @@
  *
  * To insert cannot fail: without memory for further buckets the chains only become longer.
  *
- * Invariants: FWS_HASH_FIRST <= buckets; when there is memory, count <= buckets + 1; after a
- * removal, buckets == FWS_HASH_FIRST or buckets <= 8 * count + 8. So an empty table holds no
+ * Invariants: FWS_FEW <= buckets; when there is memory, count <= buckets + 1; after a
+ * removal, buckets == FWS_FEW or buckets <= 8 * count + 8. So an empty table holds no
  * memory.
  *
  * Threads: no lock of its own; see who owns the table. Memory: the entries are the caller's.
@@ -13,10 +13,10 @@
 #ifndef FWS_MEMORY_HASH_H
 #define FWS_MEMORY_HASH_H
 
+#include "../tuning.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#define FWS_HASH_FIRST 8 /* buckets that lie in the table; a power of two */
 
 typedef struct fws_hash_entry {
     struct fws_hash_entry *next;
@@ -24,8 +24,8 @@ typedef struct fws_hash_entry {
 } fws_hash_entry;
 
 typedef struct {
-    fws_hash_entry *first[FWS_HASH_FIRST];
-    fws_hash_entry ***segments; /* for the buckets after those */
+    fws_hash_entry *first[FWS_FEW]; /* buckets that lie in the table */
+    fws_hash_entry ***segments;     /* for the buckets after those */
     size_t segment_capacity;
     size_t buckets;
     size_t count; /* entries */

@@ -26,7 +26,7 @@ uint8_t *fws_pool_borrow(fws_pool *pool)
     if (pool->count > 0)
         buffer = pool->kept[--pool->count];
     pthread_mutex_unlock(&pool->lock);
-    return buffer ? buffer : malloc(FWS_POOL_BUFFER_SIZE);
+    return buffer ? buffer : malloc(FWS_PIECE);
 }
 
 void fws_pool_return(fws_pool *pool, uint8_t *buffer)
@@ -35,7 +35,7 @@ void fws_pool_return(fws_pool *pool, uint8_t *buffer)
     if (atomic_compare_exchange_strong(&pool->spare, &none, buffer))
         return;
     pthread_mutex_lock(&pool->lock);
-    if (pool->count < FWS_POOL_KEPT) {
+    if (pool->count < FWS_KEPT) {
         pool->kept[pool->count++] = buffer;
         buffer = NULL;
     }

@@ -7,26 +7,25 @@
 #ifndef FWS_MEMORY_POOL_H
 #define FWS_MEMORY_POOL_H
 
+#include "../tuning.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define FWS_POOL_BUFFER_SIZE ((size_t)64 * 1024)
-#define FWS_POOL_KEPT 8 /* about as many threads read at the same instant */
-
 typedef struct {
     _Atomic(uint8_t *)
         spare; /* one more buffer that is kept; atomic, so that borrowing it takes no lock */
     pthread_mutex_t lock;
-    uint8_t *kept[FWS_POOL_KEPT];
+    uint8_t *kept[FWS_KEPT];
     int count;
 } fws_pool;
 
 void fws_pool_init(fws_pool *pool);
 void fws_pool_clear(fws_pool *pool);
 
-/* FWS_POOL_BUFFER_SIZE bytes, or NULL when there is no memory. */
+/* FWS_PIECE bytes, or NULL when there is no memory. */
 uint8_t *fws_pool_borrow(fws_pool *pool);
 void fws_pool_return(fws_pool *pool, uint8_t *buffer);
 

@@ -1,18 +1,16 @@
 #include "ring.h"
 
+#include "../tuning.h"
+
 #include <stdlib.h>
 
-#define SECOND_CAPACITY 4u
 #define CAPACITY_MAX (1u << 24) /* it can be doubled, also in bytes */
-#define KEPT_CAPACITY 16u       /* a larger one is given back as soon as it is empty */
 
 static bool grow(fws_ring *ring)
 {
     if (ring->capacity > CAPACITY_MAX)
         return false;
-    uint32_t capacity = ring->capacity == 0   ? 1
-                        : ring->capacity == 1 ? SECOND_CAPACITY
-                                              : ring->capacity * 2;
+    uint32_t capacity = ring->capacity > 0 ? ring->capacity * 2 : 1;
     if (capacity > 1) {
         fws_buffer **slots = malloc(capacity * sizeof *slots);
         if (slots == NULL)
@@ -36,7 +34,7 @@ bool fws_ring_reserve(fws_ring *ring, uint32_t count)
 
 void fws_ring_shrink(fws_ring *ring)
 {
-    if (ring->capacity > KEPT_CAPACITY)
+    if (ring->capacity > FWS_FEW)
         fws_ring_free(ring);
 }
 

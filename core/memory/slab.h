@@ -15,11 +15,10 @@
 #ifndef FWS_MEMORY_SLAB_H
 #define FWS_MEMORY_SLAB_H
 
+#include "../tuning.h"
+
 #include <stddef.h>
 
-#define FWS_SLAB_BLOCK                                                                             \
-    ((size_t)64 * 1024)                  /* bytes; a power of two, and the alignment of a block    \
-                                          */
 #define FWS_SLAB_SIZE_MAX ((size_t)1024) /* bytes of an object */
 
 typedef struct fws_slab_block fws_slab_block;

@@ -2,13 +2,10 @@
 
 #include "mask.h"
 
+#include "../tuning.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-/* The first capacity of a message that arrives in parts; it then doubles. The length in the
- * header is never reserved before the bytes arrive, because a header alone would cost the whole
- * limit then. */
-#define FIRST_CAPACITY 4096
 
 uint64_t fws_assembly_limit(const fws_connection *connection)
 {
@@ -48,7 +45,9 @@ uint8_t *fws_connection_detach_message(fws_connection *connection)
 }
 
 /* Makes room for `needed` bytes, at least twice as many as before, so that a message in many
- * pieces is copied only a few times. `most`: the largest size that the message can have, at
+ * pieces is copied only a few times. The first capacity is FWS_AHEAD_MAX: the length in the header
+ * is never reserved before the bytes arrive, because a header alone would cost the whole limit
+ * then. `most`: the largest size that the message can have, at
  * least `needed`, and at most FWS_ASSEMBLY_MAX + 1. From half of that on, room for all of it is
  * made. */
 static bool grow(fws_connection *connection, size_t needed, uint64_t most)
@@ -56,8 +55,8 @@ static bool grow(fws_connection *connection, size_t needed, uint64_t most)
     if (needed <= connection->message_capacity)
         return true;
     size_t capacity = connection->message_capacity * 2; /* at most SIZE_MAX / 2 until now */
-    if (capacity < FIRST_CAPACITY)
-        capacity = FIRST_CAPACITY;
+    if (capacity < FWS_AHEAD_MAX)
+        capacity = FWS_AHEAD_MAX;
     if (capacity < needed)
         capacity = needed;
     if (capacity > most || most / 2 <= needed)

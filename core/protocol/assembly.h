@@ -1,7 +1,7 @@
 /* The message that a connection assembles: one that arrives in parts, or compressed.
  *
  * Decompression is done in pieces, because a few bytes may stand for hundreds of megabytes: it
- * stops after FWS_INFLATE_PIECE bytes of output, and the caller keeps the input that was not read.
+ * stops after FWS_PIECE bytes of output, and the caller keeps the input that was not read.
  * zlib may have read all of the input and still hold output back. In that case the last byte counts
  * as not read, so that the caller keeps at least one byte as long as there is more output.
  *

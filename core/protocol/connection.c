@@ -18,7 +18,7 @@ void fws_connection_init(fws_connection *connection, fws_role role, const fws_li
     connection->role = role;
     connection->limits = *limits;
     connection->entropy = entropy;
-    connection->allowance = FWS_INFLATE_PIECE;
+    connection->allowance = FWS_PIECE;
     fws_utf8_reset(&connection->utf8);
 }
 
@@ -234,7 +234,7 @@ static size_t available_payload(const fws_connection *connection, const uint8_t 
 void fws_connection_inflate(fws_connection *connection, uint8_t **cursor, uint8_t *end)
 {
     size_t length = available_payload(connection, *cursor, end);
-    connection->allowance = FWS_INFLATE_PIECE;
+    connection->allowance = FWS_PIECE;
     if (length > 0)
         fws_assembly_inflate(connection, cursor, length);
 }
@@ -374,7 +374,7 @@ fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **curs
     event->assembled = false;
     event->reply_size = 0;
     if (connection->more)
-        connection->allowance = FWS_INFLATE_PIECE;
+        connection->allowance = FWS_PIECE;
     connection->more = false;
     for (;;) {
         if (connection->ended) {

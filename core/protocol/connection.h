@@ -6,7 +6,7 @@
  *     uint8_t *cursor = buffer, *end = buffer + received;
  *     while (fws_connection_receive(connection, &cursor, end, &event) != FWS_EVENT_NONE) { ... }
  *
- * One call decompresses at most FWS_INFLATE_PIECE bytes and then returns FWS_EVENT_MORE, so that
+ * One call decompresses at most FWS_PIECE bytes and then returns FWS_EVENT_MORE, so that
  * the caller can serve other connections before the next call. It then keeps the bytes from *cursor
  * on, of which there is at least one, and hands them in again. They must be the same bytes in the
  * same memory or a copy of it, because the call may have unmasked them already.
@@ -26,6 +26,8 @@
 #include "compression.h"
 #include "frame.h"
 #include "utf8.h"
+
+#include "../tuning.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -124,9 +126,6 @@ bool fws_connection_use_compression(fws_connection *connection, fws_deflate_pool
 fws_event_type fws_connection_receive(fws_connection *connection, uint8_t **cursor, uint8_t *end,
                                       fws_event *event);
 
-/* How much one call decompresses; bytes. Takes some 0.2 ms. */
-#define FWS_INFLATE_PIECE ((size_t)64 * 1024)
-
 /* Is there a message of which more is to be decompressed? Then the caller still has bytes of it. */
 static inline bool fws_connection_is_inflating(const fws_connection *connection)
 {
@@ -136,7 +135,7 @@ static inline bool fws_connection_is_inflating(const fws_connection *connection)
 /* The next call may decompress a whole piece again. */
 static inline void fws_connection_allow_piece(fws_connection *connection)
 {
-    connection->allowance = FWS_INFLATE_PIECE;
+    connection->allowance = FWS_PIECE;
 }
 
 /* Decompresses the next piece of that message, before the next call of fws_connection_receive;

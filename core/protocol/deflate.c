@@ -5,12 +5,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#define SMALL_WINDOW_BITS 12             /* enough for FWS_DEFLATE_SHORT_MAX bytes */
-#define SAMPLED_FROM ((size_t)32 * 1024) /* zlib spends milliseconds on what does not compress */
-#define SAMPLES 4
-#define SAMPLE_SIZE 2048
-#define PIECE ((size_t)32 * 1024)
-#define THOROUGH_PIECE ((size_t)8 * 1024)
+#define SMALL_WINDOW_BITS 12         /* enough for FWS_DEFLATE_SHORT_MAX bytes */
+_Static_assert(FWS_DEFLATE_SHORT_MAX <= 1 << SMALL_WINDOW_BITS, "it does not fit");
 #define ZLIB_CHUNK ((size_t)1 << 30) /* zlib counts in unsigned int */
 
 struct fws_deflater {
@@ -191,7 +187,7 @@ bool fws_inflater_at_boundary(const fws_inflater *inflater)
 
 static void init_slots(fws_deflate_slots slots)
 {
-    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++)
+    for (size_t i = 0; i < FWS_KEPT; i++)
         atomic_init(&slots[i], NULL);
 }
 
@@ -199,7 +195,7 @@ static void init_slots(fws_deflate_slots slots)
 static void *pop_state(fws_deflate_slots slots)
 {
     void *state = NULL;
-    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT && state == NULL; i++)
+    for (size_t i = 0; i < FWS_KEPT && state == NULL; i++)
         state = atomic_exchange(&slots[i], NULL);
     return state;
 }
@@ -207,7 +203,7 @@ static void *pop_state(fws_deflate_slots slots)
 /* Keeps a state; false when all slots are full. */
 static bool push_state(fws_deflate_slots slots, void *state)
 {
-    for (size_t i = 0; i < FWS_DEFLATE_POOL_KEPT; i++) {
+    for (size_t i = 0; i < FWS_KEPT; i++) {
         void *empty = NULL;
         if (atomic_compare_exchange_strong(&slots[i], &empty, state))
             return true;
@@ -277,7 +273,8 @@ void fws_deflate_pool_return_deflater(fws_deflate_pool *pool, fws_deflater *defl
 
 size_t fws_deflate_pool_piece(const fws_deflate_pool *pool)
 {
-    return pool->level < FWS_DEFLATE_LEVEL_THOROUGH ? PIECE : THOROUGH_PIECE;
+    /* To compress takes twice as long as to decompress, and thoroughly eight times. */
+    return pool->level < FWS_THOROUGH_LEVEL ? FWS_PIECE / 2 : FWS_PIECE / 8;
 }
 
 static bool compress_by_zlib(fws_deflate_pool *pool, uint8_t window_bits, const uint8_t *data,
@@ -311,14 +308,13 @@ uint8_t fws_deflate_pool_window(uint8_t window_bits, size_t length)
 
 bool fws_deflate_pool_promising(fws_deflate_pool *pool, const uint8_t *data, size_t length)
 {
-    if (length < SAMPLED_FROM)
+    if (length < (size_t)16 * FWS_SAMPLE_SIZE)
         return true;
-    uint8_t out[SAMPLE_SIZE];
-    size_t size;
-    for (size_t i = 0; i < SAMPLES; i++)
-        if (compress_short(pool, SMALL_WINDOW_BITS,
-                           data + i * ((length - SAMPLE_SIZE) / (SAMPLES - 1)), SAMPLE_SIZE, out,
-                           SAMPLE_SIZE - SAMPLE_SIZE / 16, &size))
+    uint8_t out[FWS_SAMPLE_SIZE];
+    size_t size, distance = (length - FWS_SAMPLE_SIZE) / 3; /* from the beginning to the end */
+    for (size_t i = 0; i < 4; i++)
+        if (compress_short(pool, SMALL_WINDOW_BITS, data + i * distance, FWS_SAMPLE_SIZE, out,
+                           FWS_SAMPLE_SIZE - FWS_SAMPLE_SIZE / 16, &size))
             return true;
     return false;
 }
@@ -329,7 +325,8 @@ bool fws_deflate_pool_compress(fws_deflate_pool *pool, uint8_t window_bits, cons
     if (!fws_deflate_pool_promising(pool, data, length))
         return false;
     window_bits = fws_deflate_pool_window(window_bits, length);
-    if (length > 0 && length <= FWS_DEFLATE_SHORT_MAX && pool->level < FWS_DEFLATE_LEVEL_THOROUGH)
+    if (FWS_USE_DEFLATE_SHORT && length > 0 && length <= FWS_DEFLATE_SHORT_MAX &&
+        pool->level < FWS_THOROUGH_LEVEL)
         return compress_short(pool, window_bits, data, length, out, capacity, size);
     return compress_by_zlib(pool, window_bits, data, length, out, capacity, size);
 }

@@ -14,6 +14,8 @@
 
 #include "deflate_short.h"
 
+#include "../tuning.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,12 +77,7 @@ bool fws_inflater_at_boundary(const fws_inflater *inflater);
 
 /* ---- the pool ---- */
 
-#define FWS_DEFLATE_POOL_KEPT 4 /* states of a kind: about as many threads compress at once */
-
-/* Below this level short messages are compressed by deflate_short, and from it on by zlib. */
-#define FWS_DEFLATE_LEVEL_THOROUGH 6
-
-typedef _Atomic(void *) fws_deflate_slots[FWS_DEFLATE_POOL_KEPT];
+typedef _Atomic(void *) fws_deflate_slots[FWS_KEPT];
 
 typedef struct {
     int level;

@@ -12,12 +12,11 @@
 
 #include "huffman.h"
 
+#include "../tuning.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define FWS_DEFLATE_SHORT_MAX 4096 /* bytes of a message */
-#define FWS_DEFLATE_SHORT_HASH_BITS 11
 
 typedef struct {
     uint16_t last_place[1 << FWS_DEFLATE_SHORT_HASH_BITS]; /* position plus one; 0: none */

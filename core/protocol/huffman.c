@@ -1,9 +1,9 @@
 #include "huffman.h"
 
+#include "../tuning.h"
+
 #include <stdbool.h>
 #include <string.h>
-
-#define SORTED_BY_COUNTING 64 /* frequencies below this, which nearly all are */
 
 typedef struct {
     uint16_t used[FWS_HUFFMAN_SYMBOLS_MAX];    /* the symbols that occur, in order */
@@ -14,7 +14,7 @@ typedef struct {
 
 static void sort_symbols(sorted *list, const uint16_t *frequencies, size_t count)
 {
-    uint16_t starts[SORTED_BY_COUNTING + 1] = {0};
+    uint16_t starts[FWS_HUFFMAN_COUNTED + 1] = {0};
     size_t used = 0;
     for (size_t i = 0; i < count; i++) { /* no branch, because the processor could not predict it */
         list->used[used] = (uint16_t)i;
@@ -22,18 +22,18 @@ static void sort_symbols(sorted *list, const uint16_t *frequencies, size_t count
     }
     for (size_t i = 0; i < used; i++) {
         uint16_t frequency = frequencies[list->used[i]];
-        starts[frequency < SORTED_BY_COUNTING ? frequency : SORTED_BY_COUNTING]++;
+        starts[frequency < FWS_HUFFMAN_COUNTED ? frequency : FWS_HUFFMAN_COUNTED]++;
     }
     uint16_t total = 0;
-    for (size_t i = 0; i <= SORTED_BY_COUNTING; i++) {
+    for (size_t i = 0; i <= FWS_HUFFMAN_COUNTED; i++) {
         uint16_t here = starts[i];
         starts[i] = total;
         total = (uint16_t)(total + here);
     }
-    size_t frequent = starts[SORTED_BY_COUNTING];
+    size_t frequent = starts[FWS_HUFFMAN_COUNTED];
     for (size_t i = 0; i < used; i++) {
         uint16_t frequency = frequencies[list->used[i]];
-        size_t bucket = frequency < SORTED_BY_COUNTING ? frequency : SORTED_BY_COUNTING;
+        size_t bucket = frequency < FWS_HUFFMAN_COUNTED ? frequency : FWS_HUFFMAN_COUNTED;
         size_t place = starts[bucket]++;
         list->symbols[place] = list->used[i];
         list->weights[place] = frequency;

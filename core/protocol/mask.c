@@ -1,10 +1,9 @@
 #include "mask.h"
 
+#include "../tuning.h"
+
 #include <stdatomic.h>
 #include <string.h>
-
-/* Below this a call through a pointer costs more than the wider registers win. */
-#define SHORT_PAYLOAD 16
 
 void fws_mask_portable(uint8_t *data, size_t length, const uint8_t key[4])
 {
@@ -25,6 +24,8 @@ void fws_mask_portable(uint8_t *data, size_t length, const uint8_t key[4])
 
 fws_mask_function fws_mask_best(void)
 {
+    if (!FWS_USE_WIDE_MASK)
+        return fws_mask_portable;
 #if defined(__x86_64__) || defined(__i386__)
     if (__builtin_cpu_supports("avx2"))
         return fws_mask_avx2;
@@ -46,7 +47,7 @@ void fws_mask_apply(uint8_t *data, size_t length, const uint8_t key[4], uint64_t
     uint8_t rotated[4];
     for (unsigned i = 0; i < 4; i++)
         rotated[i] = key[(position + i) & 3];
-    if (length < SHORT_PAYLOAD) {
+    if (length < FWS_MASK_SHORT) {
         for (size_t i = 0; i < length; i++)
             data[i] ^= rotated[i & 3];
         return;

@@ -4,23 +4,22 @@
 
 #include <errno.h>
 
-#define BUFFER_SIZE 2048 /* on the handler's stack; the rest is read into a larger buffer */
-
 void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun)
 {
-    if (fws_clock_now() - begun >= FWS_SHORT_WAIT_MS * FWS_NS_PER_MS)
+    if (fws_clock_now() - begun >= FWS_SHORT_WAIT)
         receive->short_waits = 0;
-    else if (receive->short_waits < FWS_SHORT_WAITS)
+    else if (receive->short_waits < FWS_PROVEN)
         receive->short_waits++;
 }
 
 bool fws_blocking_receive_should_block(fws_websocket *websocket, fws_ns deadline)
 {
     fws_blocking_receive *receive = &websocket->blocking_receive;
-    if (receive->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
+    if (!FWS_USE_RECV_WAIT || receive->short_waits < FWS_PROVEN || deadline != FWS_FOREVER)
         return false;
     if (!receive->prepared)
-        receive->prepared = fws_transport_allow_blocking(websocket->fd, FWS_SHORT_WAIT_MS);
+        receive->prepared =
+            fws_transport_allow_blocking(websocket->fd, FWS_SHORT_WAIT / FWS_NS_PER_MS);
     return receive->prepared;
 }
 
@@ -50,7 +49,7 @@ void fws_blocking_receive_catch_up(fws_websocket *websocket)
 bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)
 {
     fws_blocking_receive *receive = &websocket->blocking_receive;
-    uint8_t buffer[BUFFER_SIZE];
+    uint8_t buffer[FWS_STACK_BUFFER];
     size_t received;
     int fd = websocket->fd;
     fws_blocking_receive_begin(websocket);

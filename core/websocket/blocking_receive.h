@@ -1,7 +1,7 @@
 /* Lets the thread of a handler wait for its next message inside recv(2) instead of poll(2). That
  * saves one system call for each message, but no other thread can wake the handler while it is in
- * recv. So a handler waits in recv only at first, and after FWS_SHORT_WAITS short waits in a row,
- * and for at most FWS_SHORT_WAIT_MS.
+ * recv. So a handler waits in recv only at first, and after FWS_PROVEN short waits in a row,
+ * and for at most FWS_SHORT_WAIT.
  *
  * While `active` is set no other thread may read the socket, because the bytes that recv returns
  * come before the bytes that the other thread would read. A thread that finds meanwhile that the
@@ -17,17 +17,15 @@
 #define FWS_WEBSOCKET_BLOCKING_RECEIVE_H
 
 #include "../io/clock.h"
+#include "../tuning.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FWS_SHORT_WAITS 8
-#define FWS_SHORT_WAIT_MS 20
-
 typedef struct fws_websocket fws_websocket;
 
 typedef struct {
-    uint8_t short_waits; /* short waits in a row, up to FWS_SHORT_WAITS */
+    uint8_t short_waits; /* short waits in a row, up to FWS_PROVEN */
     bool prepared;       /* recv may block on the descriptor: see fws_transport_allow_blocking */
     bool active;         /* a thread is in recv, or decompresses, without the lock */
     bool failed;         /* another thread has found, while `active`, that the connection failed */
@@ -36,7 +34,7 @@ typedef struct {
 /* The first wait is assumed to be short, because most peers send their first message at once. */
 static inline void fws_blocking_receive_init(fws_blocking_receive *receive)
 {
-    *receive = (fws_blocking_receive){.short_waits = FWS_SHORT_WAITS};
+    *receive = (fws_blocking_receive){.short_waits = FWS_PROVEN};
 }
 
 static inline bool fws_blocking_receive_is_active(const fws_blocking_receive *receive)

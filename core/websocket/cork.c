@@ -1,11 +1,12 @@
 #include "cork.h"
 
-#define QUIET_LOOKS 50
+#include "../tuning.h"
+
 #define NOW 1 /* earlier than any time that the clock gives: the next look is at once */
 
 void fws_cork_init(fws_cork *cork)
 {
-    *cork = (fws_cork){.patience = FWS_CORK_PATIENCE};
+    *cork = (fws_cork){.patience = FWS_LOOK_INTERVAL};
 }
 
 bool fws_cork_push(fws_cork *cork, fws_work_link *flush)
@@ -32,7 +33,7 @@ fws_work_link *fws_cork_remove_overdue(fws_cork *cork)
         return NULL;
     fws_work_link *list = fws_cork_remove_all(cork);
     cork->empty_rounds = list == NULL ? cork->empty_rounds + 1 : 0;
-    cork->flush_at = cork->empty_rounds < QUIET_LOOKS ? now + cork->patience : 0;
+    cork->flush_at = cork->empty_rounds < FWS_QUIET_LOOKS ? now + cork->patience : 0;
     return list;
 }
 

@@ -4,7 +4,7 @@
  * A handler that answers a message usually calls receive again at once, and releases the GIL there.
  * What it has sent is written at that moment: without the GIL, and several messages in one system
  * call. For handlers that do not call receive, the loop thread writes the list every
- * FWS_CORK_PATIENCE, as long as something is corked. corking.h decides which websockets are corked.
+ * FWS_LOOK_INTERVAL, as long as something is corked. corking.h decides which websockets are corked.
  *
  * Threads: no lock of its own; the lock of fws_work protects it. Memory: each entry of the list
  * stands for one reference to its websocket.
@@ -19,10 +19,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define FWS_CORK_PATIENCE (2 * FWS_NS_PER_MS)
-#define FWS_CORK_MAX ((size_t)16 * 1024) /* bytes that may wait so, of one websocket */
-#define FWS_QUICK_RETURNS 32
 
 typedef struct {
     fws_work_link *first; /* each entry stands for one reference */

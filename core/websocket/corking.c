@@ -2,9 +2,10 @@
 
 bool fws_corking_should_cork(const fws_websocket *websocket, size_t size)
 {
-    return websocket->corking.quick_returns == FWS_QUICK_RETURNS && websocket->pollers == 0 &&
-           !websocket->adopted && !fws_websocket_is_read_by_loop(websocket) &&
-           websocket->outbox.bytes + size <= FWS_CORK_MAX;
+    return FWS_USE_CORK && websocket->corking.quick_returns == FWS_PROVEN &&
+           websocket->pollers == 0 && !websocket->adopted &&
+           !fws_websocket_is_read_by_loop(websocket) &&
+           websocket->outbox.bytes + size <= FWS_SHORT_SEND;
 }
 
 void fws_corking_cork(fws_websocket *websocket)
@@ -18,7 +19,7 @@ void fws_corking_cork(fws_websocket *websocket)
 void fws_corking_note_return(fws_websocket *websocket)
 {
     fws_corking_write(websocket);
-    if (websocket->corking.quick_returns < FWS_QUICK_RETURNS)
+    if (websocket->corking.quick_returns < FWS_PROVEN)
         websocket->corking.quick_returns++;
 }
 

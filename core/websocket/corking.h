@@ -1,5 +1,5 @@
 /* Decides whether what a handler sends is corked (cork.h). It is when the handler has called
- * receive soon after it sent FWS_QUICK_RETURNS times in a row, and does not wait in receive now.
+ * receive soon after it sent FWS_PROVEN times in a row, and does not wait in receive now.
  *
  * Threads: every function is called with the websocket's lock held, which protects the fields; no
  * other file accesses them. Invariant: a corked websocket has `flush_queued` set, as it is in the
@@ -16,7 +16,7 @@ typedef struct fws_websocket fws_websocket;
 
 typedef struct {
     bool corked;
-    uint8_t quick_returns; /* up to FWS_QUICK_RETURNS */
+    uint8_t quick_returns; /* up to FWS_PROVEN */
 } fws_corking;
 
 /* Is a frame of `size` bytes to be corked? */

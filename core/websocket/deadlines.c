@@ -6,9 +6,6 @@
 
 /* Deadlines that need no precision are rounded up to a common grid, so that many websockets
  * share one wake-up. */
-#define ADOPT_GRID (16 * FWS_NS_PER_MS)
-#define PING_GRID (250 * FWS_NS_PER_MS)
-
 static fws_ns round_up(fws_ns deadline, fws_ns grid)
 {
     return (deadline + grid - 1) / grid * grid;
@@ -24,13 +21,13 @@ void fws_websocket_schedule(fws_websocket *websocket)
 {
     fws_ns earliest = 0;
     if (websocket->adopt_at != 0)
-        include(&earliest, round_up(websocket->adopt_at, ADOPT_GRID));
+        include(&earliest, round_up(websocket->adopt_at, FWS_ADOPT_AFTER / 3));
     if (websocket->ping_at != 0)
-        include(&earliest, round_up(websocket->ping_at, PING_GRID));
+        include(&earliest, round_up(websocket->ping_at, FWS_DEADLINE_GRID));
     if (websocket->pong_by != 0)
-        include(&earliest, round_up(websocket->pong_by, PING_GRID));
+        include(&earliest, round_up(websocket->pong_by, FWS_DEADLINE_GRID));
     if (websocket->progress.check_at != 0)
-        include(&earliest, round_up(websocket->progress.check_at, PING_GRID));
+        include(&earliest, round_up(websocket->progress.check_at, FWS_DEADLINE_GRID));
     include(&earliest, websocket->close_by);
     if (earliest == 0 || (websocket->timer_at != 0 && websocket->timer_at <= earliest))
         return;

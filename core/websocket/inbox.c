@@ -1,10 +1,11 @@
 #include "inbox.h"
 
+#include "../tuning.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MORE_MAX 4096u /* bytes that a block has room for, besides its first message */
 #define OWN_BLOCK UINT32_MAX
 
 /* In a block, at a multiple of ALIGNMENT, followed by the bytes or by a fws_message. */
@@ -18,7 +19,8 @@ typedef struct {
 /* The longest message of fws_inbox_push_copy, and all other bytes that a block may have, fit
  * into 32 bits. */
 #define COPIED_MAX (OWN_BLOCK / 2)
-_Static_assert(COPIED_MAX + sizeof(entry) + ALIGNMENT + MORE_MAX + MORE_MAX / 4 < UINT32_MAX,
+_Static_assert(COPIED_MAX + sizeof(entry) + ALIGNMENT + FWS_AHEAD_MAX + FWS_AHEAD_MAX / 4 <
+                   UINT32_MAX,
                "the size of a block does not fit");
 
 struct fws_inbox_block {
@@ -85,7 +87,7 @@ static entry *add(fws_inbox *inbox, size_t size, size_t more)
     fws_inbox_block *last = inbox->last;
     if (last == NULL || last->sealed || last->capacity - last->end < whole) {
         /* The following messages have frame headers, which are a little smaller than entries. */
-        size_t room = more < MORE_MAX ? more + more / 4 : MORE_MAX;
+        size_t room = more < FWS_AHEAD_MAX ? more + more / 4 : FWS_AHEAD_MAX;
         fws_inbox_block *block = malloc(sizeof *block + whole + room);
         if (block == NULL)
             return NULL;

@@ -17,10 +17,9 @@
 
 #include "../channels/table.h"
 #include "../io/wakeup.h"
+#include "../tuning.h"
 
 #include <stddef.h>
-
-#define FWS_ADOPT_AFTER (50 * FWS_NS_PER_MS)
 
 /* Where the callbacks of an event-driven websocket are. */
 typedef enum {
@@ -113,6 +112,8 @@ struct fws_websocket {
     bool inflating;               /* a thread decompresses without the lock: see pieces.c */
     fws_compressing *compressing; /* a long message, see compressing.c; NULL: none */
 };
+
+_Static_assert(FWS_PROVEN <= UINT8_MAX, "what is counted up to it lies in a byte");
 
 /* What a message needs of the state machine lies in the last of the hot lines. */
 _Static_assert(offsetof(fws_websocket, protocol) + offsetof(fws_connection, limits) +
@@ -254,7 +255,7 @@ typedef struct {
 } fws_outgoing;
 
 /* Up to this length a message is compressed at once, and with context takeover under the lock. */
-#define FWS_COMPRESSED_AT_ONCE_MAX FWS_POOL_BUFFER_SIZE
+#define FWS_COMPRESSED_AT_ONCE_MAX FWS_PIECE
 
 /* As fws_websocket_send, for a message that is longer; takes the lock. */
 fws_status fws_websocket_send_long(fws_websocket *websocket, const fws_outgoing *message,

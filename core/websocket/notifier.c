@@ -111,7 +111,7 @@ void fws_notifier_after_fork(fws_notifier *notifier)
 
 void fws_notifier_close(fws_notifier *notifier)
 {
-    fws_websocket *changed[64];
+    fws_websocket *changed[FWS_BATCH];
     size_t count;
     if (notifier->process != getpid())
         abandon(notifier);
@@ -119,7 +119,7 @@ void fws_notifier_close(fws_notifier *notifier)
     notifier->closed = true;
     pthread_mutex_unlock(&notifier->lock);
     do { /* without the lock: the last reference to a websocket drops one to the notifier */
-        count = fws_notifier_drain(notifier, changed, 64);
+        count = fws_notifier_drain(notifier, changed, FWS_BATCH);
         for (size_t i = 0; i < count; i++)
             fws_websocket_drop(changed[i]);
     } while (count > 0);

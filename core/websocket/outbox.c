@@ -1,7 +1,9 @@
 #include "outbox.h"
 
-#define ROOM 960 /* bytes of a buffer for appended frames */
-#define ROOM_MAX 4096u
+#include "../tuning.h"
+
+/* Of a buffer for appended frames, without its own fields. */
+#define ROOM (FWS_JOIN_MAX - sizeof(fws_buffer))
 
 void fws_outbox_init(fws_outbox *outbox)
 {
@@ -89,7 +91,8 @@ bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_siz
         room = outbox->batch;
         outbox->batch = 0;
     }
-    outbox->batch = whole < ROOM_MAX - outbox->batch ? outbox->batch + (uint32_t)whole : ROOM_MAX;
+    outbox->batch =
+        whole < FWS_AHEAD_MAX - outbox->batch ? outbox->batch + (uint32_t)whole : FWS_AHEAD_MAX;
     if (last == NULL) {
         last = fws_buffer_new_empty(whole > room ? whole : room);
         if (last == NULL)

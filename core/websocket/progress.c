@@ -2,8 +2,6 @@
 
 #include "../io/transport.h"
 
-#define LOOKS 4 /* at a backlog, within send_timeout */
-
 /* Measures, and returns how many bytes the peer has not taken: those in the kernel and in the
  * outbox. */
 static size_t measure(fws_websocket *websocket, fws_ns now)
@@ -29,6 +27,13 @@ static fws_ns stall_limit(const fws_websocket *websocket)
                                                                        : config->send_timeout;
 }
 
+/* Four checks within the patience: a peer that stops is cut off at most a quarter of it late. */
+static fws_ns next_check(const fws_progress *progress, fws_ns now, fws_ns limit)
+{
+    fws_ns end = progress->noticed_at + limit;
+    return now + limit / 4 < end ? now + limit / 4 : end;
+}
+
 void fws_progress_watch_backlog(fws_websocket *websocket)
 {
     fws_progress *progress = &websocket->progress;
@@ -38,7 +43,7 @@ void fws_progress_watch_backlog(fws_websocket *websocket)
     if (progress->check_at != 0 || limit == 0)
         return;
     progress->noticed_at = fws_clock_now();
-    progress->check_at = progress->noticed_at + limit / LOOKS;
+    progress->check_at = next_check(progress, progress->noticed_at, limit);
     fws_websocket_schedule(websocket);
 }
 
@@ -50,10 +55,9 @@ bool fws_progress_check_backlog(fws_websocket *websocket, fws_ns now)
     if (!fws_outbox_is_ready(&websocket->outbox) || limit == 0)
         return true;
     measure(websocket, now);
-    fws_ns end = progress->noticed_at + limit;
-    if (now >= end)
+    if (now >= progress->noticed_at + limit)
         return false;
-    progress->check_at = now + limit / LOOKS < end ? now + limit / LOOKS : end;
+    progress->check_at = next_check(progress, now, limit);
     return true;
 }
 

@@ -5,23 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads of one websocket in one turn of the loop, so that a busy one does not starve the others. */
-#define READS_PER_TURN 4
-
-/* Pongs that wait to be sent to one peer. Section 5.5.3 allows to answer only the latest of several
- * pings; a peer that floods us with them gets that. */
-#define PONGS_KEPT 16
-
-/* Messages for which an event-driven websocket is called in one turn, so that with a long queue it
- * does not starve the others: what follows is decoded in its next turn. A turn that takes long all
- * the same is overtaken (engine/watch.h). With twice as many, an echo beside a flood waits for
- * twice as long; half as many cost a busy peer a look at its queue more often. */
-#define MESSAGES_PER_TURN 64
-
+/* An event-driven websocket is called for FWS_BATCH messages in one turn, so that with a long queue
+ * it does not starve the others: what follows is decoded in its next turn. A turn that takes long
+ * all the same is overtaken (engine/watch.h). */
 static uint32_t whole_queue(const fws_websocket *websocket)
 {
     uint32_t limit = websocket->work->config.receive_queue;
-    return websocket->evented && limit > MESSAGES_PER_TURN ? MESSAGES_PER_TURN : limit;
+    return websocket->evented && limit > FWS_BATCH ? FWS_BATCH : limit;
 }
 
 bool fws_websocket_inbox_is_full(const fws_websocket *websocket, uint32_t limit)
@@ -79,7 +69,7 @@ static void queue_pong(fws_websocket *websocket, const fws_event *event)
     fws_buffer *pong = fws_buffer_join(event->reply, event->reply_size, NULL, 0);
     if (pong != NULL)
         pong->pong = true;
-    if (pong != NULL && websocket->outbox.pongs >= PONGS_KEPT &&
+    if (pong != NULL && websocket->outbox.pongs >= FWS_PONGS_KEPT &&
         fws_outbox_replace_pong(&websocket->outbox, pong))
         return;
     if (!fws_websocket_queue(websocket, pong))
@@ -203,13 +193,13 @@ static void keep_undecoded(fws_websocket *websocket, const uint8_t *data, size_t
     websocket->undecoded_end = size;
 }
 
-/* A message of 64 KiB comes with its header in one recv. */
-#define LEADERS_BUFFER_SIZE (FWS_POOL_BUFFER_SIZE + 4096)
+/* A message of FWS_PIECE comes with its header in one recv. */
+#define LEADERS_BUFFER_SIZE (FWS_PIECE + FWS_FRAME_HEADER_MAX)
 
 /* A buffer of *size bytes to receive into, or NULL when there is no memory. */
 static uint8_t *borrow_buffer(fws_work *work, bool leading, size_t *size)
 {
-    *size = leading ? LEADERS_BUFFER_SIZE : FWS_POOL_BUFFER_SIZE;
+    *size = leading ? LEADERS_BUFFER_SIZE : FWS_PIECE;
     if (!leading)
         return fws_pool_borrow(&work->pool);
     if (work->leaders_buffer == NULL)
@@ -302,7 +292,7 @@ void fws_websocket_read_for_handler(fws_websocket *websocket)
     int reads = 0;
     if (websocket->evented)
         websocket->more_expected = true; /* until a recv does not fill its buffer */
-    while (reads++ < READS_PER_TURN && result == FWS_PUMP_PROGRESS &&
+    while (reads++ < FWS_READS_PER_TURN && result == FWS_PUMP_PROGRESS &&
            (reads == 1 || has_more(websocket)) && !must_be_inflated(websocket))
         result = fws_websocket_pump(websocket, whole_queue(websocket));
     if (websocket->inbox.count > 0)
@@ -344,7 +334,9 @@ void fws_websocket_read_and_finish(fws_websocket *websocket)
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);
-    __builtin_prefetch(websocket->owner); /* its callbacks need it, after the system calls below */
+    if (FWS_USE_PREFETCH)
+        __builtin_prefetch(
+            websocket->owner); /* its callbacks need it, after the system calls below */
     if (ready & FWS_HUNG_UP)
         websocket->hung_up = true;
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))

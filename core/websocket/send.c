@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VECTOR_MAX 64   /* buffers in one writev */
-#define JOINED_MAX 1024 /* bytes; to copy so few is less than a second piece costs */
-
 bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
 {
     if (buffer == NULL)
@@ -79,8 +76,8 @@ void fws_websocket_flush(fws_websocket *websocket)
     uint32_t count_before = websocket->outbox.count;
     bool ends = websocket->state == FWS_STATE_ENDING;
     while (fws_outbox_is_ready(&websocket->outbox)) {
-        struct iovec vector[VECTOR_MAX];
-        int count = fws_outbox_vector(&websocket->outbox, vector, VECTOR_MAX);
+        struct iovec vector[FWS_BATCH];
+        int count = fws_outbox_vector(&websocket->outbox, vector, FWS_BATCH);
         size_t sent;
         fws_transport_status status = fws_transport_send(websocket->fd, vector, count, ends, &sent);
         if (status == FWS_TRANSPORT_BROKEN) {
@@ -134,7 +131,7 @@ void fws_websocket_sleep_until_changed(fws_websocket *websocket)
 static fws_status write_now(fws_websocket *websocket, const uint8_t *header, size_t header_size,
                             const void *data, size_t length, size_t *sent)
 {
-    uint8_t joined[JOINED_MAX];
+    uint8_t joined[FWS_JOIN_MAX];
     struct iovec vector[2] = {{.iov_base = (void *)header, .iov_len = header_size},
                               {.iov_base = (void *)data, .iov_len = length}};
     int count = 2;

@@ -12,9 +12,6 @@
 
 #define COMPRESSED_MAX ((size_t)16 << 20) /* larger ones are sent as they are: no second copy */
 
-/* Half of a buffer for a copy of the message, half for what it is compressed to. */
-#define HALF (FWS_POOL_BUFFER_SIZE / 2)
-
 /* Buffers to compress a message in; not on the stack: a handler's thread would keep those pages
  * of its stack for good. */
 typedef struct {
@@ -22,13 +19,19 @@ typedef struct {
     uint8_t *out; /* of the same size; in the same buffer if that has room for both */
 } scratch_space;
 
+/* Half of a buffer for a copy of the message, half for what it is compressed to; or two buffers. */
+static bool needs_two(size_t length)
+{
+    return length > FWS_PIECE / 2;
+}
+
 /* False, with nothing borrowed, when there is no memory. */
 static bool borrow_scratch(fws_pool *pool, size_t length, scratch_space *scratch)
 {
     scratch->copy = fws_pool_borrow(pool);
     if (scratch->copy == NULL)
         return false;
-    scratch->out = length <= HALF ? scratch->copy + HALF : fws_pool_borrow(pool);
+    scratch->out = needs_two(length) ? fws_pool_borrow(pool) : scratch->copy + FWS_PIECE / 2;
     if (scratch->out == NULL)
         fws_pool_return(pool, scratch->copy);
     return scratch->out != NULL;
@@ -36,7 +39,7 @@ static bool borrow_scratch(fws_pool *pool, size_t length, scratch_space *scratch
 
 static void return_scratch(fws_pool *pool, size_t length, const scratch_space *scratch)
 {
-    if (length > HALF)
+    if (needs_two(length))
         fws_pool_return(pool, scratch->out);
     fws_pool_return(pool, scratch->copy);
 }

@@ -39,7 +39,7 @@ static void make_room(fws_websocket *websocket, size_t size)
 /* Queues what is published for this websocket; true when a frame was queued. */
 static bool queue_published(fws_websocket *websocket, bool all)
 {
-    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
+    fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     size_t count, queued = 0;
     do {
         count = fws_backlog_take(websocket->subscriber, all, frames);
@@ -47,7 +47,7 @@ static bool queue_published(fws_websocket *websocket, bool all)
             make_room(websocket, frames[i]->size);
             queued += fws_websocket_enqueue(websocket, frames[i]);
         }
-    } while (all && count == FWS_BACKLOG_TAKE_MAX);
+    } while (all && count == FWS_PUBLISHED_AHEAD);
     return queued > 0;
 }
 

@@ -52,10 +52,6 @@ typedef enum {
     FWS_STATE_CLOSED,  /* finished; the descriptor is closed or about to be */
 } fws_state;
 
-/* How many times send_buffer a callback may queue before its send waits. At half, one that answers
- * with a few megabytes waits; at double, a peer may cost twice as much. */
-#define FWS_CALLBACK_BUFFERS 8
-
 typedef struct fws_ping fws_ping;
 typedef struct fws_loan fws_loan;
 

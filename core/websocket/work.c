@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include "../io/os.h"
+#include "../tuning.h"
 
 #include <stdlib.h>
 
@@ -157,8 +158,6 @@ bool fws_work_queue_callbacks(fws_work *work, fws_work_link *callbacks)
     return !stopping;
 }
 
-#define RETIRED_MAX 64 /* that wait for the leader's next turn */
-
 void fws_work_retire(fws_work *work, fws_work_entry *entry)
 {
     pthread_mutex_lock(&work->lock);
@@ -176,7 +175,7 @@ void fws_work_retire(fws_work *work, fws_work_entry *entry)
         pthread_cond_broadcast(&work->empty);
     /* The reference may be dropped later: the descriptor is closed already, and one wake-up for
      * each finished websocket would cost as much as the rest of a short connection. */
-    if (work->count == 0 || work->retired_count >= RETIRED_MAX)
+    if (work->count == 0 || work->retired_count >= FWS_BATCH)
         fws_work_wake_leader(work);
     pthread_mutex_unlock(&work->lock);
 }

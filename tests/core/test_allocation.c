@@ -321,7 +321,7 @@ static void cork_scenario(void)
     fws_websocket *server =
         fws_engine_attach(engine, ends[0], &(fws_attachment){.role = FWS_ROLE_SERVER});
     assert_non_null(server);
-    for (int i = 0; i < FWS_QUICK_RETURNS; i++)
+    for (int i = 0; i < FWS_PROVEN; i++)
         receive(server, 0, &message);
     atomic_store(&countdown, atomic_load(&later));
     size_t sent = 0;

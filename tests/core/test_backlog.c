@@ -82,10 +82,10 @@ static size_t publish(const char *text, const char *channel)
 /* Takes all, and compares it with these messages of a letter each. */
 static void expect(fws_subscriber *subscriber, const char *letters)
 {
-    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
-    char got[FWS_BACKLOG_TAKE_MAX + 1] = "";
+    fws_buffer *frames[FWS_PUBLISHED_AHEAD];
+    char got[FWS_PUBLISHED_AHEAD + 1] = "";
     size_t count = fws_backlog_take(subscriber, true, frames);
-    assert_in_range(count, 0, FWS_BACKLOG_TAKE_MAX - 1);
+    assert_in_range(count, 0, FWS_PUBLISHED_AHEAD - 1);
     for (size_t i = 0; i < count; i++) {
         got[i] = (char)frames[i]->bytes[frames[i]->size - 1];
         fws_buffer_drop(frames[i]);
@@ -235,7 +235,7 @@ static void test_a_frame_is_asked_for_when_somebody_has_come_who_needs_it(void *
     fws_publication_compress(&dispatch->publication, fws_dispatch_windows(&table, dispatch));
     assert_int_equal(fws_backlog_join(&table, dispatch, &reached), FWS_JOIN_DONE);
     assert_int_equal(reached, 2);
-    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
+    fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     assert_int_equal(fws_backlog_take(compressing, true, frames), 1);
     assert_true(frames[0]->compressed);
     fws_buffer_drop(frames[0]);
@@ -251,7 +251,7 @@ static void test_the_limits(void **state)
     assert_false(atomic_load(&table.backlog.is_over));
     publish("1", "x");
     assert_true(atomic_load(&table.backlog.is_over));
-    fws_buffer *frames[FWS_BACKLOG_TAKE_MAX];
+    fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     while (*collect(1)) {
         size_t count = fws_backlog_take(a, false, frames);
         assert_int_equal(table.backlog.deliveries + count > 0, true);

@@ -62,7 +62,7 @@ static void expect_nothing(void)
 static void test_written_when_the_handler_comes_back(void **state)
 {
     (void)state;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     send_text(p.server, "two");
     expect_nothing();
@@ -77,7 +77,7 @@ static void test_written_when_the_handler_comes_back(void **state)
 static void test_not_before_it_has_come_back_often(void **state)
 {
     (void)state;
-    come_back(FWS_QUICK_RETURNS - 1);
+    come_back(FWS_PROVEN - 1);
     send_text(p.server, "one");
     expect_bytes(&p, "\x81\x03one", 5);
     assert_false(FIELD(corking.corked));
@@ -86,8 +86,8 @@ static void test_not_before_it_has_come_back_often(void **state)
 static void test_a_handler_that_stays_away(void **state)
 {
     (void)state;
-    engine->work.cork.patience = FWS_CORK_PATIENCE; /* the loop has not looked yet */
-    come_back(FWS_QUICK_RETURNS);
+    engine->work.cork.patience = FWS_LOOK_INTERVAL; /* the loop has not looked yet */
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     expect_bytes(&p, "\x81\x03one", 5);
     WAIT_FOR(FIELD(corking.quick_returns) == 0);
@@ -101,7 +101,7 @@ static void test_the_loop_stops_looking(void **state)
 {
     (void)state;
     engine->work.cork.patience = FWS_NS_PER_MS;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     come_back(1);
     expect_bytes(&p, "\x81\x03one", 5);
@@ -115,7 +115,7 @@ static void test_the_loop_stops_looking(void **state)
 static void test_what_is_published_does_not_wait(void **state)
 {
     (void)state;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     fws_channel_name name = {"channel", 7};
     assert_int_equal(fws_engine_subscribe(engine, p.server, &name, 1), FWS_TABLE_OK);
@@ -126,9 +126,9 @@ static void test_what_is_published_does_not_wait(void **state)
 static void test_neither_does_what_is_large(void **state)
 {
     (void)state;
-    static char large[FWS_CORK_MAX];
+    static char large[FWS_SHORT_SEND];
     memset(large, 'x', sizeof large);
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     fws_websocket_send(p.server, FWS_OPCODE_BINARY, large, sizeof large, true);
     expect_bytes(&p, "\x81\x03one\x82\x7e\x40\x00xxxx", 13);
@@ -137,7 +137,7 @@ static void test_neither_does_what_is_large(void **state)
 static void test_nor_a_close_frame(void **state)
 {
     (void)state;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     fws_websocket_close(p.server, 1000, NULL, 0);
     expect_bytes(&p, "\x81\x03one\x88\x02\x03\xe8", 9);
@@ -161,7 +161,7 @@ static void test_nor_what_another_thread_sends_meanwhile(void **state)
 {
     (void)state;
     pthread_t handler, other;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     pthread_create(&handler, NULL, wait_for_a_message, NULL);
     WAIT_FOR(FIELD(pollers) > 0);
     pthread_create(&other, NULL, send_two, NULL);
@@ -175,7 +175,7 @@ static void test_the_close_code_of_a_peer_that_has_gone(void **state)
 {
     (void)state;
     fws_message message;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     send_frame(&p, true, FWS_OPCODE_CLOSE, "\x0f\xa0", 2);
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
@@ -189,7 +189,7 @@ static void test_the_close_code_of_a_peer_that_has_gone(void **state)
 static void test_stopping_with_something_left(void **state)
 {
     (void)state;
-    come_back(FWS_QUICK_RETURNS);
+    come_back(FWS_PROVEN);
     send_text(p.server, "one");
     assert_true(FIELD(corking.corked));
     fws_engine_stop(engine);

@@ -73,9 +73,9 @@ static void test_an_empty_table_holds_no_memory(void **state)
     assert_in_range(hash.buckets, ENTRIES - 1, ENTRIES + 1);
     for (size_t i = 0; i < ENTRIES; i++) {
         fws_hash_remove(&hash, &items[i].entry);
-        assert_true(hash.buckets <= FWS_HASH_FIRST || hash.buckets <= 8 * hash.count + 8);
+        assert_true(hash.buckets <= FWS_FEW || hash.buckets <= 8 * hash.count + 8);
     }
-    assert_int_equal(hash.buckets, FWS_HASH_FIRST);
+    assert_int_equal(hash.buckets, FWS_FEW);
     assert_null(hash.segments);
     assert_null(fws_hash_any(&hash));
     fws_hash_clear(&hash);

@@ -47,20 +47,20 @@ test_a_call_decompresses_one_piece_and_leaves_bytes_as_long_as_there_is_more(voi
     fws_connection_init(&connection, FWS_ROLE_SERVER, &(fws_limits){0}, NULL);
     assert_true(fws_connection_use_compression(&connection, &pool, &alone));
     while (fws_connection_receive(&connection, &cursor, frame + size, &event) == FWS_EVENT_MORE) {
-        assert_in_range(connection.message_size - seen, 1, FWS_INFLATE_PIECE);
+        assert_in_range(connection.message_size - seen, 1, FWS_PIECE);
         assert_true(cursor < frame + size);
         seen = connection.message_size;
         calls++;
         if (calls % 2 == 0) { /* the same without the lock */
             fws_connection_inflate(&connection, &cursor, frame + size);
-            assert_in_range(connection.message_size - seen, 1, FWS_INFLATE_PIECE);
+            assert_in_range(connection.message_size - seen, 1, FWS_PIECE);
             seen = connection.message_size;
         }
     }
     assert_int_equal(event.type, FWS_EVENT_MESSAGE);
     assert_int_equal(event.length, LONG);
     assert_ptr_equal(cursor, frame + size);
-    assert_in_range(calls, LONG / FWS_INFLATE_PIECE / 2, LONG / FWS_INFLATE_PIECE + 1);
+    assert_in_range(calls, LONG / FWS_PIECE / 2, LONG / FWS_PIECE + 1);
     fws_connection_clear(&connection);
     fws_deflate_pool_clear(&pool);
     free(frame);
@@ -98,7 +98,7 @@ static void test_many_short_messages_share_what_one_call_may_decompress(void **s
         given += event.type == FWS_EVENT_MESSAGE;
     }
     assert_int_equal(given, MESSAGES);
-    assert_in_range(pieces, MESSAGES * EACH / FWS_INFLATE_PIECE, MESSAGES);
+    assert_in_range(pieces, MESSAGES * EACH / FWS_PIECE, MESSAGES);
     fws_connection_clear(&connection);
     fws_deflate_pool_clear(&pool);
     fws_deflater_free(deflater);
@@ -141,7 +141,7 @@ static void test_the_leader_decompresses_one_piece_in_each_turn(void **state)
     expect_long_message(&message);
     fws_message_free(&message);
     /* Two for each turn: the first after a recv is done at once. */
-    assert_true(turns() - before >= LONG / FWS_INFLATE_PIECE / 2);
+    assert_true(turns() - before >= LONG / FWS_PIECE / 2);
     close_pair(&p);
     fws_notifier_close(notifier);
 }

@@ -307,7 +307,7 @@ static void test_what_is_freed_is_freed_in_pieces(void **state)
     fws_subscriber *other = fws_subscriber_new(&table, NULL, 0);
     subscribe_to_many(other);
     assert_true(fws_subscriber_free(other));
-    assert_in_range(table.subscriptions.count, MANY - FWS_TABLE_AT_ONCE, MANY - 1);
+    assert_in_range(table.subscriptions.count, MANY - FWS_BATCH, MANY - 1);
     int pieces = 0;
     while (fws_table_tidy(&table))
         pieces++;

@@ -79,7 +79,7 @@ static int start(void **state)
     /* As gevent and others leave it. */
     fcntl(p.server->fd, F_SETFL, fcntl(p.server->fd, F_GETFL) | O_NONBLOCK);
     assert_false(p.server->blocking_receive.prepared);
-    for (int i = 0; i < FWS_SHORT_WAITS + 1; i++)
+    for (int i = 0; i < FWS_PROVEN + 1; i++)
         exchange("hello");
     assert_true(p.server->blocking_receive.prepared);
     return 0;
@@ -153,7 +153,7 @@ static void test_one_that_falls_silent_can_be_woken(void **state)
     (void)state;
     start_handler_in_recv();
     WAIT_FOR(is_polling());
-    usleep(2 * FWS_SHORT_WAIT_MS * 1000);
+    usleep(2 * FWS_SHORT_WAIT / 1000);
     assert_true(is_polling()); /* and not back in recv */
     fws_ns begun = fws_clock_now();
     fws_websocket_close(p.server, 1001, NULL, 0);

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Whoever needs the time may ask for it.
-BELOW = ("io", "memory", "stats", "clock", "protocol")
+#: Whoever needs the time may ask for it, and whoever needs a constant.
+BELOW = ("io", "memory", "stats", "clock", "protocol", "tuning")
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,14 @@ ROOMS = {
         circle=True,
     ),
     "publication": Room(("core/channels/publication*",), BELOW, "one message, framed for many"),
-    "io": Room(("core/io/*",), ("memory", "stats", "clock"), "readiness, transport, timers"),
-    "memory": Room(("core/memory/*",), ("clock",), "bytes that are shared and lent"),
+    "io": Room(("core/io/*",), ("memory", "stats", "clock", "tuning"), "readiness, transport, timers"),
+    "memory": Room(("core/memory/*",), ("clock", "tuning"), "bytes that are shared and lent"),
     "stats": Room(("core/stats/*",), ("clock",), "what is counted"),
     "clock": Room(("core/io/clock.*",), (), "the time"),
     "protocol": Room(
-        ("core/protocol/*",), (), "RFC 6455 and RFC 7692; bytes in, bytes out", circle=True
+        ("core/protocol/*",), ("tuning",), "RFC 6455 and RFC 7692; bytes in, bytes out", circle=True
     ),
+    "tuning": Room(("core/tuning.h",), (), "the numbers that were chosen"),
 }
 
 #: System headers that files may not include: Python is the binding's, and the protocol touches no

@@ -2,11 +2,13 @@
 
     python tests/lint/sizes.py [--figures] [--names] [FOLDER]
 
-Fails on a file of 500 lines or more. --figures: prints how many files, functions of more than 60 lines
-and tuning constants there are; --names: and which. FOLDER: another checkout than this one.
+Fails on a file of 500 lines or more, and on a tuning constant outside core/tuning.h. --figures: prints
+how many files, functions of more than 60 lines and tuning constants there are; --names: and which.
+FOLDER: another checkout than this one.
 
-A tuning constant is a name that stands for a number in core/ outside core/protocol, or in binding/: a
-time, a size or a count that somebody chose, and not a unit, a type, a structure or another system.
+A tuning constant is a name that stands for a number in core/ or binding/: a time, a size or a count
+that somebody chose, and not a unit, a type, a structure, a documented limit or another system. What
+RFC 6455, RFC 7692 or RFC 1951 say is none either.
 """
 
 from __future__ import annotations
@@ -44,7 +46,40 @@ NOT_CHOSEN = {
     "FWS_CLOSE_CODES": "the registry's",
     "SECONDS_MAX": "the type's",
     "FWS_HISTOGRAM_BUCKETS": "the structure's",
+    "FWS_HOT_LINES": "the structure's",
+    "FWS_BITMAP_WORD": "the type's",
+    "FWS_SLAB_SIZE_MAX": "the structure's",
+    "FWS_TABLE_NAME_SIZES": "the structure's",
+    "FETCH_STAGE": "a third of FWS_FETCH_AHEAD",
+    "ALIGNMENT": "the type's",
+    "CAPACITY_MAX": "the type's",
+    "COPIED_MAX": "the type's",
+    "ZLIB_CHUNK": "the type's",
+    "FWS_ASSEMBLY_MAX": "the type's",
+    "SMALL_WINDOW_BITS": "the logarithm of FWS_DEFLATE_SHORT_MAX",
+    "ASCII_BLOCK": "a cache line",
+    "FWS_NEGOTIATION_TEXT_MAX": "the structure's",
+    "FWS_STOP_TIMEOUT": "a documented limit",
+    "FWS_CHANNEL_NAME_MAX": "a documented limit",
+    "COMPRESSED_MAX": "a documented limit",
+    "PING_WAIT_DEFAULT": "a documented default",
+    "PING_PAYLOAD_SIZE": "enough that no two pings are alike",
 }
+#: Files of core/protocol whose numbers are a standard's.
+STANDARDS = {
+    "close.h": "RFC 6455 section 7.4",
+    "connection.c": "RFC 6455 section 5.2",
+    "deflate.h": "RFC 7692",
+    "deflate_short.c": "RFC 1951",
+    "frame.c": "RFC 6455 section 5.2",
+    "frame.h": "RFC 6455 section 5.2",
+    "handshake.c": "RFC 6455 section 4",
+    "huffman.h": "RFC 1951",
+    "negotiation.c": "RFC 7692",
+    "utf8.c": "RFC 3629",
+}
+#: Where all of them stand.
+TUNING = "core/tuning.h"
 
 
 def files(root: pathlib.Path, folders: tuple[str, ...], *suffixes: str) -> list[pathlib.Path]:
@@ -105,7 +140,7 @@ def long_functions(root: pathlib.Path) -> list[str]:
 def tuning_constants(root: pathlib.Path) -> list[str]:
     found: dict[tuple[pathlib.Path, str], str] = {}
     for path in files(root, ("core", "binding"), ".c", ".h"):
-        if "protocol" in path.relative_to(root).parts:
+        if path.parent.name == "protocol" and path.name in STANDARDS:
             continue
         text = COMMENT.sub("", path.read_text())
         chosen = DEFINE.findall(text) + CONSTANT.findall(text)
@@ -115,6 +150,12 @@ def tuning_constants(root: pathlib.Path) -> list[str]:
             if NUMBER.search(value) and name not in NOT_CHOSEN and '"' not in value:
                 found.setdefault((path, name), value.strip())
     return [f"{path.relative_to(root)}: {name} = {value}" for (path, name), value in found.items()]
+
+
+def misplaced_constants(root: pathlib.Path) -> Iterator[str]:
+    for text in tuning_constants(root):
+        if not text.startswith(TUNING):
+            yield f"{text}: a tuning constant stands in {TUNING}"
 
 
 def show(root: pathlib.Path, names: bool) -> None:
@@ -144,6 +185,8 @@ def main() -> int:
     if options.figures or options.names:
         show(options.folder, options.names)
     wrong = list(large_files(options.folder))
+    if (options.folder / TUNING).exists():
+        wrong += misplaced_constants(options.folder)
     for text in wrong:
         print(text)
     return 1 if wrong else 0

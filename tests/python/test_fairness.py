@@ -17,9 +17,9 @@ from conftest import free_port, wait_for
 
 from flask_websockets import _core
 
-#: FWS_BUDGET_MESSAGES in binding/budget.h.
+#: FWS_SLICE_MESSAGES in core/tuning.h.
 BUDGET = 1024
-#: TAKE_MAX in binding/notifier_type.c.
+#: FWS_BATCH in core/tuning.h.
 TAKEN_AT_ONCE = 64
 COUNT = 5000
 
