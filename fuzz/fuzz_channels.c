@@ -95,7 +95,7 @@ static void give(party *p, bool all)
     fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     size_t count;
     do {
-        count = fws_backlog_take(p->subscriber, all, frames);
+        count = fws_backlog_take(p->subscriber, all ? UINT64_MAX : 0, frames);
         check(count <= p->count);
         for (size_t i = 0; i < count; i++) {
             /* The others have compressed frames, of which one knows only the length. */

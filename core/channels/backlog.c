@@ -172,6 +172,11 @@ fws_join_status fws_backlog_join(fws_table *table, fws_dispatch *dispatch, size_
 
 /* ---- what concerns one subscriber ---- */
 
+uint64_t fws_backlog_newest(const fws_subscriber *subscriber)
+{
+    return atomic_load_explicit(&subscriber->table->backlog.newest, memory_order_relaxed);
+}
+
 bool fws_backlog_concerns(const fws_subscriber *subscriber)
 {
     const fws_table *table = subscriber->table;
@@ -224,7 +229,7 @@ static fws_buffer *take_frame(fws_backlog *backlog, fws_dispatch *dispatch, uint
     return fws_buffer_keep(fws_publication_frame(&dispatch->publication, window_bits));
 }
 
-size_t fws_backlog_take(fws_subscriber *subscriber, bool all,
+size_t fws_backlog_take(fws_subscriber *subscriber, uint64_t until,
                         fws_buffer *frames[FWS_PUBLISHED_AHEAD])
 {
     if (fws_subscriber_is_left_behind(subscriber))
@@ -234,9 +239,11 @@ size_t fws_backlog_take(fws_subscriber *subscriber, bool all,
     fws_dispatch *done = NULL;
     size_t taken = 0;
     pthread_mutex_lock(&table->lock);
+    uint64_t last = until != 0 ? until : UINT64_MAX;
     fws_dispatch *dispatch = first_after(backlog, subscriber->handed_over);
-    for (int looked = 0; dispatch && !subscriber->ended && taken < FWS_PUBLISHED_AHEAD &&
-                         (all || looked < FWS_PUBLISHED_AHEAD);
+    for (int looked = 0;
+         dispatch && dispatch->number <= last && !subscriber->ended &&
+         taken < FWS_PUBLISHED_AHEAD && (until != 0 || looked < FWS_PUBLISHED_AHEAD);
          looked++) {
         bool concerned = is_member_of_any(table, dispatch, subscriber) &&
                          !is_in(subscriber, dispatch->excluded, dispatch->excluded_count);

@@ -90,10 +90,13 @@ fws_join_status fws_backlog_join(struct fws_table *table, fws_dispatch *dispatch
 /* ---- delivering ---- */
 
 /* The next frames for this subscriber, in order, each with a reference that is the caller's. With
- * `all`, fewer than FWS_PUBLISHED_AHEAD mean that there are no more; without it, at most the next
- * FWS_PUBLISHED_AHEAD dispatches are looked at. */
-size_t fws_backlog_take(struct fws_subscriber *subscriber, bool all,
+ * `until`, the number of a dispatch, those up to it: fewer than FWS_PUBLISHED_AHEAD mean that there
+ * are no more of these. With 0, at most the next FWS_PUBLISHED_AHEAD dispatches are looked at. */
+size_t fws_backlog_take(struct fws_subscriber *subscriber, uint64_t until,
                         fws_buffer *frames[FWS_PUBLISHED_AHEAD]);
+
+/* The number of the last dispatch that is not delivered to everybody; 0: there is none. No lock. */
+uint64_t fws_backlog_newest(const struct fws_subscriber *subscriber);
 
 /* May there be anything for it? With its owner's lock, and no other. */
 bool fws_backlog_concerns(const struct fws_subscriber *subscriber);

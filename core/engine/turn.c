@@ -106,17 +106,21 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     engine->work.retired_count = 0;
     *timeout = 0;
     fws_crew_try_again(engine);
+    /* From here on whoever has something to do calls the leader; see fws_work_call_leader. */
+    atomic_store_explicit(&engine->work.sleeping, true, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
     if (*flush == NULL && *corked == NULL && *retired == NULL &&
         engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine) &&
         !fws_publish_has_work(&engine->table)) {
         engine->work.sleep_until = next_deadline(engine);
-        engine->work.sleeping = true;
         fws_crew_note_sleep(&engine->crew);
         *timeout = FWS_FOREVER;
         if (engine->work.sleep_until != FWS_FOREVER) {
             fws_ns now = fws_clock_now();
             *timeout = engine->work.sleep_until > now ? engine->work.sleep_until - now : 0;
         }
+    } else {
+        engine->work.sleeping = false;
     }
     pthread_mutex_unlock(&engine->work.lock);
     return true;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#define SMALL_WINDOW_BITS 12         /* enough for FWS_DEFLATE_SHORT_MAX bytes */
+#define SMALL_WINDOW_BITS 12 /* enough for FWS_DEFLATE_SHORT_MAX bytes */
 _Static_assert(FWS_DEFLATE_SHORT_MAX <= 1 << SMALL_WINDOW_BITS, "it does not fit");
 #define ZLIB_CHUNK ((size_t)1 << 30) /* zlib counts in unsigned int */
 

@@ -356,6 +356,15 @@ static inline bool fws_websocket_has_published(const fws_websocket *websocket)
     return websocket->subscriber != NULL && fws_backlog_concerns(websocket->subscriber);
 }
 
+/* May a message be queued at once, with nothing to be settled before it: the usual case of
+ * fws_websocket_wait_for_room. */
+static inline bool fws_websocket_has_room(const fws_websocket *websocket)
+{
+    return websocket->state == FWS_STATE_OPEN && !fws_websocket_has_published(websocket) &&
+           websocket->outbox.bytes <= websocket->work->config.send_buffer &&
+           fws_websocket_may_send(websocket);
+}
+
 /* Queues all that is published for this websocket; it is written soon. */
 void fws_websocket_settle(fws_websocket *websocket);
 

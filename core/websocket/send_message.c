@@ -109,7 +109,8 @@ static fws_status send(fws_websocket *websocket, fws_opcode opcode, const void *
         return status;
     }
     fws_websocket_lock(websocket); /* also when there was no memory to compress it */
-    fws_status status = fws_websocket_wait_for_room(websocket, wait);
+    fws_status status =
+        fws_websocket_has_room(websocket) ? FWS_OK : fws_websocket_wait_for_room(websocket, wait);
     if (status == FWS_OK)
         status = fws_websocket_send_message(websocket, &message, wait, loan);
     fws_websocket_unlock(websocket);

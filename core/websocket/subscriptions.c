@@ -36,24 +36,28 @@ static void make_room(fws_websocket *websocket, size_t size)
         fws_websocket_write(websocket);
 }
 
-/* Queues what is published for this websocket; true when a frame was queued. */
-static bool queue_published(fws_websocket *websocket, bool all)
+/* Queues what is published for this websocket, up to the dispatch with the number `until`, or some
+ * of it if that is 0; true when a frame was queued. */
+static bool queue_published(fws_websocket *websocket, uint64_t until)
 {
     fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     size_t count, queued = 0;
     do {
-        count = fws_backlog_take(websocket->subscriber, all, frames);
+        count = fws_backlog_take(websocket->subscriber, until, frames);
         for (size_t i = 0; i < count; i++) {
             make_room(websocket, frames[i]->size);
             queued += fws_websocket_enqueue(websocket, frames[i]);
         }
-    } while (all && count == FWS_PUBLISHED_AHEAD);
+    } while (until != 0 && count == FWS_PUBLISHED_AHEAD);
     return queued > 0;
 }
 
 void fws_websocket_settle(fws_websocket *websocket)
 {
-    if (!queue_published(websocket, true) || websocket->state != FWS_STATE_OPEN)
+    /* What is published from now on is not older than the call that this is for. If it were waited
+     * for, another thread that publishes all the time would keep this one here, with the lock. */
+    uint64_t until = fws_backlog_newest(websocket->subscriber);
+    if (until == 0 || !queue_published(websocket, until) || websocket->state != FWS_STATE_OPEN)
         return;
     fws_websocket_flush_later(websocket);
     if (!websocket->flush_queued)
@@ -63,7 +67,7 @@ void fws_websocket_settle(fws_websocket *websocket)
 void fws_websocket_deliver(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    bool queued = websocket->state == FWS_STATE_OPEN && queue_published(websocket, false);
+    bool queued = websocket->state == FWS_STATE_OPEN && queue_published(websocket, 0);
     if (queued && websocket->state == FWS_STATE_OPEN) {
         /* If the socket is watched for writing, the loop writes when the peer has taken
          * something. */

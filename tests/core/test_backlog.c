@@ -84,7 +84,7 @@ static void expect(fws_subscriber *subscriber, const char *letters)
 {
     fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     char got[FWS_PUBLISHED_AHEAD + 1] = "";
-    size_t count = fws_backlog_take(subscriber, true, frames);
+    size_t count = fws_backlog_take(subscriber, UINT64_MAX, frames);
     assert_in_range(count, 0, FWS_PUBLISHED_AHEAD - 1);
     for (size_t i = 0; i < count; i++) {
         got[i] = (char)frames[i]->bytes[frames[i]->size - 1];
@@ -236,7 +236,7 @@ static void test_a_frame_is_asked_for_when_somebody_has_come_who_needs_it(void *
     assert_int_equal(fws_backlog_join(&table, dispatch, &reached), FWS_JOIN_DONE);
     assert_int_equal(reached, 2);
     fws_buffer *frames[FWS_PUBLISHED_AHEAD];
-    assert_int_equal(fws_backlog_take(compressing, true, frames), 1);
+    assert_int_equal(fws_backlog_take(compressing, UINT64_MAX, frames), 1);
     assert_true(frames[0]->compressed);
     fws_buffer_drop(frames[0]);
     fws_subscriber_free(compressing);
@@ -253,7 +253,7 @@ static void test_the_limits(void **state)
     assert_true(atomic_load(&table.backlog.is_over));
     fws_buffer *frames[FWS_PUBLISHED_AHEAD];
     while (*collect(1)) {
-        size_t count = fws_backlog_take(a, false, frames);
+        size_t count = fws_backlog_take(a, 0, frames);
         assert_int_equal(table.backlog.deliveries + count > 0, true);
         while (count > 0)
             fws_buffer_drop(frames[--count]);
