@@ -107,8 +107,7 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     *timeout = 0;
     fws_crew_try_again(engine);
     /* From here on whoever has something to do calls the leader; see fws_work_call_leader. */
-    atomic_store_explicit(&engine->work.sleeping, true, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_exchange(&engine->work.sleeping, true);
     if (*flush == NULL && *corked == NULL && *retired == NULL &&
         engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine) &&
         !fws_publish_has_work(&engine->table)) {

@@ -105,11 +105,10 @@ bool fws_work_watch(fws_work *work, int fd, uint8_t old_events, uint8_t new_even
 void fws_work_call_leader(fws_work *work)
 {
     /* The leader says that it sleeps before it looks for the last time whether there is something
-     * to do (prepare_sleep in engine/turn.c), and the caller has made its work visible before it
-     * asks: one of them sees what the other has done. So a thread that publishes all the time does
-     * not keep the lock from a leader that is awake. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&work->sleeping, memory_order_relaxed))
+     * to do (prepare_sleep in engine/turn.c). Both write to `sleeping`, so one of them comes first:
+     * the leader then sees the work, or this thread that it sleeps. So a thread that publishes all
+     * the time does not keep the lock from a leader that is awake. */
+    if (!atomic_fetch_or(&work->sleeping, 0))
         return;
     pthread_mutex_lock(&work->lock);
     fws_work_wake_leader(work);

@@ -45,10 +45,10 @@ typedef struct fws_work {
     fws_loop *loop;       /* NULL until the first thread starts */
     fws_timers timers;
     bool stopping;
-    atomic_bool sleeping; /* the leader waits in the loop, and no thread has woken it yet */
-    fws_ns sleep_until;   /* while sleeping: until when; FWS_FOREVER: until it is woken */
-    fws_work_entry *all;  /* attached and not finished, doubly linked; no references */
-    size_t count;         /* length of `all` */
+    atomic_uchar sleeping; /* the leader waits in the loop, and no thread has woken it yet */
+    fws_ns sleep_until;    /* while sleeping: until when; FWS_FOREVER: until it is woken */
+    fws_work_entry *all;   /* attached and not finished, doubly linked; no references */
+    size_t count;          /* length of `all` */
     fws_work_entry
         *unfreed;         /* the last that was attached, of all that are not freed; no references */
     fws_work_link *flush; /* to be written by the leader */
