@@ -205,7 +205,7 @@ static bool receive(peer *p, uint8_t *buffer)
         if (options.compressed && event.type == FWS_EVENT_MESSAGE &&
             p->protocol.compressed_size >= options.size)
             fail("a peer answered without compression");
-        if (event.type == FWS_EVENT_PING)
+        if (event.type == FWS_EVENT_PING || event.type == FWS_EVENT_MORE)
             continue; /* the measurement is shorter than any ping timeout */
         count_echo(p, &event, now);
         if (options.fanout && count_delivery(now))
