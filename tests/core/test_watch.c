@@ -164,10 +164,10 @@ static void test_a_watch_that_sleeps_is_called(void **state)
     for (int round = 0; round < 3; round++) {
         WAIT_FOR(atomic_load(&engine->crew.watch.asleep));
         let_suspicion_pass();
-        send_message(0, "sleep 300");
+        send_message(0, "sleep 900");
         expect_text(0, "asleep"); /* was overtaken, or it would be sent after it */
         assert_int_equal(atomic_load(&asleep), 1);
-        expect_text(0, "sleep 300");
+        expect_text(0, "sleep 900");
         for (int k = 0; k < 40; k++) { /* until it is known as fast again */
             send_message(0, "hello");
             expect_text(0, "hello");
