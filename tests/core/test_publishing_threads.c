@@ -1,47 +1,9 @@
 /* Several threads publish, send, subscribe, unsubscribe and close at once. */
-#include "pair.h"
+#include "publishing.h"
 
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static fws_engine *engine;
-
-static int start(void **state)
-{
-    (void)state;
-    engine = fws_engine_new(&default_config);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fws_engine_free(engine);
-    return 0;
-}
-
-static fws_channel_name name(const char *text)
-{
-    return (fws_channel_name){.data = text, .size = strlen(text)};
-}
-
-static void subscribe(const pair *p, const char *channel)
-{
-    fws_channel_name one = name(channel);
-    assert_int_equal(fws_engine_subscribe(p->engine, p->server, &one, 1), FWS_TABLE_OK);
-}
-
-static long publish(const char *text, const char *first, const char *second,
-                    fws_websocket *excluded)
-{
-    fws_channel_name names[2] = {name(first), name(second ? second : first)};
-    long count = fws_engine_publish(engine, FWS_OPCODE_TEXT, text, strlen(text), names,
-                                    second ? 2 : 1, &excluded, excluded ? 1 : 0);
-    if (fws_engine_is_behind(engine))
-        fws_engine_catch_up(engine);
-    return count;
-}
 
 static size_t channel_count(void)
 {
