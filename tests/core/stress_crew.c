@@ -10,6 +10,7 @@
  * FWS_STRESS_SECONDS: how long; FWS_STRESS_SEED: to begin with the same round again.
  */
 #include "evented.h"
+#include "refused_threads.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -43,21 +44,8 @@ typedef struct {
 static _Atomic(attached *) all;
 static slot slots[SLOTS];
 static atomic_bool going;
-static atomic_uint refused_threads, rounds;
+static atomic_uint rounds;
 static uint64_t seed;
-
-int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*start)(void *), void *argument)
-{
-    unsigned left = atomic_load(&refused_threads);
-    while (left > 0)
-        if (atomic_compare_exchange_strong(&refused_threads, &left, left - 1))
-            return EAGAIN;
-    return __real_pthread_create(thread, attributes, start, argument);
-}
 
 static uint32_t draw(uint64_t *state, uint32_t below)
 {

@@ -1,28 +1,11 @@
 /* Threads that cannot be hired, and callbacks that cannot be entered: what is due is run later, in
  * its order, nothing spins, and nothing is lost. */
 #include "evented.h"
+#include "refused_threads.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Calls of pthread_create that fail from now on; those of sanitizers do not come through here. */
-static atomic_uint refused_threads;
-static atomic_uint start_ms; /* that one takes otherwise */
-
-int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*start)(void *), void *argument)
-{
-    unsigned left = atomic_load(&refused_threads);
-    while (left > 0)
-        if (atomic_compare_exchange_strong(&refused_threads, &left, left - 1))
-            return EAGAIN;
-    usleep(atomic_load(&start_ms) * 1000);
-    return __real_pthread_create(thread, attributes, start, argument);
-}
 
 #define FOR_EVER 1000000
 
@@ -207,7 +190,7 @@ static void test_the_leader_does_not_start_all_threads(void **state)
         make_slow(i);
     make_fast(SLOW);
     let_suspicion_pass();
-    atomic_store(&start_ms, 20);
+    atomic_store(&thread_start_ms, 20);
     send_message(SLOW, "sleep 2"); /* all of these are due at once */
     usleep(500);
     for (int i = 0; i < SLOW; i++)
@@ -221,7 +204,7 @@ static void test_the_leader_does_not_start_all_threads(void **state)
         expect_text(i, "sleep 1500");
     }
     assert_in_range(atomic_load(&most_asleep), SLOW / 2, SLOW);
-    atomic_store(&start_ms, 0);
+    atomic_store(&thread_start_ms, 0);
     stop_with(SLOW + 2);
 }
 
