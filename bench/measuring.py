@@ -79,22 +79,33 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int, said: IO[by
     raise Failed("did not start")
 
 
-def program(name: str, *arguments: object) -> Run:
-    """What one of the C programs prints, on the core that no server has."""
+def start_program(name: str, *arguments: object) -> subprocess.Popen[str]:
+    """One of the C programs, on the core that no server has."""
+    return subprocess.Popen(
+        [str(peers.BUILD / "bench" / name), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
+    )
+
+
+def figures(running: subprocess.Popen[str]) -> Run:
+    """What the program prints, once it has ended."""
     try:
-        done = subprocess.run(
-            [str(peers.BUILD / "bench" / name), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
-        )
+        printed, said = running.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise Failed(f"{name} did not finish") from error
-    if done.returncode != 0:
-        raise Failed(done.stderr.strip())
-    result: Run = json.loads(done.stdout)
+        raise Failed(f"{running.args} did not finish") from error
+    finally:
+        running.kill()
+    if running.returncode != 0:
+        raise Failed(said.strip() or f"{running.args} ended with {running.returncode}")
+    result: Run = json.loads(printed)
     return result
+
+
+def program(name: str, *arguments: object) -> Run:
+    return figures(start_program(name, *arguments))
 
 
 def load(

@@ -6,10 +6,12 @@
 BEFORE, AFTER: folders that hold an installed package each, as `pip install --target FOLDER .` makes
 them. The same folder twice shows how far the figures of one and the same build lie apart.
 
-A pair is one run of each, one right after the other; which of them goes first alternates (ABBA), so
-that what gets slower or faster meanwhile meets both. What counts is the ratio after : before of each
-pair, of the messages that the server handles in a second of CPU time, and in a second. Printed are the
-median; the interval in which the true median lies with 95 % certainty (a sign test, which supposes
+A pair is a server of each, started anew, each with a load generator. These two take turns: one sends
+for 0.1 s while the other is stopped, in the order ABBA, so that what gets slower or faster meanwhile
+meets both. (On a shared machine a run differs by a third from one second to the next: run after run,
+12 pairs of one and the same build lay between 0.6 and 2.0.) What counts is the ratio after : before of
+each pair, of the messages that the server handles in a second of CPU time, and in a second. Printed are
+the median; the interval in which the true median lies with 95 % certainty (a sign test, which supposes
 nothing of how the ratios are spread); the quartiles; and the range. The verdict is on messages per CPU
 second:
 
@@ -23,22 +25,28 @@ Exits with 1 when a workload is worse, with 2 when a run has failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 
 import peers
-from measuring import Command, Failed, Run, is_limited, measure
+from measuring import Command, Failed, Run, figures, is_limited, start_program
+from measuring import serving as started
 
 SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
 TOLERANCE = 0.03
 CERTAINTY = 0.95
+TURN = 0.1  # seconds
+WARM_UP = 1.0  # seconds, half of which it is stopped
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,36 @@ def serving(folder: pathlib.Path, server: str) -> Command:
     return lambda port: ["env", f"PYTHONPATH={folder}", sys.executable, script, str(port)]
 
 
-def run(folder: pathlib.Path, workload: Workload, seconds: float) -> Run:
-    return measure(
-        serving(folder, workload.server),
-        workload.connections,
-        seconds,
-        *workload.options,
-        size=workload.size,
-        in_flight=workload.in_flight,
-        path=workload.path,
-    )
+def take_turns(servers: list[tuple[int, int]], workload: Workload, seconds: float) -> list[Run]:
+    """Load both servers by turns, each for so many seconds."""
+    loads = [
+        start_program(
+            "loadgen",
+            port,
+            workload.path,
+            workload.connections,
+            workload.in_flight,
+            workload.size,
+            WARM_UP,
+            2 * seconds,  # half of which it is stopped
+            pid,
+            *workload.options,
+        )
+        for port, pid in servers
+    ]
+    try:
+        while any(load.poll() is None for load in loads):
+            for turn in (0, 1, 1, 0):
+                loads[1 - turn].send_signal(signal.SIGSTOP)
+                loads[turn].send_signal(signal.SIGCONT)
+                time.sleep(TURN)
+    finally:
+        for load in loads:
+            load.kill()
+    runs = [figures(load) for load in loads]
+    for run in runs:
+        run["load_cpu"] *= 2
+    return runs
 
 
 @dataclass
@@ -139,15 +167,21 @@ def take_pair(
     number: int,
     into: Measured,
 ) -> str:
-    """Add one pair, and say how it went. A pair of which one run has failed does not count."""
-    results: dict[int, Run] = {}
-    for which in (0, 1) if number % 2 == 0 else (1, 0):
-        try:
-            results[which] = run(folders[which], workload, seconds)
-        except Failed as error:
-            text = f"pair {number + 1}, {('before', 'after')[which]}: {error}"
-            into.failures.append(text)
-            return "failed: " + text
+    """Add one pair, and say how it went. A pair that has failed does not count."""
+    order = (0, 1) if number % 2 == 0 else (1, 0)  # in which they are started
+    try:
+        with contextlib.ExitStack() as running:
+            servers = {
+                which: running.enter_context(started(serving(folders[which], workload.server)))
+                for which in order
+            }
+            results = dict(
+                zip(order, take_turns([servers[one] for one in order], workload, seconds), strict=True)
+            )
+    except Failed as error:
+        text = f"pair {number + 1}: {error}"
+        into.failures.append(text)
+        return "failed: " + text
     into.before.append(results[0])
     into.after.append(results[1])
     return f"{results[0]['cpu_us'] / results[1]['cpu_us']:.3f}"
@@ -195,15 +229,10 @@ def show(workload: Workload, measured: Measured) -> None:
     limited = is_limited(measured.before + measured.after)
     remark = "   (load generator at its limit: says nothing)" if limited else ""
     print(f"  messages per second      {spread(measured.ratios('rate'))}{remark}")
-    others = ", ".join(
-        f"{name} {statistics.median(measured.ratios(key)):.3f}"
-        for name, key in (("p50", "p50_us"), ("p99", "p99_us"), ("memory", "memory"))
-        if all(run[key] > 0 for run in measured.before)
-    )
     cpu = [
         statistics.median(run["cpu_us"] for run in runs) for runs in (measured.before, measured.after)
     ]
-    print(f"  µs of CPU per message {cpu[0]:.2f}, then {cpu[1]:.2f}; less is better: {others}\n")
+    print(f"  µs of CPU per message {cpu[0]:.2f}, then {cpu[1]:.2f}\n")
 
 
 def main() -> int:
@@ -211,16 +240,14 @@ def main() -> int:
     parser.add_argument("before", type=pathlib.Path)
     parser.add_argument("after", type=pathlib.Path)
     parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of load for each server of a pair")
     parser.add_argument("--workloads", default=",".join(USUAL))
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     names = options.workloads.split(",")
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown or options.pairs < 1:
-        parser.error(
-            f"no workload: {unknown}; there are {','.join(WORKLOADS)}; and pairs are at least 1"
-        )
+        parser.error(f"no workload: {unknown}; there are {','.join(WORKLOADS)}; pairs are at least 1")
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("needs two cores: one for the server, one for the load generator")
     folders = options.before.resolve(), options.after.resolve()
@@ -240,7 +267,13 @@ def main() -> int:
             for name in names:
                 place = f"pair {number + 1} of {options.pairs}, {name}"
                 print(f"{place} ... ", end="", file=sys.stderr, flush=True)
-                said = take_pair(folders, WORKLOADS[name], options.seconds, number, measured[name])
+                said = take_pair(
+                    folders,
+                    WORKLOADS[name],
+                    options.seconds,
+                    number,
+                    measured[name],
+                )
                 print(said, file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("\ninterrupted: what there is until now", file=sys.stderr)

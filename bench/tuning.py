@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--values", help="instead of half and double, separated by commas")
     parser.add_argument("--workloads", help="of bench/pairs.py, separated by commas")
     parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of load for each")
     options = parser.parse_args()
     known = constants(HEADER.read_text())
     if options.list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -117,7 +118,18 @@ def pairs(*arguments):
 def test_a_build_beside_itself(tmp_path):
     folder = pathlib.Path(flask_websockets.__file__).parent.parent
     result = tmp_path / "pairs.json"
-    options = ["--pairs", "2", "--seconds", "0.2", "--workloads", "class-50,fanout", "--json", result]
+    options = [
+        "--pairs",
+        "2",
+        "--slices",
+        "2",
+        "--seconds",
+        "0.2",
+        "--workloads",
+        "class-50,fanout",
+        "--json",
+        result,
+    ]
     done = pairs(folder, folder, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same: what follows is noise" in done.stdout
@@ -132,23 +144,45 @@ def test_a_folder_without_the_package_is_not_measured(tmp_path):
     assert done.returncode == 2 and "holds no installed package" in done.stdout
 
 
-def test_a_run_that_fails_is_shown_and_its_pair_does_not_count(tmp_path, monkeypatch):
+def test_a_pair_that_fails_is_shown_and_does_not_count(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "bench"))
     import measuring
     import pairs
 
-    def run(folder, workload, seconds):
+    @contextlib.contextmanager
+    def started(folder):
         order.append(folder)
-        if len(order) == 3:
+        yield folder, 0
+
+    def take_turns(servers, _workload, _seconds):
+        if len(order) == 4:
             raise measuring.Failed("it is gone")
-        return {"cpu_us": 2.0 if folder == "b" else 1.0, "rate": 1.0}
+        return [{"cpu_us": 2.0 if folder == "b" else 1.0, "rate": 1.0} for folder, _pid in servers]
 
     order, measured = [], pairs.Measured()
-    monkeypatch.setattr(pairs, "run", run)
-    said = [pairs.take_pair(("a", "b"), None, 1, number, measured) for number in range(4)]
-    assert order == ["a", "b", "b", "a", "b", "b", "a"]  # the second pair ended with its first run
-    assert said == ["0.500", "failed: pair 2, after: it is gone", "0.500", "0.500"]
-    assert measured.handled() == [0.5, 0.5, 0.5]
+    monkeypatch.setattr(pairs, "started", started)
+    monkeypatch.setattr(pairs, "serving", lambda folder, _server: folder)
+    monkeypatch.setattr(pairs, "take_turns", take_turns)
+    workload = pairs.WORKLOADS["class-50"]
+    said = [pairs.take_pair(("a", "b"), workload, 1, number, measured) for number in range(3)]
+    assert "".join(order) == "abbaab"  # that which starts first alternates
+    assert said == ["0.500", "failed: pair 2: it is gone", "0.500"]
+    assert measured.handled() == [0.5, 0.5]
+
+
+def test_both_are_loaded_by_turns(monkeypatch):
+    """And none of them for longer: what each has handled is much the same."""
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import pairs
+    import peers
+
+    peers.prepare()
+    measured = pairs.Measured()
+    folder = pathlib.Path(flask_websockets.__file__).parent.parent
+    pairs.take_pair((folder, folder), pairs.WORKLOADS["class-50"], 0.5, 0, measured)
+    assert measured.failures == []
+    assert 0.5 < measured.ratios("rate")[0] < 2
+    assert all(0 < run["load_cpu"] <= 1.5 for run in measured.before + measured.after)
 
 
 def test_what_a_few_pairs_can_tell(monkeypatch):
