@@ -2,6 +2,9 @@
 
 Each figure is compared with the same one while the flood goes to another process of the same kind, so
 that a busy processor is the same for both.
+
+`make soak` holds the figures against what is promised. The short form, of fewer floods and seconds,
+is too noisy for that: it fails at what a view without a budget does.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ import pytest
 import wire
 from conftest import free_port
 
-#: The slowest echo but 1 in 100, seconds.
-ECHO = 0.05
-#: How many times as long a page may take, in the median pair; without a budget it is 5 to 8 times.
-PAGE = 1.5
+LONG = "FWS_FLOOD_PAIRS" in os.environ
 #: Pairs of measurements, of so many seconds for each kind of request.
-PAIRS = int(os.environ.get("FWS_FLOOD_PAIRS", "5"))
-SECONDS = 1.0
+PAIRS = int(os.environ.get("FWS_FLOOD_PAIRS", "2"))
+SECONDS = 1.0 if LONG else 0.3
+#: The slowest echo but 1 in 100, seconds. Without a budget it is 0.3 to 5.
+ECHO = 0.05 if LONG else 0.25
+#: How many times as long a page may take, in the median pair. Without a budget it is 5 to 8 times.
+PAGE = 1.5 if LONG else 3.5
 
 APP = """
 import json, logging, os, sys
@@ -109,9 +113,9 @@ VIEWS = {
 
 
 def floods(view):
-    yield from ((view, "echo", size) for size in (30, 10_000))
+    yield from ((view, "echo", size) for size in ((30, 10_000) if LONG else (10_000,)))
     if view != "class":
-        yield from ((view, "sink", size) for size in (30, 10_000))
+        yield from ((view, "sink", size) for size in ((30, 10_000) if LONG else ()))
         yield view, "pour", 30
 
 
