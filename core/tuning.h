@@ -91,13 +91,13 @@
 #endif
 
 /* Between two looks at what a thread has left that stays away: the watch's at the running
- * callback, the loop's at sends that are corked. The watch's look costs some 10 us, so this is
- * half a percent of a core while callbacks run; 8 ms would save 0.4 % of one.
- * Half: 1 % of a core. Double: a callback that blocks holds up the others for up to 7 ms, and what
- * is corked may leave 4 ms late.
- * Measure: class-50 blocking-50 */
+ * callback, the loop's at sends that are corked. The watch's look interrupts the leader where they
+ * share a core.
+ * Half: 1 % of a core (class views handle 1.6 and 1.9 % more with 8 ms than with 2 ms). Double: a
+ * callback that blocks holds up the others for up to 11 ms, and what is corked leaves 8 ms late.
+ * Measure: class-50 class-500 */
 #ifndef FWS_LOOK_INTERVAL
-#define FWS_LOOK_INTERVAL (2 * FWS_NS_PER_MS)
+#define FWS_LOOK_INTERVAL (4 * FWS_NS_PER_MS)
 #endif
 
 /* After so many looks at nothing, in a row, there are no more until there is something. By
@@ -110,8 +110,8 @@
 #endif
 
 /* So often in a row must something have been so before one relies on it: callbacks fast, before
- * they run with the others again; a handler back soon, before its sends wait for it, or its waits
- * short, before it waits in recv; nobody else seen, before slices are long again. At most 255. By
+ * they run with the others again; a handler back soon, before its sends wait for it; nobody else
+ * seen, before slices are long again. At most 255. By
  * reasoning: one whose every fortieth callback blocks holds up the others for 5 ms each time.
  * Half: that is so for every twentieth. Double: one that was slow once is dearer for twice as
  * long.
@@ -155,6 +155,15 @@
  * Measure: blocking-50 blocking-500 */
 #ifndef FWS_SHORT_WAIT
 #define FWS_SHORT_WAIT (20 * FWS_NS_PER_MS)
+#endif
+
+/* So many short waits in a row, and a handler waits in recv. Waiting there saves a system call, and
+ * a pause of all peers for longer than FWS_SHORT_WAIT ends it for every handler. With 32, handlers
+ * that echo with pauses of 0.1 s between spend 3 % more CPU time for each message (12 pairs).
+ * Half, double: so much sooner or later is the system call saved.
+ * Measure: blocking-50 blocking-500 */
+#ifndef FWS_SHORT_WAITS
+#define FWS_SHORT_WAITS 8
 #endif
 
 /* What a handler in recv receives into, on its stack; the rest is read into a larger buffer. By

@@ -8,14 +8,14 @@ void fws_blocking_receive_note_wait(fws_blocking_receive *receive, fws_ns begun)
 {
     if (fws_clock_now() - begun >= FWS_SHORT_WAIT)
         receive->short_waits = 0;
-    else if (receive->short_waits < FWS_PROVEN)
+    else if (receive->short_waits < FWS_SHORT_WAITS)
         receive->short_waits++;
 }
 
 bool fws_blocking_receive_should_block(fws_websocket *websocket, fws_ns deadline)
 {
     fws_blocking_receive *receive = &websocket->blocking_receive;
-    if (!FWS_USE_RECV_WAIT || receive->short_waits < FWS_PROVEN || deadline != FWS_FOREVER)
+    if (!FWS_USE_RECV_WAIT || receive->short_waits < FWS_SHORT_WAITS || deadline != FWS_FOREVER)
         return false;
     if (!receive->prepared)
         receive->prepared =

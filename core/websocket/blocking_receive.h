@@ -1,6 +1,6 @@
 /* Lets the thread of a handler wait for its next message inside recv(2) instead of poll(2). That
  * saves one system call for each message, but no other thread can wake the handler while it is in
- * recv. So a handler waits in recv only at first, and after FWS_PROVEN short waits in a row,
+ * recv. So a handler waits in recv only at first, and after FWS_SHORT_WAITS short waits in a row,
  * and for at most FWS_SHORT_WAIT.
  *
  * While `active` is set no other thread may read the socket, because the bytes that recv returns
@@ -25,7 +25,7 @@
 typedef struct fws_websocket fws_websocket;
 
 typedef struct {
-    uint8_t short_waits; /* short waits in a row, up to FWS_PROVEN */
+    uint8_t short_waits; /* short waits in a row, up to FWS_SHORT_WAITS */
     bool prepared;       /* recv may block on the descriptor: see fws_transport_allow_blocking */
     bool active;         /* a thread is in recv, or decompresses, without the lock */
     bool failed;         /* another thread has found, while `active`, that the connection failed */
@@ -34,7 +34,7 @@ typedef struct {
 /* The first wait is assumed to be short, because most peers send their first message at once. */
 static inline void fws_blocking_receive_init(fws_blocking_receive *receive)
 {
-    *receive = (fws_blocking_receive){.short_waits = FWS_PROVEN};
+    *receive = (fws_blocking_receive){.short_waits = FWS_SHORT_WAITS};
 }
 
 static inline bool fws_blocking_receive_is_active(const fws_blocking_receive *receive)

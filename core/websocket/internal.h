@@ -82,12 +82,12 @@ struct fws_websocket {
     uint64_t bytes_written; /* bytes that the socket has taken, in all; see progress.h */
 
     fws_outbox outbox;
-    fws_work_link flush; /* the lock of `work` */
+    fws_subscriber *subscriber; /* NULL until it is subscribed for the first time, then constant */
     fws_connection protocol;
 
-    fws_subscriber *subscriber; /* NULL until it is subscribed for the first time, then constant */
-    fws_notifier *notifier;     /* constant; NULL: the handler is a thread */
-    fws_ping *pings;            /* fws_websocket_ping calls that wait, oldest first */
+    fws_work_link flush;    /* the lock of `work` */
+    fws_notifier *notifier; /* constant; NULL: the handler is a thread */
+    fws_ping *pings;        /* fws_websocket_ping calls that wait, oldest first */
     fws_progress progress;
     bool nothing_more; /* the peer sends nothing after what was read */
     bool
@@ -113,7 +113,8 @@ struct fws_websocket {
     fws_compressing *compressing; /* a long message, see compressing.c; NULL: none */
 };
 
-_Static_assert(FWS_PROVEN <= UINT8_MAX, "what is counted up to it lies in a byte");
+_Static_assert(FWS_PROVEN <= UINT8_MAX && FWS_SHORT_WAITS <= UINT8_MAX,
+               "what is counted up to it lies in a byte");
 
 /* What a message needs of the state machine lies in the last of the hot lines. */
 _Static_assert(offsetof(fws_websocket, protocol) + offsetof(fws_connection, limits) +
@@ -312,10 +313,12 @@ void fws_websocket_count_message(fws_websocket *websocket);
 
 /* May a message be sent now? While another one is being compressed it must wait, unless a
  * callback in the leader's batch sends it: that would wait for the leader, which is its own
- * thread. */
+ * thread. `compressing` is in none of the hot lines, and NULL where compression is not agreed on.
+ */
 static inline bool fws_websocket_may_send(const fws_websocket *websocket)
 {
-    return websocket->compressing == NULL || fws_work_is_batching(websocket->work);
+    return websocket->protocol.compression == NULL || websocket->compressing == NULL ||
+           fws_work_is_batching(websocket->work);
 }
 
 /* Waits until there is room in the outbox and the message may be sent (fws_websocket_may_send);

@@ -118,7 +118,7 @@ static bool is_published_next(const fws_outbox *outbox, uint32_t published, uint
            (int32_t)(fws_ring_at(&outbox->own, own)->after - published) > 0;
 }
 
-bool fws_outbox_is_ready(const fws_outbox *outbox)
+bool fws_outbox_first_is_ready(const fws_outbox *outbox)
 {
     uint32_t published = outbox->published.head, own = outbox->own.head;
     if (outbox->partial != NULL || is_published_next(outbox, published, own))

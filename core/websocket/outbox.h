@@ -50,8 +50,14 @@ bool fws_outbox_push(fws_outbox *outbox, fws_buffer *buffer);
 bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,
                        size_t size);
 
-/* Is there something that can be written? Not while a place (fws_buffer_new_place) is the first. */
-bool fws_outbox_is_ready(const fws_outbox *outbox);
+/* Is the first buffer, of at least one, something else than a place (fws_buffer_new_place)? */
+bool fws_outbox_first_is_ready(const fws_outbox *outbox);
+
+/* Is there something that can be written? Not while a place is the first. */
+static inline bool fws_outbox_is_ready(const fws_outbox *outbox)
+{
+    return outbox->count > 0 && fws_outbox_first_is_ready(outbox);
+}
 
 /* Describes up to `maximum` pieces for one writev, up to the first place; returns how many. */
 int fws_outbox_vector(const fws_outbox *outbox, struct iovec *vector, int maximum);

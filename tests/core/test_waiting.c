@@ -79,7 +79,7 @@ static int start(void **state)
     /* As gevent and others leave it. */
     fcntl(p.server->fd, F_SETFL, fcntl(p.server->fd, F_GETFL) | O_NONBLOCK);
     assert_false(p.server->blocking_receive.prepared);
-    for (int i = 0; i < FWS_PROVEN + 1; i++)
+    for (int i = 0; i < FWS_SHORT_WAITS + 1; i++)
         exchange("hello");
     assert_true(p.server->blocking_receive.prepared);
     return 0;
