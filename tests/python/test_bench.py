@@ -121,8 +121,6 @@ def test_a_build_beside_itself(tmp_path):
     options = [
         "--pairs",
         "2",
-        "--slices",
-        "2",
         "--seconds",
         "0.2",
         "--workloads",
