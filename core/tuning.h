@@ -7,8 +7,8 @@
  * workloads that stand behind "Measure:". Where another program or a test shows the effect, that is
  * named instead.
  *
- * "By reasoning" says that no figure chose the number. Times are in ns; whoever uses one includes
- * io/clock.h. Sizes are in bytes.
+ * "By reasoning" says that no figure chose the number. Times are in ns; a file that uses one
+ * includes io/clock.h. Sizes are in bytes.
  */
 #ifndef FWS_TUNING_H
 #define FWS_TUNING_H
@@ -191,16 +191,16 @@
 #define FWS_SHORT_COMPRESSION ((size_t)2 * 1024)
 #endif
 
-/* A pause in which a thread that the GIL's release has woken takes it, as without one whoever has
- * released it is back before that; and whoever gets the GIL back sooner than this has not waited
- * for it. Linux makes some 60 us of the pause, whatever is asked for.
- * Half, double: the pause stays; the GIL counts as wanted by others sooner, or later.
+/* After it has released the GIL a thread sleeps for as long, so that a thread which the release has
+ * woken takes the GIL; without a pause the first would have it back before. A thread that gets the
+ * GIL back within this time has not waited for it. Linux makes some 60 us of the pause, whatever is
+ * asked for. Half, double: the pause stays; the GIL counts as wanted by others sooner, or later.
  * Measure: tests/soak/test_flood.py */
 #ifndef FWS_GIL_PAUSE
 #define FWS_GIL_PAUSE (FWS_NS_PER_MS / 100)
 #endif
 
-/* Nobody sleeps at the gate before the GIL for longer. With 500 connections, 40 ms instead of 20
+/* No thread sleeps at the gate before the GIL for longer. With 500 connections, 40 ms instead of 20
  * gave 17 to 35 % more messages a second in 16 pairs of runs, for a p99 of 41 ms instead of 21;
  * with 50 there was no difference.
  * Half: see there. Double: a p99 of some 80 ms.
@@ -268,7 +268,7 @@
 #define FWS_FETCH_AHEAD 12
 #endif
 
-/* Above any of these three, whoever publishes delivers before it goes on, so that memory is
+/* Above any of these three, a thread that publishes delivers before it goes on, so that memory is
  * bounded, and what the leader is behind with: at some 3 us for each delivery, 3 s. By reasoning.
  * Half: publishers of long bursts are slowed down earlier. Double: twice the memory, twice the
  * delay.
@@ -375,7 +375,7 @@
 #endif
 
 /* Pongs that wait to be sent to one peer; a later one replaces the newest (RFC 6455 section
- * 5.5.3). By reasoning: nobody asks more often without reading.
+ * 5.5.3). By reasoning: an honest peer does not ask more often without reading.
  * Half, double: so many pings at once are answered each.
  * Measure: tests/core/test_limits.c */
 #ifndef FWS_PONGS_KEPT
@@ -423,9 +423,8 @@
 #endif
 
 /* From this level of zlib's on, all is compressed by zlib, and in smaller pieces. By reasoning:
- * whoever asks for 6 or more, zlib's default, prefers size to time. Less, more by one: that level
- * is zlib's, or deflate_short's.
- * Measure: bench/run.py --workloads micro */
+ * an application that asks for 6 or more, zlib's default, prefers size to time. Less, more by one:
+ * that level is zlib's, or deflate_short's. Measure: bench/run.py --workloads micro */
 #ifndef FWS_THOROUGH_LEVEL
 #define FWS_THOROUGH_LEVEL 6
 #endif

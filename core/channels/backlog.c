@@ -263,7 +263,7 @@ size_t fws_backlog_take(fws_subscriber *subscriber, uint64_t until,
     return taken;
 }
 
-/* ---- all whom the first dispatch concerns ---- */
+/* ---- the members of the first dispatch ---- */
 
 /* The next member of its channels that has joined before it; NULL: there is none. *steps grows. */
 static fws_subscription *next_member(fws_backlog *backlog, fws_dispatch *dispatch, size_t *steps)

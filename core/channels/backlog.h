@@ -3,14 +3,14 @@
  *
  * A dispatch reaches the members of its channels with a lower number, which have joined before it,
  * but for those that have ended or are excluded, each once. fws_backlog_collect goes through the
- * members of the first dispatch, in pieces; whoever it names is to be given what fws_backlog_take
- * takes for it. A subscriber's owner may also ask for all that concerns it at any time, and gets it
- * in the order of the numbers: so whoever publishes and then sends, closes or unsubscribes finds
- * the same order on the wire.
+ * members of the first dispatch, in pieces; each owner that it names must then be given what
+ * fws_backlog_take takes for it. A subscriber's owner may also ask for all that concerns it at any
+ * time, and gets it in the order of the numbers: so a thread that publishes and then sends, closes
+ * or unsubscribes finds the same order on the wire.
  *
  * Invariants: a subscriber's `handed_over` only grows, and what it passes over is never taken
  * again: in order, and at most once. A dispatch is removed when all members were collected and what
- * was collected has been given: nobody is left out.
+ * was collected has been given, so no member is left out.
  *
  * Threads: any, with the table's lock, which the functions here take; fws_backlog_take with the
  * lock of the subscriber's owner held, from before it is called until the frames are queued; and
@@ -72,7 +72,8 @@ fws_dispatch *fws_dispatch_new(struct fws_table *table, const fws_channel_name *
 /* One that has not joined. */
 void fws_dispatch_free(struct fws_table *table, fws_dispatch *dispatch);
 
-/* The windows of which its publication needs a frame, a bit for each; 0: nobody is there. */
+/* The windows of which its publication needs a frame, a bit for each; 0: it has no
+ * subscriber. */
 uint16_t fws_dispatch_windows(struct fws_table *table, const fws_dispatch *dispatch);
 
 typedef enum {

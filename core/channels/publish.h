@@ -36,8 +36,8 @@ void fws_publish_relieve(fws_work *work, fws_table *table);
 /* Delivers all that is published at this moment. */
 void fws_publish_deliver_all(fws_work *work, fws_table *table);
 
-/* May whoever leads not sleep: is there something to deliver that nobody delivers, or to tidy? With
- * the lock of `work`: whoever changes the answer to true calls the leader after that. */
+/* Must the leader not sleep: is there something to deliver that no thread is delivering, or to
+ * tidy? With the lock of `work`. A thread that makes this true wakes the leader afterwards. */
 bool fws_publish_has_work(const fws_table *table);
 
 #endif

@@ -263,7 +263,8 @@ void fws_table_visit(fws_subscriber *subscriber,
 
 /* ---- subscribers ---- */
 
-/* An id that nobody has; false when there is no memory. There is always room to give it back. */
+/* An id that no subscriber has; false when there is no memory. There is always room to give it
+ * back. */
 static bool take_id(fws_table *table, uint32_t *id)
 {
     if (table->free_id_count > 0) {

@@ -1,4 +1,4 @@
-/* Channels: who is subscribed to what. It knows no websocket: whoever can be subscribed has a
+/* Channels: who is subscribed to what. It knows no websocket: what can be subscribed has a
  * fws_subscriber, which names its owner.
  *
  * A subscription is one struct, found by subscriber and channel in a hash table, and linked into
@@ -70,7 +70,7 @@ fws_subscriber *fws_subscriber_new(fws_table *table, void *owner, uint8_t window
 /* It is a member of no channel from now on, for good. True: fws_table_tidy is to be called. */
 bool fws_subscriber_end(fws_subscriber *subscriber);
 
-/* It has ended, and nobody uses it any more. True: fws_table_tidy is to be called. */
+/* It has ended, and no thread uses it any more. True: fws_table_tidy is to be called. */
 bool fws_subscriber_free(fws_subscriber *subscriber);
 
 /* A piece of what ended subscribers have left; true when there is more. */

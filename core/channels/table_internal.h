@@ -73,7 +73,8 @@ fws_subscription *fws_table_find_subscription(const fws_table *table,
 /* The caller's reference goes, and the channel with the last one. */
 void fws_channel_drop(fws_table *table, fws_channel *channel);
 
-/* The end of a piece, when `done` is a whole number of them: whoever waits for the lock gets it. */
+/* The end of a piece, when `done` is a whole number of them: a thread that waits for the lock
+ * gets it. */
 void fws_table_pause(fws_table *table, size_t done);
 
 /* ---- members.c ---- */

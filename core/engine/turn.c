@@ -106,7 +106,8 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
     engine->work.retired_count = 0;
     *timeout = 0;
     fws_crew_try_again(engine);
-    /* From here on whoever has something to do calls the leader; see fws_work_call_leader. */
+    /* From here on every thread that queues something for the leader wakes it; see
+     * fws_work_wake_leader. */
     atomic_exchange(&engine->work.sleeping, true);
     if (*flush == NULL && *corked == NULL && *retired == NULL &&
         engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine) &&
