@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Found by meson and ninja too, which call each other by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-c test-python lint soak compliance bench fuzz format house screenshot clean
+.PHONY: demo test test-c test-python lint soak mutations compliance bench fuzz format house screenshot clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python examples/chat/app.py
@@ -33,6 +33,10 @@ soak: $(VENV)/tests-installed
 	FWS_SOAK_ROUNDS=200000 FWS_HOSTILE_SECONDS=1800 FWS_RELOADS=100 FWS_FLOOD_PAIRS=5 \
 	  $(BIN)/pytest -s -o timeout=7200 tests/soak tests/servers/test_gunicorn.py
 	FWS_STRESS_SECONDS=600 $(BIN)/python tests/run_all.py stress
+	$(BIN)/python tests/core/mutations.py
+
+mutations: $(VENV)/tests-installed
+	$(BIN)/python tests/core/mutations.py
 
 compliance: $(VENV)/tests-installed
 	$(BIN)/python tests/compliance/autobahn.py
