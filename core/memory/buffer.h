@@ -47,6 +47,13 @@ fws_buffer *fws_buffer_shrink(fws_buffer *buffer, size_t size);
 void fws_buffer_add(fws_buffer *buffer, const void *bytes, size_t size);
 /* As fws_buffer_new, with bytes that stay the caller's, who keeps them until *released is set. */
 fws_buffer *fws_buffer_borrow(const void *bytes, size_t size, bool *released);
+/* For how many bytes there is room at the end. None where the bytes do not begin where `data` does:
+ * then they end where the memory ends. */
+static inline size_t fws_buffer_room(const fws_buffer *buffer)
+{
+    bool begins_here = buffer->bytes == buffer->data && buffer->capacity > buffer->size;
+    return begins_here ? buffer->capacity - buffer->size : 0;
+}
 fws_buffer *fws_buffer_keep(fws_buffer *buffer);
 void fws_buffer_drop(fws_buffer *buffer);
 

@@ -74,9 +74,7 @@ static fws_buffer *last_with_room(const fws_outbox *outbox, size_t size)
     bool is_last = last->after == fws_ring_tail(&outbox->published);
     bool ours = atomic_load_explicit(&last->references, memory_order_acquire) == 1 && !last->pong &&
                 !last->continues;
-    return is_last && ours && last->capacity >= last->size && last->capacity - last->size >= size
-               ? last
-               : NULL;
+    return is_last && ours && fws_buffer_room(last) >= size ? last : NULL;
 }
 
 bool fws_outbox_append(fws_outbox *outbox, const void *header, size_t header_size, const void *data,

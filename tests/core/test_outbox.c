@@ -337,9 +337,26 @@ static void test_a_shared_buffer_lives_until_the_last_outbox_is_done(void **stat
     fws_outbox_clear(&second); /* a leak or a use after free: the sanitizer tells */
 }
 
+/* As of a long compressed message: its header was not known when its memory was. */
+static void test_nothing_is_appended_to_bytes_that_end_where_their_memory_ends(void **state)
+{
+    (void)state;
+    fws_outbox outbox;
+    fws_outbox_init(&outbox);
+    fws_buffer *frame = fws_buffer_new(10 + 5);
+    memcpy(frame->data + 10, "frame", 5);
+    frame->bytes = frame->data + 10;
+    frame->size = 5;
+    assert_true(fws_outbox_push(&outbox, frame));
+    assert_true(fws_outbox_append(&outbox, "<", 1, "short>", 6));
+    assert_string_equal(contents(&outbox), "frame<short>");
+    fws_outbox_clear(&outbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_is_appended_to_bytes_that_end_where_their_memory_ends),
         cmocka_unit_test(test_bytes_leave_in_order_whatever_is_taken_at_once),
         cmocka_unit_test(test_the_oldest_published_message_is_dropped_but_never_one_begun),
         cmocka_unit_test(test_the_newest_pong_is_replaced_but_never_one_begun),
