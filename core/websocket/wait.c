@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <time.h>
 
 static void resume_reading(fws_websocket *websocket)
 {
@@ -42,7 +43,7 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
 {
     fws_status status;
     fws_websocket_lock(websocket);
-    for (;;) {
+    for (int reads = 0;; reads++) {
         status = pop(websocket, message);
         if (status == FWS_OK)
             fws_websocket_stop_reading(websocket);
@@ -56,6 +57,8 @@ fws_status fws_websocket_receive_ready(fws_websocket *websocket, fws_message *me
          * before the peer can have sent more: another recv would nearly always be a system call
          * for nothing. */
         if ((!websocket->undecoded && !websocket->more_expected) ||
+            reads ==
+                FWS_READS_PER_TURN || /* a peer that sends no message is read without the GIL */
             fws_websocket_is_inflating(websocket) || /* that takes long */
             fws_websocket_pump(websocket, ONE_MESSAGE) == FWS_PUMP_EMPTY)
             break;
@@ -108,8 +111,27 @@ static fws_status poll_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
     return FWS_OK;
 }
 
-/* Waits once until something changes; reads if no other thread does. */
-static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit)
+/* Called after each reading that need not wait, because a peer that sends no message, but pings or
+ * fragments, may keep the thread here: from time to time other threads get the lock, and the
+ * deadline is looked at. `*since`: when they last got it; 0: not yet. */
+static fws_status let_others_in(fws_websocket *websocket, fws_ns deadline, fws_ns *since)
+{
+    struct timespec pause = fws_clock_timespec(FWS_GIL_PAUSE);
+    fws_ns now = fws_clock_now();
+    if (*since == 0) {
+        *since = now;
+    } else if (now - *since >= FWS_SLICE) {
+        fws_websocket_unlock(websocket);
+        nanosleep(&pause, NULL); /* without it this thread would have the lock again first */
+        fws_websocket_lock(websocket);
+        *since = 0;
+    }
+    return deadline != FWS_FOREVER && now >= deadline ? FWS_TIMEOUT : FWS_OK;
+}
+
+/* Waits once until something changes; reads if no other thread does. `*since`: see above. */
+static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t limit,
+                            fws_ns *since)
 {
     if (websocket->pollers > 0 || fws_websocket_is_read_by_loop(websocket) ||
         fws_websocket_inbox_is_full(websocket, limit))
@@ -119,10 +141,7 @@ static fws_status wait_once(fws_websocket *websocket, fws_ns deadline, uint32_t 
         return FWS_OK;
     if (websocket->undecoded || websocket->more_expected) {
         fws_websocket_pump(websocket, limit);
-        /* To decompress the rest of a message may take long. */
-        bool late = deadline != FWS_FOREVER && fws_websocket_is_inflating(websocket) &&
-                    fws_clock_now() >= deadline;
-        return late ? FWS_TIMEOUT : FWS_OK;
+        return let_others_in(websocket, deadline, since);
     }
     if (!fws_blocking_receive_should_block(websocket, deadline))
         return poll_once(websocket, deadline, limit);
@@ -133,10 +152,11 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
                                       fws_message *message)
 {
     fws_status status, waited = FWS_OK;
+    fws_ns since = 0;
     fws_websocket_lock(websocket);
     fws_corking_note_return(websocket);
     while ((status = pop(websocket, message)) == FWS_WOULD_BLOCK && waited == FWS_OK)
-        waited = wait_once(websocket, deadline, ONE_MESSAGE);
+        waited = wait_once(websocket, deadline, ONE_MESSAGE, &since);
     if (status == FWS_WOULD_BLOCK)
         status = waited; /* timed out or interrupted, and there is no message */
     fws_websocket_stop_reading(websocket);
@@ -146,7 +166,8 @@ fws_status fws_websocket_receive_wait(fws_websocket *websocket, fws_ns deadline,
 
 fws_status fws_websocket_wait_once(fws_websocket *websocket, fws_ns deadline)
 {
-    return wait_once(websocket, deadline, websocket->work->config.receive_queue);
+    fws_ns since = 1; /* as if long ago: the caller calls this again and again */
+    return wait_once(websocket, deadline, websocket->work->config.receive_queue, &since);
 }
 
 bool fws_websocket_yield(fws_websocket *websocket)

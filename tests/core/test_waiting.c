@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -295,6 +296,69 @@ static void test_a_ping_from_another_thread(void **state)
     fws_message_free(&handler.message);
 }
 
+/* ---- a peer that sends much, and no message ---- */
+
+static atomic_bool flooding;
+
+static void *flood_with_pings(void *argument)
+{
+    static uint8_t pings[6 * 20000], pongs[1 << 16];
+    (void)argument;
+    for (size_t i = 0; i < sizeof pings; i += 6)
+        memcpy(pings + i, "\x89\x80\0\0\0\0", 6);
+    for (size_t sent = 0; atomic_load(&flooding); sent %= sizeof pings) {
+        ssize_t count = send(p.fd, pings + sent, sizeof pings - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += count > 0 ? (size_t)count : 0;
+        while (recv(p.fd, pongs, sizeof pongs, MSG_DONTWAIT) > 0)
+            ;
+    }
+    return NULL;
+}
+
+static void *end_flood_late(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < 300 && atomic_load(&flooding); i++)
+        usleep(10000);
+    atomic_store(&flooding, false);
+    return NULL;
+}
+
+/* For others the lock is free from time to time, and for the handler its deadline holds. */
+static void test_pings_without_end_hold_up_nobody(void **state)
+{
+    (void)state;
+    pthread_t flood, end;
+    fws_message message;
+    fws_ns longest = 0;
+    atomic_store(&flooding, true);
+    pthread_create(&flood, NULL, flood_with_pings, NULL);
+    pthread_create(&end, NULL, end_flood_late, NULL);
+    usleep(20000);
+    for (int i = 0; i < 5; i++) {
+        fws_ns begun = fws_clock_now();
+        assert_int_equal(receive(p.server, 50 * FWS_NS_PER_MS, &message), FWS_TIMEOUT);
+        assert_int_equal(fws_websocket_receive_ready(p.server, &message), FWS_WOULD_BLOCK);
+        assert_true(fws_clock_now() - begun < 1000 * FWS_NS_PER_MS);
+    }
+    start_handler();
+    for (int i = 0; i < 20; i++) {
+        fws_ns begun = fws_clock_now();
+        assert_int_equal(state_of(p.server), FWS_STATE_OPEN);
+        fws_ns waited = fws_clock_now() - begun;
+        longest = waited > longest ? waited : longest;
+        usleep(5000);
+    }
+    assert_true(atomic_load(&flooding)); /* all this was during the flood */
+    assert_true(longest < 500 * FWS_NS_PER_MS);
+    atomic_store(&flooding, false);
+    pthread_join(flood, NULL);
+    pthread_join(end, NULL);
+    close(p.fd);
+    p.fd = -1;
+    assert_int_equal(join_handler(), FWS_CLOSED);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -311,6 +375,7 @@ int main(void)
         TEST(test_a_signal_interrupts_it),
         TEST(test_another_thread_gets_the_next_message),
         TEST(test_a_ping_from_another_thread),
+        TEST(test_pings_without_end_hold_up_nobody),
     };
     return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
 }
