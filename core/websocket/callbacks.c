@@ -53,8 +53,6 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
         websocket->state == FWS_STATE_OPEN) {
         if (!fws_websocket_is_inflating(websocket))
             fws_websocket_decode_undecoded(websocket);
-        if (fws_websocket_is_inflating(websocket))
-            fws_websocket_queue_unfinished(websocket);
     }
     if (fws_websocket_is_closed_here(websocket))
         fws_inbox_clear(&websocket->inbox);
@@ -67,6 +65,8 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
         status = FWS_CLOSED;
     }
     /* The inbox has room again, so the loop thread reads on. */
+    if (websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket))
+        fws_websocket_queue_unfinished(websocket);
     if (websocket->state == FWS_STATE_OPEN && !websocket->adopted)
         fws_websocket_adopt(websocket);
     else if (websocket->unread && websocket->state != FWS_STATE_CLOSED)

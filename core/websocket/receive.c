@@ -231,7 +231,8 @@ fws_pump_result fws_websocket_pump(fws_websocket *websocket, uint32_t limit)
         fws_websocket_inflate_piece(websocket);
         if (websocket->state == FWS_STATE_CLOSED)
             return FWS_PUMP_ENDED;
-        if (fws_websocket_is_inflating(websocket))
+        /* After a close meanwhile there is no more message, but perhaps the peer's close frame. */
+        if (websocket->state == FWS_STATE_OPEN && fws_websocket_is_inflating(websocket))
             return FWS_PUMP_PROGRESS;
     }
     if (websocket->undecoded) {

@@ -270,6 +270,63 @@ static void test_also_when_it_sends_to_another(void **state)
     close_pair(&function_view);
 }
 
+/* Appends a masked frame, with a key of zeros. */
+static void add_frame(uint8_t *wire, size_t *size, bool compressed, const void *data, size_t length)
+{
+    static const uint8_t key[4];
+    size_t header = fws_frame_encode(wire + *size, true, FWS_OPCODE_BINARY, length, key);
+    if (compressed)
+        fws_frame_mark_compressed(wire + *size);
+    memcpy(wire + *size + header, data, length);
+    *size += header + length;
+}
+
+/* Two messages and a long compressed one have come together; the answers to the first hold it
+ * back, so that the second is returned, and the third is half decompressed. */
+static void test_what_was_being_decompressed_is_given_out_later(void **state)
+{
+    (void)state;
+    enum { INFLATED = 600000 };
+    static const fws_deflate_parameters parameters = {.server_no_context_takeover = true,
+                                                      .client_no_context_takeover = true,
+                                                      .server_max_window_bits = 15,
+                                                      .client_max_window_bits = 15};
+    static uint8_t long_message[INFLATED], packed[INFLATED], wire[1 << 16];
+    const int small = 20000;
+    int ends[2];
+    size_t packed_size, size = 0;
+    static owner own;
+    own = (owner){.answers = 8};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    pair p = {.engine = engine, .fd = ends[1]};
+    p.server = fws_engine_attach(
+        engine, ends[0],
+        &(fws_attachment){.role = FWS_ROLE_SERVER, .owner = &own, .compression = &parameters});
+    assert_non_null(p.server);
+    fws_websocket_release_callbacks(p.server);
+
+    fws_deflater *deflater = fws_deflater_new(15, 6);
+    assert_true(fws_deflater_message(deflater, long_message, INFLATED, packed, sizeof packed,
+                                     &packed_size));
+    fws_deflater_free(deflater);
+    for (uint32_t i = 0, x = 1; i < INFLATED; i++, x = x * 1664525 + 1013904223)
+        long_message[i] = (uint8_t)(x >> 24); /* what does not compress */
+    add_frame(wire, &size, false, long_message, ECHO);
+    add_frame(wire, &size, false, "second", 6);
+    add_frame(wire, &size, true, packed, packed_size);
+    assert_true(size < sizeof wire);
+    assert_int_equal(send(p.fd, wire, size, MSG_NOSIGNAL), size);
+    WAIT_FOR(fws_websocket_is_held_back(p.server));
+    usleep(50000);
+    assert_int_equal(atomic_load(&own.messages), 1);
+    for (int i = 0; i < 100 && atomic_load(&own.messages) < 3; i++)
+        read_until_quiet(&p, 20);
+    assert_int_equal(atomic_load(&own.messages), 3);
+    close_pair(&p);
+    forget_what_was_read();
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -284,6 +341,7 @@ int main(void)
         TEST(test_a_callback_that_sends_much_does_not_wait),
         TEST(test_one_that_sends_far_too_much_does),
         TEST(test_also_when_it_sends_to_another),
+        TEST(test_what_was_being_decompressed_is_given_out_later),
     };
     return cmocka_run_group_tests_name("held back", tests, NULL, NULL);
 }

@@ -227,6 +227,32 @@ static void test_a_close_or_the_end_of_the_peer_in_the_middle_of_a_message(void 
     }
 }
 
+/* The peer's close frame has arrived with the message, and no byte comes after it. */
+static void test_a_close_finds_the_close_frame_behind_a_long_message(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        pair p;
+        fws_message message;
+        pthread_t closer;
+        size_t size;
+        uint8_t *frame = bomb(&size), both[1 << 16];
+        open_compressed_bare_pair(&p, NULL);
+        memcpy(both, frame, size);
+        memcpy(both + size, "\x88\x82\0\0\0\0\x03\xe8", 8);
+        free(frame);
+        assert_int_equal(send(p.fd, both, size + 8, MSG_NOSIGNAL), size + 8);
+        pthread_create(&closer, NULL, close_soon, p.server);
+        if (receive(p.server, 2 * FWS_NS_PER_S, &message) == FWS_OK)
+            fws_message_free(&message);
+        fws_ns begun = fws_clock_now();
+        assert_true(read_to_the_end(p.fd));
+        assert_true(fws_clock_now() - begun < default_config.close_timeout / 2);
+        pthread_join(closer, NULL);
+        close_pair(&p);
+    }
+}
+
 static void test_the_engine_stops_in_the_middle_of_messages(void **state)
 {
     (void)state;
@@ -255,6 +281,7 @@ int main(void)
         TEST(test_a_handler_decompresses_with_the_lock_released),
         TEST(test_the_reading_changes_hands_in_the_middle_of_a_message),
         TEST(test_a_close_or_the_end_of_the_peer_in_the_middle_of_a_message),
+        TEST(test_a_close_finds_the_close_frame_behind_a_long_message),
         TEST(test_the_engine_stops_in_the_middle_of_messages),
     };
     return cmocka_run_group_tests_name("inflating", tests, NULL, NULL);
