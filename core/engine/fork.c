@@ -56,6 +56,7 @@ void fws_engine_after_fork(fws_engine *engine)
     fws_crew_after_fork(&engine->crew);
     engine->ready.next = engine->ready.count = 0;
     engine->turn_since = 0;
+    engine->flushing = NULL;
     atomic_store(&engine->work.references,
                  1); /* the threads that held the others do not exist here */
     while (entry) {

@@ -36,10 +36,11 @@ struct fws_engine {
     fws_histogram
         turn_time; /* ns; values are added by the leader. What becomes ready may wait so long */
     fws_crew crew; /* the lock of `work` */
-    fws_engine_life life;   /* the lock of `work` */
-    pthread_cond_t stopped; /* `life` is FWS_ENGINE_STOPPED; the lock of `work` */
-    fws_ready ready;        /* the leader's */
-    fws_ns turn_since;      /* when the loop reported last; 0: not in this turn; the leader's */
+    fws_engine_life life;    /* the lock of `work` */
+    pthread_cond_t stopped;  /* `life` is FWS_ENGINE_STOPPED; the lock of `work` */
+    fws_ready ready;         /* the leader's */
+    fws_work_link *flushing; /* to be written, before what is in `work`; the leader's */
+    fws_ns turn_since;       /* when the loop reported last; 0: not in this turn; the leader's */
     atomic_bool has_event_loop_handlers; /* a websocket with a notifier was attached: see turn.c */
 };
 

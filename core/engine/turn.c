@@ -16,6 +16,36 @@ static void flush_all(fws_work_link *list)
     }
 }
 
+/* With the lock: what is to be written next, unless there is something already. */
+static void take_flush(fws_engine *engine)
+{
+    if (engine->flushing == NULL) {
+        engine->flushing = engine->work.flush;
+        engine->work.flush = NULL;
+    }
+    if (engine->flushing == NULL)
+        engine->flushing = fws_cork_remove_overdue(&engine->work.cork);
+}
+
+/* Writes what is to be written, for FWS_SLICE at most; the next turn continues. */
+static void flush_some(fws_engine *engine)
+{
+    fws_ns until = 0;
+    for (uint32_t count = 1; engine->flushing; count++) {
+        fws_websocket *websocket = FWS_WEBSOCKET_OF(engine->flushing, flush);
+        engine->flushing = engine->flushing->next; /* it may be queued again now */
+        fws_websocket_on_flush(websocket);
+        fws_websocket_drop(websocket);
+        if (count % FWS_BATCH != 0)
+            continue;
+        fws_ns now = fws_clock_now();
+        if (until == 0)
+            until = now + FWS_SLICE;
+        else if (now >= until)
+            return;
+    }
+}
+
 static void drop_retired(fws_work_link *list)
 {
     while (list) {
@@ -35,6 +65,8 @@ static void fire_timers(fws_engine *engine)
         if (timer == NULL)
             return;
         fws_websocket_on_timer(FWS_WEBSOCKET_OF(timer, entry.timer));
+        if (fws_clock_now() - now >= FWS_SLICE)
+            return; /* the others are due still, and the loop does not sleep */
     }
 }
 
@@ -91,27 +123,25 @@ static fws_ns next_deadline(const fws_engine *engine)
 
 /* Removes what other threads have queued, and decides how long to sleep; false when the leader
  * is to stop. */
-static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flush,
-                          fws_work_link **corked, fws_work_link **retired, fws_ns *timeout)
+static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **retired,
+                          fws_ns *timeout)
 {
     pthread_mutex_lock(&engine->work.lock);
     if (engine->work.stopping || engine->crew.term != term) {
         pthread_mutex_unlock(&engine->work.lock);
         return false;
     }
-    *flush = engine->work.flush;
-    *corked = fws_cork_remove_overdue(&engine->work.cork);
+    take_flush(engine);
     *retired = engine->work.retired;
-    engine->work.flush = engine->work.retired = NULL;
+    engine->work.retired = NULL;
     engine->work.retired_count = 0;
     *timeout = 0;
     fws_crew_try_again(engine);
     /* From here on every thread that queues something for the leader wakes it; see
      * fws_work_wake_leader. */
     atomic_exchange(&engine->work.sleeping, true);
-    if (*flush == NULL && *corked == NULL && *retired == NULL &&
-        engine->work.unfinished.count == 0 && !fws_batch_is_possible(engine) &&
-        !fws_publish_has_work(&engine->table)) {
+    if (engine->flushing == NULL && *retired == NULL && engine->work.unfinished.count == 0 &&
+        !fws_batch_is_possible(engine) && !fws_publish_has_work(&engine->table)) {
         engine->work.sleep_until = next_deadline(engine);
         fws_crew_note_sleep(&engine->crew);
         *timeout = FWS_FOREVER;
@@ -130,26 +160,24 @@ static bool prepare_sleep(fws_engine *engine, uint64_t term, fws_work_link **flu
 static void flush_queued(fws_engine *engine)
 {
     pthread_mutex_lock(&engine->work.lock);
-    fws_work_link *flush = engine->work.flush;
-    engine->work.flush = NULL;
+    take_flush(engine);
     pthread_mutex_unlock(&engine->work.lock);
-    flush_all(flush);
+    flush_some(engine);
 }
 
 /* Waits until the loop reports something; false when this thread is not to lead any more. */
 static bool wait_for_readiness(fws_engine *engine, uint64_t term)
 {
-    fws_work_link *flush, *corked, *retired;
+    fws_work_link *retired;
     fws_ns timeout;
     if (engine->turn_since != 0)
         fws_histogram_add(&engine->turn_time, (uint64_t)(fws_clock_now() - engine->turn_since), 1);
     engine->turn_since = 0;
-    if (!prepare_sleep(engine, term, &flush, &corked, &retired, &timeout))
+    if (!prepare_sleep(engine, term, &retired, &timeout))
         return false;
     /* All events of earlier waits have been handled, so none refers to a websocket that is
      * dropped here. */
-    flush_all(flush);
-    flush_all(corked);
+    flush_some(engine);
     drop_retired(retired);
     fws_ready *ready = &engine->ready;
     ready->next = 0;
@@ -211,10 +239,12 @@ void fws_turn_finish(fws_engine *engine)
 {
     pthread_mutex_lock(&engine->work.lock);
     fws_work_link *flush = engine->work.flush, *retired = engine->work.retired;
-    fws_work_link *corked = fws_cork_remove_all(&engine->work.cork);
+    fws_work_link *corked = fws_cork_remove_all(&engine->work.cork), *rest = engine->flushing;
+    engine->flushing = NULL;
     engine->work.flush = engine->work.retired = NULL;
     engine->work.retired_count = 0;
     pthread_mutex_unlock(&engine->work.lock);
+    flush_all(rest);
     flush_all(flush);
     flush_all(corked);
     drop_unfinished(engine);

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of one websocket in one turn: as much as is read of it. */
+#define WRITTEN_AT_ONCE (FWS_READS_PER_TURN * FWS_PIECE)
+
 bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
 {
     if (buffer == NULL)
@@ -69,16 +72,51 @@ static void on_close_frame_written(fws_websocket *websocket)
         fws_websocket_await_peer_close(websocket);
 }
 
+/* Shortens what one call of the kernel is given: one that a fast peer empties meanwhile would not
+ * end before all of it is sent. Returns the number of pieces. */
+static int limit_pieces(struct iovec *vector, int count)
+{
+    size_t left = WRITTEN_AT_ONCE;
+    for (int i = 0; i < count; i++) {
+        if (vector[i].iov_len >= left) {
+            vector[i].iov_len = left;
+            return i + 1;
+        }
+        left -= vector[i].iov_len;
+    }
+    return count;
+}
+
+/* As much as is written in one turn has been written, and there is more. The loop does not report
+ * the socket again, which is still ready. */
+static void continue_later(fws_websocket *websocket)
+{
+    if (websocket->flush_queued)
+        return;
+    websocket->flush_queued = true;
+    if (fws_work_is_running(websocket->work, &websocket->callbacks))
+        websocket->flush_after_callbacks = true;
+    else
+        fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
+}
+
 void fws_websocket_flush(fws_websocket *websocket)
 {
     size_t limit = websocket->work->config.send_buffer;
     bool was_full = websocket->outbox.bytes > limit || fws_websocket_is_held_back(websocket);
     uint32_t count_before = websocket->outbox.count;
     bool ends = websocket->state == FWS_STATE_ENDING;
+    size_t written = 0;
     while (fws_outbox_is_ready(&websocket->outbox)) {
+        if (written >= WRITTEN_AT_ONCE) {
+            continue_later(websocket);
+            break;
+        }
         struct iovec vector[FWS_BATCH];
         int count = fws_outbox_vector(&websocket->outbox, vector, FWS_BATCH);
         size_t sent;
+        if (websocket->outbox.bytes > WRITTEN_AT_ONCE)
+            count = limit_pieces(vector, count);
         fws_transport_status status = fws_transport_send(websocket->fd, vector, count, ends, &sent);
         if (status == FWS_TRANSPORT_BROKEN) {
             end_broken(websocket);
@@ -90,6 +128,7 @@ void fws_websocket_flush(fws_websocket *websocket)
                         fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
         websocket->bytes_written += sent;
+        written += sent;
     }
     fws_progress_watch_backlog(websocket);
     fws_websocket_report_counts(websocket);
@@ -141,6 +180,8 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
             memcpy(joined + header_size, data, length);
         vector[0] = (struct iovec){.iov_base = joined, .iov_len = header_size + length};
         count = 1;
+    } else {
+        count = limit_pieces(vector, count);
     }
     fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
     if (status == FWS_TRANSPORT_BROKEN) {

@@ -1,6 +1,8 @@
 /* Large messages that are sent from where they are, by senders that do not wait. */
 #include "pair.h"
 
+#include "websocket/internal.h"
+
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -252,6 +254,26 @@ static void test_a_peer_that_does_not_answer_the_close_gives_the_bytes_back(void
     fws_websocket_end_loan(p.server, loan);
 }
 
+/* However much the peer takes: others have their turn in between. */
+static void test_a_long_message_is_written_in_portions(void **state)
+{
+    (void)state;
+    fws_websocket_lock(p.server);
+    assert_true(fws_websocket_queue(p.server, fws_buffer_join(bytes, SIZE, NULL, 0)));
+    fws_websocket_flush(p.server);
+    assert_in_range(p.server->bytes_written, 1, FWS_READS_PER_TURN * FWS_PIECE);
+    assert_true(p.server->flush_queued);
+    fws_websocket_unlock(p.server);
+    static uint8_t piece[1 << 16];
+    for (size_t at = 0; at < SIZE;) {
+        ssize_t got = recv(p.fd, piece, sizeof piece, 0);
+        assert_true(got > 0);
+        for (ssize_t i = 0; i < got; i++, at++)
+            if (piece[i] != pattern(at))
+                fail_msg("byte %zu is %u", at, piece[i]);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, start, stop)
@@ -264,6 +286,7 @@ int main(void)
         TEST(behind_other_messages_too),
         TEST(a_peer_that_vanishes_gives_the_bytes_back),
         TEST(a_close_comes_behind_what_is_lent),
+        TEST(a_long_message_is_written_in_portions),
         cmocka_unit_test_setup_teardown(
             test_a_peer_that_does_not_answer_the_close_gives_the_bytes_back, start_impatient, stop),
     };
