@@ -2,11 +2,16 @@
  * of ids are joined, as a websocket that is in two of them counts once. */
 #include "table_internal.h"
 
-/* Is it a member, though it has ended? Then it is in fws_table.untidy, until that is tidied. */
-static size_t count_ended(const fws_table *table, const fws_channel *channel)
+/* Is it a member, though it has ended? Then it is in fws_table.untidy, until that is tidied. When
+ * very many end at once, some of them may still count. */
+static size_t count_ended(const fws_table *table, const fws_channel *channel, bool *is_exact)
 {
-    size_t count = 0;
+    size_t count = 0, steps = 0;
     for (const fws_subscriber *s = table->untidy; s; s = s->next_untidy) {
+        if (++steps > FWS_TABLE_PIECE) {
+            *is_exact = false;
+            break;
+        }
         const fws_subscription *found = fws_table_find_subscription(table, s, channel);
         count += found && found->is_member;
     }
@@ -23,7 +28,7 @@ static size_t count_one(fws_table *table, const fws_dispatch *dispatch, bool *is
         *is_exact = *is_exact && (i + 1) % FWS_TABLE_PIECE != 0;
         fws_table_pause(table, i + 1);
     }
-    size_t others = excluded + count_ended(table, channel);
+    size_t others = excluded + count_ended(table, channel, is_exact);
     return channel->members > others ? channel->members - others : 0;
 }
 
@@ -65,8 +70,14 @@ static bool count_several(fws_table *table, const fws_dispatch *dispatch, fws_bi
         *is_exact = *is_exact && (i + 1) % FWS_TABLE_PIECE != 0;
         fws_table_pause(table, i + 1);
     }
-    for (const fws_subscriber *s = table->untidy; s; s = s->next_untidy)
+    steps = 0;
+    for (const fws_subscriber *s = table->untidy; s; s = s->next_untidy) {
+        if (++steps > FWS_TABLE_PIECE) {
+            *is_exact = false;
+            break;
+        }
         fws_bitmap_remove(ids, s->id);
+    }
     *count = fws_bitmap_size(ids);
     return true;
 }
