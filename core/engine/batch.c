@@ -88,10 +88,11 @@ static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket,
     fws_ns since = fws_clock_now();
     bool leading = true;
     void *next_owner = NULL;
+    /* Before running_since: once that is set, the watch may depose this thread, and clears it. */
+    atomic_store_explicit(&engine->work.batching, fws_work_this_thread(), memory_order_relaxed);
     atomic_store(&watch->running_since, since);
     fws_watch_call(engine);
     atomic_fetch_add_explicit(&watch->batches, 1, memory_order_relaxed);
-    atomic_store_explicit(&engine->work.batching, fws_work_this_thread(), memory_order_relaxed);
     while (websocket != NULL) {
         uint32_t count = callbacks->run(callbacks->context, websocket, next_owner);
         fws_ns now = fws_clock_now();
