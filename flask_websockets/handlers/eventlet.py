@@ -47,11 +47,21 @@ class EventletLoop(EventLoop):
     def start(self, run: Callable[[], None], name: str) -> None:
         eventlet.spawn_n(run)
 
+    def report(self, greenlet: Any, error: BaseException) -> None:
+        if isinstance(error, self.hub.SYSTEM_EXCEPTIONS):  # these end the hub, also from here
+            self.hub.schedule_call_global(0, throw, error)
+        else:
+            self.hub.squelch_generic_exception((type(error), error, error.__traceback__))
+
     def condition(self) -> Condition:
         return Condition(eventlet.event.Event, eventlet.event.Event.send)
 
     def abandon(self) -> None:
         self.hub.remove(self._listener)
+
+
+def throw(error: BaseException) -> None:
+    raise error
 
 
 def ignore(*_: Any) -> None:

@@ -54,6 +54,9 @@ class GeventLoop(EventLoop):
         greenlet.name = name
         greenlet.start()
 
+    def report(self, greenlet: Any, error: BaseException) -> None:
+        self.hub.handle_error(greenlet, type(error), error, error.__traceback__)
+
     def condition(self) -> Condition:
         return Condition(gevent.event.Event, gevent.event.Event.set)
 

@@ -95,9 +95,17 @@ class EventLoop:
             # Both are removed before either runs, which may wait again.
             beside = others.pop(token, ()) if others else ()
             if (greenlet := waiting.pop(token, None)) is not None:
-                greenlet.switch()
+                self._resume(greenlet)
             for greenlet in beside:
-                greenlet.switch()
+                self._resume(greenlet)
+
+    def _resume(self, greenlet: Any) -> None:
+        """Switch to a greenlet. One that ends with an exception while it runs must not end the watching
+        of the notifier with it."""
+        try:
+            greenlet.switch()
+        except BaseException as error:
+            self.report(greenlet, error)
 
     # ---- class views ----
 
@@ -122,6 +130,11 @@ class EventLoop:
             del self._callbacks[token]
             self._running.discard(token)
             callbacks.run_on_close(error.code, error.reason.encode())
+        except BaseException:
+            # The close is a change, for which this is started again, to call on_close.
+            self._running.discard(token)
+            callbacks.ws.close(1011, "internal error")
+            raise
         else:
             self._running.discard(token)
 
@@ -136,6 +149,10 @@ class EventLoop:
     def switch_away(self, greenlet: Any, seconds: float | None) -> None:
         """Switch to the hub, which switches back to the greenlet when the time is over, or wake()
         does."""
+        raise NotImplementedError
+
+    def report(self, greenlet: Any, error: BaseException) -> None:
+        """A greenlet has ended with an exception: do what the hub does then. In an except block."""
         raise NotImplementedError
 
     def abandon(self) -> None:

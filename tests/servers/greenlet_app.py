@@ -5,10 +5,11 @@ import threading
 
 import flask
 
-from flask_websockets import ConnectionClosed, WebSockets
+from flask_websockets import ConnectionClosed, WebSockets, WebSocketView
 
 if os.environ["GREEN"] == "gevent":
     from gevent import Timeout, sleep, spawn
+    from gevent import spawn_raw as spawn_bare
     from gevent.monkey import get_original
 
     def join(greenlet):
@@ -19,6 +20,7 @@ if os.environ["GREEN"] == "gevent":
 
 else:
     from eventlet import Timeout, sleep, spawn
+    from eventlet import spawn_n as spawn_bare
     from eventlet.patcher import original
 
     def get_original(module, name):
@@ -153,3 +155,32 @@ def end_of(ws, timeout):
 @app.get("/ends")
 def ends():
     return ENDS
+
+
+@websockets.route("/abandoned")
+def abandoned(ws):
+    """Greenlets that end with what receive() raises, which none catches."""
+    spawn(ws.receive)
+    spawn_bare(ws.receive)
+    ws.send("ready")
+    sleep(60)
+
+
+@websockets.route("/echo")
+def echo(ws):
+    for data in ws.iter_data():
+        ws.send(data)
+
+
+@websockets.route("/class")
+class View(WebSocketView):
+    def on_message(self, ws, data):
+        raise ValueError(data)
+
+    def on_close(self, ws, code, reason):
+        ENDS.append(code)
+
+
+@flask.got_request_exception.connect_via(app)
+def broken_report(*_args, **_options):
+    raise RuntimeError("the report fails, too")

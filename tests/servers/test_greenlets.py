@@ -35,6 +35,11 @@ def server(request, program):
     return program(None, port, [sys.executable, "-u", "-c", source], environment)
 
 
+def ends(server):
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/ends", timeout=5) as answer:
+        return json.load(answer)
+
+
 def test_a_receive_that_is_interrupted_loses_nothing(server):
     client = server.connect("/interrupted")
     assert [client.recv() for _ in range(3)] == ["timed out"] * 3
@@ -86,9 +91,22 @@ def test_one_waits_for_room_and_another_for_messages(server):
 
 def test_greenlets_that_wait_end_when_another_closes(server):
     server.connect("/closed-by-another")
+    assert wait_for(lambda: ends(server), 3) == [4000, 4000]
 
-    def ends():
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/ends", timeout=5) as answer:
-            return json.load(answer)
 
-    assert wait_for(ends, 3) == [4000, 4000]
+def test_a_greenlet_that_ends_with_an_exception_makes_no_other_deaf(server):
+    before = server.connect("/echo")
+    leaving = server.connect("/abandoned")
+    assert leaving.recv() == "ready"
+    leaving.close()
+    for client in (before, server.connect("/echo")):
+        client.settimeout(5)
+        client.send("still there")
+        assert client.recv() == "still there"
+
+
+def test_a_report_that_fails_closes_a_class_view_all_the_same(server):
+    with wire.connect(server.port, "/class") as connection:
+        connection.sendall(wire.frame(1, b"x"))
+        assert wire.read_frame(connection) == (0x88, b"\x03\xf3internal error")
+        assert wait_for(lambda: ends(server), 3) == [1011]
