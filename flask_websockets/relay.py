@@ -8,7 +8,9 @@ not wait for an event loop, as the engine's threads do not.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import logging
 import os
 import socket
 import ssl
@@ -20,6 +22,8 @@ from collections import deque
 from typing import Any, Protocol
 
 from ._core import name_thread
+
+logger = logging.getLogger(__package__)
 
 __all__ = ("Connection", "Relay", "relay")
 
@@ -278,14 +282,25 @@ class Relay:
         self._again: set[Connection] = set()
         self._draining: set[Connection] = set()
         self._woken, self._wake = (raw(end) for end in socket.socketpair())
+        self._wake.setblocking(False)
+        self._stopped = False
         self._poll = Poll()
         self._poll.register(self._woken.fileno(), READABLE)
 
     def start_thread(self) -> None:
-        original("_thread", "start_new_thread")(self.run, ())
+        """:raises OSError: when no thread can be started."""
+        try:
+            original("_thread", "start_new_thread")(self.run, ())
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "no thread can be started for TLS") from error
+
+    def stop(self) -> None:
+        """End the thread; for a relay without connections. From any thread."""
+        self._stopped = True
+        self._wake.send(b"x")
 
     def close(self) -> None:
-        """Called instead of start_thread(), when this relay is not needed."""
+        """Give the descriptors back; not while the thread runs."""
         self._poll.close()
         self._woken.close()
         self._wake.close()
@@ -311,8 +326,9 @@ class Relay:
 
     def run(self) -> None:
         name_thread("fws-tls")
-        while True:
+        while not self._stopped:
             self.turn()
+        self.close()
 
     def turn(self) -> None:
         ready = self._poll.wait(self._timeout())
@@ -335,7 +351,11 @@ class Relay:
         now = time.monotonic()
         busy.update(c for c in self._draining if now >= c.give_up_at)
         for connection in busy:
-            self._serve(connection, now)
+            try:
+                self._serve(connection, now)
+            except Exception:  # no memory, say: the others must not suffer from it
+                logger.exception("a TLS connection is cut off")
+                self._cut_off(connection)
 
     def _timeout(self) -> float | None:
         if self._again:
@@ -380,6 +400,17 @@ class Relay:
         del self._connections[connection.tls_fd], self._connections[connection.plain_fd]
         connection.close()
 
+    def _cut_off(self, connection: Connection) -> None:
+        """End one that has failed, wherever it was."""
+        for fd, events in connection.watched.items():
+            if events != NOT_WATCHED:
+                with contextlib.suppress(OSError, KeyError, ValueError):
+                    self._poll.unregister(fd)
+            self._connections.pop(fd, None)
+        self._again.discard(connection)
+        self._draining.discard(connection)
+        connection.close()
+
 
 def raw(end: socket.socket) -> Any:
     """The same socket without what gevent or eventlet have added to it."""
@@ -397,12 +428,15 @@ def relay() -> Relay:
     found = _relays.get("relay")
     if found is None:
         made = Relay()
+        try:  # before others can find it: without a thread it would be of no use to them
+            made.start_thread()
+        except BaseException:
+            made.close()
+            raise
         # One step of C, so that threads which make one at once agree on the first.
         found = _relays.setdefault("relay", made)
-        if found is made:
-            made.start_thread()
-        else:
-            made.close()
+        if found is not made:
+            made.stop()
     return found
 
 

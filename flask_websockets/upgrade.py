@@ -90,9 +90,9 @@ class PlainAnswer:
         self.body = body
 
 
-#: The errors of descriptors or memory that are used up. The handler did nothing wrong, and a later
-#: attempt may succeed.
-USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+#: The errors of descriptors, memory or threads that are used up. The handler did nothing wrong, and a
+#: later attempt may succeed.
+USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 
 
 def used_up() -> ServiceUnavailable:
@@ -310,7 +310,12 @@ class Upgrade:
         :raises BaseException: what the application raised instead of answering.
         """
         with self._runtime.undecided(self):
-            return self._wait()
+            try:
+                return self._wait()
+            except BaseException:  # perhaps thrown in, by a time-out of gevent: the server answers
+                with self._changed:
+                    self._refuse(too_late(), ConnectionClosed(1006, "the server has answered already"))
+                raise
 
     def shut_down(self) -> None:
         """Refuse the handshake with 503, unless it is decided: the server ends. From any thread."""

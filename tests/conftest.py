@@ -54,8 +54,7 @@ def pytest_unconfigure() -> None:
     """End the threads that would otherwise be killed inside a Python function: what such a function
     refers to looks like a leak to a sanitizer."""
     for one in relay._relays.values():
-        one.turn = sys.exit  # type: ignore[method-assign]
-        one._wake.send(b"x")
+        one.stop()
     for thread in threading.enumerate():
         if isinstance(thread, threads.Worker):
             thread.join(2 * threads.IDLE_TIME)

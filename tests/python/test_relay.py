@@ -270,6 +270,58 @@ def test_descriptors_used_up_is_503_over_tls(serve, monkeypatch, where):
     assert wire.read_frame(again) == (0x81, b"again")
 
 
+def test_one_that_fails_does_not_take_the_others_with_it(serve, monkeypatch, caplog):
+    server = serve()
+    one, other = server.connect("/echo"), server.connect("/echo")
+    receive = relay.Connection.receive
+
+    def no_memory(connection):
+        if connection.tls_fd == failing[0]:
+            raise MemoryError
+        return receive(connection)
+
+    one.sendall(wire.frame(1, b"who is it?"))
+    assert wire.read_frame(one) == (0x81, b"who is it?")
+    failing = [max(c.tls_fd for c in relay.relay()._connections.values())]
+    with monkeypatch.context() as patch:
+        patch.setattr(relay.Connection, "receive", no_memory)
+        for connection in (one, other):
+            connection.sendall(wire.frame(1, b"x"))
+        ended = 0
+        for connection in (one, other):
+            try:
+                assert wire.read_frame(connection) == (0x81, b"x")
+            except (OSError, EOFError, ConnectionError):
+                ended += 1
+        assert ended == 1
+    assert "a TLS connection is cut off" in caplog.text
+    again = server.connect("/echo")
+    again.sendall(wire.frame(1, b"again"))
+    assert wire.read_frame(again) == (0x81, b"again")
+
+
+def test_no_thread_for_the_relay_is_503_and_later_there_is_one(serve, monkeypatch):
+    def without_threads(module, name):
+        return no_thread if module == "_thread" else original(module, name)
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    server, original = serve(), relay.original
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "_relays", {})
+        patch.setattr(relay, "original", without_threads)
+        connection = server.handshake("/echo")
+        answer = b""
+        while more := connection.recv(4096):
+            answer += more
+        assert not relay._relays
+    assert answer.startswith(b"HTTP/1.1 503")
+    again = server.connect("/echo")
+    again.sendall(wire.frame(1, b"again"))
+    assert wire.read_frame(again) == (0x81, b"again")
+
+
 def test_the_peer_changes_its_keys(serve):
     """A key update of TLS 1.3 (RFC 8446 section 4.6.3), which asks for one in return: to answer it the
     relay has to write while it reads. openssl s_client does so at a line "K"."""
