@@ -14,7 +14,7 @@ from flask import Flask
 
 from . import msgpack
 from ._core import Loan
-from .context import leave_context, report
+from .context import fail, leave_context
 from .errors import ConnectionClosed
 from .handlers import asynchronous
 from .handlers.threads import THREADS
@@ -24,6 +24,9 @@ from .websocket import WebSocket
 
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
+
+#: When a thread could not be started, seconds.
+RETRY_AFTER = 0.1
 
 __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned", "is_async")
 
@@ -41,9 +44,10 @@ class AsyncWebSocket(WebSocket):
     something else meanwhile is cancelled.
     """
 
-    __slots__ = ("_task",)
+    __slots__ = ("_cancel_after", "_task")
 
     _task: asyncio.Task[None]
+    _cancel_after: float
 
     async def send(self, data: Any) -> None:  # type: ignore[override]
         """Send one message: a str as a text message, a bytes-like object as a binary one.
@@ -211,6 +215,7 @@ class AsyncHandler:
     # ---- the event loop's thread ----
 
     def _make_task(self) -> None:
+        self.ws._cancel_after = self._runtime.config.close_timeout
         self.ws._task = task = self._loop.loop.create_task(self._run())
         task.add_done_callback(lambda _: self._part_ended())
 
@@ -219,16 +224,16 @@ class AsyncHandler:
         try:
             result = await self._start()
         except (ConnectionClosed, asyncio.CancelledError) as error:
+            closed = isinstance(error, ConnectionClosed)
             if not upgrade.handler_ended():
-                upgrade.decide(
-                    error if isinstance(error, ConnectionClosed) else RuntimeError("cancelled")
-                )
+                upgrade.decide(error if closed else RuntimeError("cancelled"))
+            elif closed and not ws.closed:  # it was another websocket's
+                fail(self._app, ws, error)
             else:
                 ws.close(1000)
         except BaseException as error:
             if upgrade.handler_ended():
-                report(self._app, error)
-                ws.close(1011, "internal error")
+                fail(self._app, ws, error)
             else:
                 upgrade.decide(error)  # not accepted, so Flask answers in plain HTTP
         else:
@@ -251,8 +256,14 @@ class AsyncHandler:
     def _part_ended(self) -> None:
         self._parts_running -= 1
         if self._parts_running == 0:
-            # Not in the event loop, because teardown functions may block.
+            self._start_end()
+
+    def _start_end(self) -> None:
+        """Leave the context in a thread, because teardown functions may block the event loop."""
+        try:
             THREADS.start(self._end, "ws teardown")
+        except (RuntimeError, MemoryError):  # no thread can be started now
+            self._loop.loop.call_later(RETRY_AFTER, self._start_end)
 
     def _end(self) -> None:
         context, self.request_context = self.request_context, None

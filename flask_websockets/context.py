@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from flask import Flask, got_request_exception
 from flask.globals import request_ctx
 
+from .interfaces import Closable
+
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
-__all__ = ("keep_context", "leave_context", "report")
+__all__ = ("fail", "keep_context", "leave_context", "report")
 
 
 def keep_context() -> RequestContext:
@@ -35,5 +37,15 @@ def leave_context(app: Flask, context: RequestContext) -> None:
 def report(app: Flask, error: BaseException) -> None:
     """Log an exception of a handler, in its request context, and send the signal that Flask sends for
     an exception of a view."""
-    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-    app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
+    try:
+        got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+    finally:
+        app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
+
+
+def fail(app: Flask, ws: Closable, error: BaseException) -> None:
+    """The handler of an open websocket has ended with an exception: report it, and close with 1011."""
+    try:
+        report(app, error)
+    finally:
+        ws.close(1011, "internal error")

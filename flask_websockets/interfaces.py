@@ -9,7 +9,15 @@ from typing import Any, Protocol
 
 from . import _core
 
-__all__ = ("Callbacks", "Condition", "Executor", "Handshake", "TaskWebSocket", "UndecidedHandshake")
+__all__ = (
+    "Callbacks",
+    "Closable",
+    "Condition",
+    "Executor",
+    "Handshake",
+    "TaskWebSocket",
+    "UndecidedHandshake",
+)
 
 
 class Condition(Protocol):
@@ -68,6 +76,12 @@ class Callbacks(Protocol):
         """Call :meth:`closed` in the same context."""
 
 
+class Closable(Protocol):
+    """A websocket that an error closes."""
+
+    def close(self, code: int = ..., reason: str = ...) -> Any: ...
+
+
 class TaskWebSocket(Protocol):
     """A websocket whose handler is a task of the asyncio event loop."""
 
@@ -76,6 +90,10 @@ class TaskWebSocket(Protocol):
 
     @property
     def _task(self) -> asyncio.Task[None]: ...
+
+    @property
+    def _cancel_after(self) -> float:
+        """For how long the handler may go on once a task that waited was told of the close, seconds."""
 
     @property
     def closed(self) -> bool: ...

@@ -157,7 +157,10 @@ class Middleware:
                 text = "Async views need threads, and this server runs on greenlets."
                 runtime.app.logger.error(text)
                 return respond(start_response, "501 Not Implemented", text)
-            executor = event_loop()
+            try:
+                executor = event_loop()
+            except (RuntimeError, MemoryError, OSError):  # no thread can be started
+                return too_many_handlers(start_response)
         upgrade = self.upgrade(socket, executor)
         environ[ENVIRON_KEY] = upgrade
         upgrade.context = context = contextvars.copy_context()
@@ -249,9 +252,11 @@ class Call(CollectedAnswer):
             if self.is_started or not upgrade.accepted:
                 upgrade.decide(self.plain_answer(body))
         except BaseException as error:
-            # Before the decision the server reports it, as for any page. After the decision this does
-            # nothing, and the view has logged it.
+            # Before the decision the server reports it, as for any page.
             upgrade.decide(error)
+            if upgrade.accepted:
+                logger = self._middleware.runtime.app.logger
+                logger.error("Exception after a WebSocket handshake", exc_info=error)
         finally:
             self._middleware.runtime.discard_handler()
 

@@ -15,7 +15,7 @@ from werkzeug.routing import WebsocketMismatch
 from . import handshake
 from ._core import list_contains
 from .asynchronous import AsyncHandler, AsyncWebSocket, Returned, is_async
-from .context import keep_context, report
+from .context import fail, keep_context
 from .errors import ConnectionClosed
 from .runtime import EXTENSION_KEY, Runtime
 from .upgrade import (
@@ -110,13 +110,13 @@ def run_function_view(
     upgrade.handler_started(ws, handshake_request)
     try:
         result = handler(ws, *args, **values)
-    except ConnectionClosed:
-        upgrade.handler_ended()
+    except ConnectionClosed as error:
+        if upgrade.handler_ended() and not ws.closed:  # it was another websocket's
+            fail(app, ws, error)
     except Exception as error:
         if not upgrade.handler_ended():
             raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        report(app, error)
-        ws.close(1011, "internal error")
+        fail(app, ws, error)
     except BaseException:
         if upgrade.handler_ended():
             ws.close(1011, "internal error")

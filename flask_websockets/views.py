@@ -159,8 +159,10 @@ class ViewCallbacks:
         """A callback has raised. ConnectionClosed is no failure: the peer may be gone at any moment."""
         if isinstance(error, ConnectionClosed):
             return
-        self.log(error)
-        self.ws.close(1011, "internal error")
+        try:
+            self.log(error)
+        finally:
+            self.ws.close(1011, "internal error")
 
     def log(self, error: BaseException) -> None:
         if has_request_context():

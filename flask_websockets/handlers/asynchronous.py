@@ -28,10 +28,12 @@ class Watched:
     """A websocket that the event loop watches, and the tasks that wait for it. Used in the event loop's
     thread alone."""
 
-    __slots__ = ("waiting", "ws")
+    __slots__ = ("is_ending", "waiting", "ws")
 
     def __init__(self, ws: TaskWebSocket) -> None:
         self.ws = ws
+        #: It has closed, and its handler will be cancelled if it is not done by then.
+        self.is_ending = False
         #: One for each task that waits: it is resolved once the websocket has changed.
         self.waiting: list[asyncio.Future[None]] = []
 
@@ -55,7 +57,7 @@ class AsyncioLoop:
         self.thread.start()
 
     def close(self) -> None:
-        """Called instead of start_thread(), when this loop is not needed."""
+        """Give the descriptors back; not while the thread runs."""
         self.loop.remove_reader(self.notifier.fileno())
         self.loop.close()
 
@@ -98,9 +100,8 @@ class AsyncioLoop:
         watched = self._watched.get(ws._token)
         if watched is None:
             watched = self._watched[ws._token] = Watched(ws)
-            if ws._task.done():
-                self.unwatch(ws)
-            elif ws.closed:  # the notifier has named it before it was watched, and names it only once
+            # The notifier names a close only once, and has perhaps named it before it was watched.
+            if ws.closed and not ws._task.done():
                 self._on_change(watched)
         return watched
 
@@ -111,11 +112,15 @@ class AsyncioLoop:
                 self._on_change(watched)
 
     def _on_change(self, watched: Watched) -> None:
-        if watched.waiting:
-            for future in watched.waiting:
-                resolve(future)
-        elif watched.ws.closed:
-            watched.ws._task.cancel()
+        ws = watched.ws
+        if ws.closed and not watched.is_ending:
+            watched.is_ending = True
+            if watched.waiting:  # they first get all that has arrived
+                self.loop.call_later(ws._cancel_after, ws._task.cancel)
+            else:
+                ws._task.cancel()
+        for future in watched.waiting:
+            resolve(future)
 
     async def wait_for_change(self, ws: TaskWebSocket, timeout: float | None) -> None:
         """Wait until the notifier names the websocket, or the time (seconds) is over. Several tasks may
@@ -131,6 +136,8 @@ class AsyncioLoop:
             waiting.remove(future)
             if timer is not None:
                 timer.cancel()
+            if ws._task.done():
+                self.unwatch(ws)
 
     async def on_a_thread(self, function: Callable[[], T], name: str) -> T:
         """Call a function that waits in a thread of its own, and return what it returns. The threads of
@@ -149,8 +156,15 @@ class AsyncioLoop:
         return await asyncio.wrap_future(future)
 
     def unwatch(self, ws: TaskWebSocket) -> None:
-        """The handler of a websocket has ended."""
-        self._watched.pop(ws._token, None)
+        """The handler of a websocket has ended. Other tasks may still wait for it: they see now that it
+        is closed, or wait again for a message that is being sent."""
+        watched = self._watched.get(ws._token)
+        if watched is None:
+            return
+        if not watched.waiting:
+            del self._watched[ws._token]
+        for future in watched.waiting:
+            resolve(future)
 
 
 def resolve(future: asyncio.Future[None]) -> None:
@@ -173,14 +187,21 @@ _loops: dict[str, AsyncioLoop] = {}
 
 
 def event_loop() -> AsyncioLoop:
-    """The event loop of this process, made and started by the first call."""
+    """The event loop of this process, made and started by the first call.
+
+    :raises RuntimeError, MemoryError, OSError: when there is no thread, memory or descriptor for it.
+    """
     loop = _loops.get("loop")
     if loop is None:
         made = AsyncioLoop()
-        loop = _loops.setdefault("loop", made)
-        if loop is made:
+        try:  # before others can find it: without a thread it would be of no use to them
             made.start_thread()
-        else:  # another thread was first
+        except BaseException:
+            made.close()
+            raise
+        loop = _loops.setdefault("loop", made)
+        if loop is not made:  # another thread was first
+            made.stop()
             made.close()
     return loop
 

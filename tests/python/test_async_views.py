@@ -14,6 +14,7 @@ import wire
 from conftest import wait_for
 
 from flask_websockets import AsyncWebSocket, ConnectionClosed
+from flask_websockets.handlers.threads import THREADS
 
 
 def echo_view(application, path="/ws"):
@@ -332,3 +333,89 @@ def test_pings_that_nobody_answers_keep_nobody_waiting(application):
     for connection in silent:
         connection.close()
     wait_for(lambda: len(left) == 51)
+
+
+def test_a_handler_that_gathers_ends_with_its_peer(application):
+    """One task waits for messages, and takes the notice of the close; the other waits for its queue."""
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.3
+    read = []
+
+    @application.route("/ws")
+    async def view(ws):
+        queue = asyncio.Queue()
+
+        async def reader():
+            async for data in ws:
+                await asyncio.sleep(0.01)
+                read.append(data)
+
+        async def writer():
+            while True:
+                await ws.send(await queue.get())
+
+        await asyncio.gather(reader(), writer())
+
+    with wire.connect(application.serve().port, "/ws") as connection:
+        for i in range(5):
+            connection.sendall(wire.frame(1, b"%d" % i))
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open, 3)
+    assert read == list("01234")  # all that had arrived came first
+
+
+def test_a_task_that_waits_when_the_handler_returns_is_told(application):
+    tasks = []
+
+    @application.route("/ws")
+    async def view(ws):
+        tasks.append(asyncio.create_task(ws.receive()))
+        await asyncio.sleep(0.01)
+
+    application.serve().connect("/ws")
+    wait_for(lambda: tasks and tasks[0].done(), 3)
+    assert isinstance(tasks[0].exception(), ConnectionClosed)
+
+
+def test_no_thread_for_the_event_loop_is_503_and_later_there_is_one(application, monkeypatch):
+    from flask_websockets.handlers import asynchronous
+
+    def no_thread(thread):
+        if thread.name == "ws asyncio":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    echo_view(application)
+    server = application.serve()
+    start = threading.Thread.start
+    loops: dict = {}
+    monkeypatch.setattr(asynchronous, "_loops", loops)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            server.connect("/ws")
+    assert refused.value.status_code == 503
+    client = server.connect("/ws")
+    client.send("now")
+    assert client.recv() == "now"
+    client.close()
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    loops["loop"].stop()
+    loops["loop"].close()
+
+
+def test_a_refused_thread_delays_the_end_of_a_handler_and_loses_nothing(application, monkeypatch):
+    def no_thread(thread):
+        if thread.name == "ws teardown":
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    echo_view(application)
+    runtime = application.app.extensions["flask_websockets"]
+    server, refused, start = application.serve(), [], threading.Thread.start
+    client = server.connect("/ws")
+    with monkeypatch.context() as patch:
+        patch.setattr(THREADS, "_idle", {})
+        patch.setattr(threading.Thread, "start", no_thread)
+        client.close()
+        wait_for(lambda: len(refused) > 1)
+    wait_for(lambda: not runtime._open)
