@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import zlib
 
 REQUEST = (
@@ -31,6 +32,23 @@ def read_head(connection: socket.socket) -> str:
 def connect(port: int, path: str, more: str = "", timeout: float = 20) -> socket.socket:
     """A connection whose handshake is done."""
     return connect_with(port, path, b"", more, timeout)
+
+
+def connect_tls(port: int, path: str, timeout: float | None = 20) -> ssl.SSLSocket:
+    """The same over TLS, whoever the server is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = context.wrap_socket(plain)
+    try:
+        connection.sendall(request(port, path))
+        head = read_head(connection)
+        assert head.startswith("HTTP/1.1 101"), head
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def connect_with(

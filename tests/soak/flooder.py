@@ -1,4 +1,4 @@
-"""A client that sends as fast as it can, in a process of its own: PORT PATH SIZE, until it is killed.
+"""A client that sends as fast as it can, a process of its own until it is killed: PORT PATH SIZE [tls].
 
 It reads what comes, and sends nothing to a path that ends in /pour, whose view sends by itself.
 """
@@ -10,7 +10,7 @@ import time
 import wire
 
 port, path, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-connection = wire.connect(port, path, timeout=None)
+connection = (wire.connect_tls if sys.argv[4:] else wire.connect)(port, path, timeout=None)
 
 
 def read():

@@ -14,6 +14,7 @@ import http.client
 import os
 import pathlib
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -100,6 +101,7 @@ if __name__ == "__main__":
 SERVERS = {
     "werkzeug": [],
     "gthread": ["-k", "gthread", "--threads", "4"],
+    "gthread-tls": ["-k", "gthread", "--threads", "4"],
     "gevent": ["-k", "gevent"],
     "eventlet": [],
 }
@@ -107,6 +109,7 @@ VIEWS = {
     ("werkzeug", "uvloop"): ["function", "class", "async"],
     ("gthread", "asyncio"): ["function", "class", "async"],
     ("gthread", "uvloop"): ["async"],
+    ("gthread-tls", "asyncio"): ["function", "class"],
     ("gevent", "asyncio"): ["function", "class"],
     ("eventlet", "asyncio"): ["function", "class"],
 }
@@ -124,8 +127,12 @@ CASES = [
 ]
 
 
+def is_tls(kind):
+    return kind.endswith("-tls")
+
+
 @pytest.fixture
-def two(program, tmp_path, request):
+def two(program, tmp_path, request, authority):
     """Two servers of the same kind."""
     kind, loop, *_ = request.getfixturevalue("case")
     if loop == "uvloop":
@@ -147,15 +154,19 @@ def two(program, tmp_path, request):
                 "--no-control-socket",
             ]
             command += [*SERVERS[kind], "flooded:app"]
+        if is_tls(kind):
+            certificate, key = authority[1]
+            command += ["--certfile", certificate, "--keyfile", key]
         servers.append(program(None, port, command, environment))
     return servers
 
 
 @contextlib.contextmanager
-def flooding(port, path, size):
+def flooding(port, path, size, tls):
     folder = pathlib.Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": kinds.python_path(folder.parent)}
     command = [sys.executable, str(folder / "flooder.py"), str(port), path, str(size)]
+    command += ["tls"] if tls else []
     with subprocess.Popen(command, env=environment) as process:
         try:
             time.sleep(0.5)
@@ -165,8 +176,12 @@ def flooding(port, path, size):
             process.kill()
 
 
-def load_page(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def load_page(port, tls):
+    if tls:
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/page", headers={"Connection": "close"})
     assert connection.getresponse().read() == b"a page"
     connection.close()
@@ -193,19 +208,21 @@ def times(act):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES, ids=[" ".join(map(str, case)) for case in CASES])
 def test_others_beside_a_flood(two, case):
-    *_, view, what, size = case
+    kind, _, view, what, size = case
+    tls = is_tls(kind)
+    connect = wire.connect_tls if tls else wire.connect
     here, elsewhere = (server.port for server in two)
     pages = {here: [], elsewhere: []}
     echoes = {here: [], elsewhere: []}
-    with wire.connect(here, f"/{view}/echo", timeout=30) as connection:
+    with connect(here, f"/{view}/echo", timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        load_page(here)
+        load_page(here, tls)
         for _ in range(PAIRS):
             for flooded in (elsewhere, here):
-                with flooding(flooded, f"/{view}/{what}", size):
+                with flooding(flooded, f"/{view}/{what}", size, tls):
                     taken = times(lambda: echo_once(connection))
                     echoes[flooded].append(taken[int(len(taken) * 0.99)])
-                    pages[flooded].append(statistics.median(times(lambda: load_page(here))))
+                    pages[flooded].append(statistics.median(times(lambda: load_page(here, tls))))
     echo = {port: statistics.median(echoes[port]) for port in echoes}
     page = statistics.median(pages[here])
     ratio = statistics.median(a / b for a, b in zip(pages[here], pages[elsewhere], strict=True))
