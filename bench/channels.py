@@ -25,6 +25,7 @@ FOLDER = Path(__file__).resolve().parent
 CALLS = 14  # for each second that a measurement is to take
 INTERVAL = 15e-6  # seconds for each subscriber until the next call: they have it by then
 NOBODY = 20_000  # publications to a channel that nobody has
+FLOOR = "a thread is woken, C"
 SETTLE = 0.1  # seconds after a change for which others are still watched
 
 Samples = dict[str, list[float]]  # by row
@@ -152,6 +153,19 @@ def to_nobody(control: Control) -> Samples:
     return {"us": [ns / 1e3 for ns in times]}
 
 
+def floor(calls: int, interval: float, every_core: bool = False) -> Samples:
+    """A C program that does no more than wake a thread that sleeps."""
+    allowed = set(cores()) if every_core else {cores()[0]}
+    command = [str(peers.BUILD / "bench" / "wake"), str(calls), str(int(interval * 1e6))]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    )
+    return {"us": json.loads(done.stdout)["us"]}
+
+
 # ---- subscribing ----
 
 
@@ -239,6 +253,10 @@ def run(rounds: int, seconds: float, subscribers: int, counts: list[int]) -> dic
         merge(published, publishing(servers[peers.OURS], ours, subscribers, seconds))
         progress(number, "publishing, both cores")
         merge(published, publishing(servers[peers.OURS], free, subscribers, seconds, every_core=True))
+        progress(number, FLOOR)
+        calls, interval = round(CALLS * seconds), subscribers * INTERVAL
+        merge(published, {FLOOR: floor(2 * calls, interval)})
+        merge(published, {f"{FLOOR}, both cores": floor(2 * calls, interval, every_core=True)})
         progress(number, peers.BROADCAST)
         merge(published, publishing(servers[peers.BROADCAST], peer, subscribers, seconds))
         progress(number, "subscribing")
