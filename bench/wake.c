@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WALKED ((size_t)32 << 20) /* bytes: some 3 KB of a websocket and its socket, 10,000 times  \
-                                   */
+/* In bytes: some 3 KB of a websocket and its socket, 10,000 times. */
+#define WALKED ((size_t)32 << 20)
 
 static int wakeup;
 
