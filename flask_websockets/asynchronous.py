@@ -217,7 +217,13 @@ class AsyncHandler:
     def _make_task(self) -> None:
         self.ws._cancel_after = self._runtime.config.close_timeout
         self.ws._task = task = self._loop.loop.create_task(self._run())
-        task.add_done_callback(lambda _: self._part_ended())
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # of the report, say
+            self._app.logger.error("Exception after a WebSocket handshake", exc_info=error)
+        self._part_ended()
 
     async def _run(self) -> None:
         ws, upgrade = self.ws, self._upgrade

@@ -14,7 +14,7 @@ import wire
 from conftest import wait_for
 
 from flask_websockets import AsyncWebSocket, ConnectionClosed
-from flask_websockets.handlers.threads import THREADS
+from flask_websockets.handlers.threads import IDLE_TIME, THREADS
 
 
 def echo_view(application, path="/ws"):
@@ -413,8 +413,8 @@ def test_a_refused_thread_delays_the_end_of_a_handler_and_loses_nothing(applicat
     runtime = application.app.extensions["flask_websockets"]
     server, refused, start = application.serve(), [], threading.Thread.start
     client = server.connect("/ws")
+    wait_for(lambda: not THREADS._idle, 2 * IDLE_TIME)
     with monkeypatch.context() as patch:
-        patch.setattr(THREADS, "_idle", {})
         patch.setattr(threading.Thread, "start", no_thread)
         client.close()
         wait_for(lambda: len(refused) > 1)

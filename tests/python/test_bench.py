@@ -59,10 +59,11 @@ def test_one_short_round_measures_every_server(tmp_path):
         assert all(value > 0 for name, value in row.items() if name != "memory")
     assert measured["crowd"]["sleepers"][0]["slept"] > 0
     published, subscribed = measured["channels"]["publishing"], measured["channels"]["subscribing"]
-    assert len(published) == 6 and len(subscribed) == 11
+    assert len(published) == 8 and len(subscribed) == 11
     for samples in [*published.values(), *subscribed.values()]:
         assert all(value > 0 for values in samples.values() for value in values)
-    assert all(len(samples["last_ms"]) >= 5 for row, samples in published.items() if row != "to nobody")
+    delivered = [samples for samples in published.values() if "last_ms" in samples]
+    assert len(delivered) == 5 and all(len(samples["last_ms"]) >= 5 for samples in delivered)
     assert "ours is" in done.stdout
     printed = subprocess.run(
         [sys.executable, str(ROOT / "bench/table.py"), str(result)], capture_output=True, text=True

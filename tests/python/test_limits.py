@@ -17,7 +17,7 @@ from conftest import wait_for
 from flask_websockets import ConnectionClosed
 from flask_websockets._core import Quota
 from flask_websockets.addresses import limit_of
-from flask_websockets.handlers.threads import THREADS
+from flask_websockets.handlers.threads import IDLE_TIME, THREADS
 
 
 def echo_on(application, **settings):
@@ -372,9 +372,9 @@ def test_no_thread_to_be_had_is_503(application, monkeypatch):
         start(thread)
 
     start = threading.Thread.start
+    wait_for(lambda: not THREADS._idle, 2 * IDLE_TIME)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        patch.setattr(THREADS, "_idle", {})
         assert refused(server)[0] == 503
     with wire.connect(server.port, "/ws"):
         pass
