@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = ROOT / "build" / "mutations"
-SOURCES = BUILD / "sources"
+BUILD = ROOT / "build" / "mutations" / "built"
+SOURCES = ROOT / "build" / "mutations" / "sources"
 TIMEOUT = 120  # seconds: a test program that hangs has noticed, too
 
 
@@ -70,20 +70,6 @@ MUTATIONS = {
         "    (void)term;\n    fws_apart_note_speed",
         "stop",
     ),
-    "seen-too-early": Mutation(
-        "4: a websocket is complete before it can be seen",
-        "core/engine/engine.c",
-        "if (prepare(websocket, attachment) && enlist(engine, websocket)) {",
-        "if (enlist(engine, websocket) && prepare(websocket, attachment)) {",
-        "stop",
-    ),
-    "excludes-another-engines": Mutation(
-        "5: exclude of a websocket of another engine is harmless",
-        "core/channels/publish.c",
-        "if (excluded[i]->work == work)",
-        "if (work != NULL)",
-        "channels",
-    ),
     "lock-not-made-anew": Mutation(
         "5: after a fork every lock is made anew",
         "core/engine/fork.c",
@@ -132,13 +118,6 @@ MUTATIONS = {
         "return websocket->subscriber != NULL && fws_backlog_concerns(websocket->subscriber);",
         "(void)websocket;\n    return false;",
         "channels",
-    ),
-    "read-twice": Mutation(
-        "each byte of a caller's buffer is read once",
-        "core/websocket/send_message.c",
-        "    message->data = scratch->copy;\n",
-        "",
-        "compressing",
     ),
 }
 
