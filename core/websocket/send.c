@@ -87,9 +87,9 @@ static int limit_pieces(struct iovec *vector, int count)
     return count;
 }
 
-/* As much as is written in one turn has been written, and there is more. The loop does not report
- * the socket again, which is still ready. */
-static void continue_later(fws_websocket *websocket)
+/* Has the leader flush it, even if the socket is watched for writing: one that is still ready is
+ * not reported again. */
+static void queue_flush(fws_websocket *websocket)
 {
     if (websocket->flush_queued)
         return;
@@ -109,7 +109,7 @@ void fws_websocket_flush(fws_websocket *websocket)
     size_t written = 0;
     while (fws_outbox_is_ready(&websocket->outbox)) {
         if (written >= WRITTEN_AT_ONCE) {
-            continue_later(websocket);
+            queue_flush(websocket); /* as much as is written in one turn has been written */
             break;
         }
         struct iovec vector[FWS_BATCH];
@@ -242,14 +242,8 @@ void fws_websocket_flush_later(fws_websocket *websocket)
     if (fws_corking_expire(websocket))
         return;
     /* If the socket is watched for writing, the loop writes when the peer has taken something. */
-    if (websocket->flush_queued || (websocket->watched & FWS_WRITABLE))
-        return;
-    websocket->flush_queued = true;
-    if (fws_work_is_running(websocket->work, &websocket->callbacks)) {
-        websocket->flush_after_callbacks = true;
-        return;
-    }
-    fws_work_queue_flush(websocket->work, &fws_websocket_keep(websocket)->flush);
+    if (!(websocket->watched & FWS_WRITABLE))
+        queue_flush(websocket);
 }
 
 /* Inside callbacks in the leader's batch: everything that they send is written after the batch.
