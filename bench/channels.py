@@ -19,7 +19,7 @@ from typing import Any
 
 import peers
 import websocket
-from measuring import Failed, cores, handshake, serving
+from measuring import Failed, cores, figures, handshake, serving, start_program
 
 FOLDER = Path(__file__).resolve().parent
 CALLS = 14  # for each second that a measurement is to take
@@ -156,14 +156,8 @@ def to_nobody(control: Control) -> Samples:
 def floor(calls: int, interval: float, every_core: bool = False) -> Samples:
     """A C program that does no more than wake a thread that sleeps."""
     allowed = set(cores()) if every_core else {cores()[0]}
-    command = [str(peers.BUILD / "bench" / "wake"), str(calls), str(int(interval * 1e6))]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
-    )
-    return {"us": json.loads(done.stdout)["us"]}
+    samples: Any = figures(start_program("wake", calls, int(interval * 1e6), on=allowed))
+    return {"us": samples["us"]}
 
 
 # ---- subscribing ----

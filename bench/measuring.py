@@ -79,14 +79,14 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int, said: IO[by
     raise Failed("did not start")
 
 
-def start_program(name: str, *arguments: object) -> subprocess.Popen[str]:
-    """One of the C programs, on the core that no server has."""
+def start_program(name: str, *arguments: object, on: set[int] | None = None) -> subprocess.Popen[str]:
+    """One of the C programs, on these cores; else on the one that no server has."""
     return subprocess.Popen(
         [str(peers.BUILD / "bench" / name), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
+        preexec_fn=lambda: os.sched_setaffinity(0, on or {cores()[1]}),
     )
 
 

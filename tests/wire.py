@@ -41,13 +41,7 @@ def connect_tls(port: int, path: str, timeout: float | None = 20) -> ssl.SSLSock
     plain = socket.create_connection(("127.0.0.1", port), timeout=timeout)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection = context.wrap_socket(plain)
-    try:
-        connection.sendall(request(port, path))
-        head = read_head(connection)
-        assert head.startswith("HTTP/1.1 101"), head
-    except BaseException:
-        connection.close()
-        raise
+    shake_hands(connection, request(port, path))
     return connection
 
 
@@ -56,15 +50,20 @@ def connect_with(
 ) -> socket.socket:
     """The same, with frames that come together with the request."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    shake_hands(connection, request(port, path, more) + frames)
+    return connection
+
+
+def shake_hands(connection: socket.socket, data: bytes) -> None:
+    """Send a request, and read the 101; closes the connection when there is none."""
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(request(port, path, more) + frames)
+        connection.sendall(data)
         head = read_head(connection)
         assert head.startswith("HTTP/1.1 101"), head
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def head(opcode: int, length: int, final: bool = True, compressed: bool = False) -> bytes:
