@@ -35,8 +35,13 @@ def descriptors(pid: int) -> int:
     return len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def thread_ids(pid: int) -> set[int]:
+    """The kernel's."""
+    return {int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+
+
 def threads(pid: int) -> int:
-    return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+    return len(thread_ids(pid))
 
 
 def thread_names(pid: int) -> list[str]:
