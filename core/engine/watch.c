@@ -10,6 +10,7 @@ void fws_watch_end_appointment(fws_watch *watch)
 {
     watch->appointed = watch->open = false;
     watch->number++;
+    atomic_store(&watch->asleep, false);
 }
 
 void fws_watch_init(fws_watch *watch)
@@ -17,7 +18,6 @@ void fws_watch_init(fws_watch *watch)
     fws_os_init_condition(&watch->called);
     fws_watch_end_appointment(watch);
     atomic_store(&watch->running_since, 0);
-    atomic_store(&watch->asleep, false);
 }
 
 void fws_watch_destroy(fws_watch *watch)
@@ -81,14 +81,16 @@ static void check_running(fws_engine *engine)
         overtake(engine, FWS_WEBSOCKET_OF(running, callbacks), now);
 }
 
-static void sleep_until_called(fws_engine *engine)
+/* When it wakes it may have been dismissed long ago, and `asleep` be another watch's. */
+static void sleep_until_called(fws_engine *engine, uint64_t number)
 {
     fws_watch *watch = &engine->crew.watch;
     atomic_store(&watch->asleep, true);
     if (atomic_load(&watch->running_since) ==
         0) /* otherwise the leader may not have seen `asleep`, and would not signal */
         pthread_cond_wait(&watch->called, &engine->work.lock);
-    atomic_store(&watch->asleep, false);
+    if (watch->number == number)
+        atomic_store(&watch->asleep, false);
 }
 
 static void sleep_until_next_look(fws_engine *engine)
@@ -115,7 +117,7 @@ bool fws_watch_serve(fws_engine *engine)
         if (quiet < FWS_QUIET_LOOKS) {
             sleep_until_next_look(engine);
         } else {
-            sleep_until_called(engine);
+            sleep_until_called(engine, number);
             quiet = 0;
         }
         if (watch->number == number)
