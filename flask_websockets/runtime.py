@@ -174,7 +174,7 @@ class Runtime:
     def shut_down(self) -> None:
         """Refuse every handshake from now on, also those that a server's thread waits for; close every
         websocket with 1001; and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the peers to answer and
-        the handlers to end. A second call does nothing."""
+        the handlers to end; what has not by then is logged. A second call does nothing."""
         before, self.shutting_down = self.shutting_down, True
         engine = self._engine
         if before or engine is None or not self._started:
@@ -188,7 +188,15 @@ class Runtime:
             while (self._handlers > 0 or self._open) and time.monotonic() < deadline:
                 ended.wait(max(0.0, deadline - time.monotonic()))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
-        engine.stop()
+        engine.stop()  # which cuts off those that are left, and runs their on_close
+        if self._handlers > 0 or self._open:
+            self.app.logger.warning(
+                "shut down with %s handlers and %s websockets that had not ended after %s s; what a "
+                "class view's on_close would have done is not done",
+                self._handlers,
+                len(self._open),
+                self.config.close_timeout,
+            )
 
     def after_fork(self) -> None:
         """In a forked child: no websocket and no handler of the parent runs here."""

@@ -219,3 +219,64 @@ def test_a_handshake_is_decided_once():
     upgrade.decide("first")
     upgrade.decide("second")
     assert upgrade._outcome == "first"
+
+
+def silent(server):
+    """A client that never answers a close frame."""
+    return wire.connect(server.port, "/ws")
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_the_end_of_a_websocket_whose_peer_is_silent_is_reported_to_its_view(application, caplog):
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.3
+    closed = []
+
+    @application.route("/ws")
+    class Class(WebSocketView):
+        def on_message(self, ws, data):
+            pass
+
+        def on_close(self, ws, code, reason):
+            closed.append(code)
+
+    server = application.serve()
+    with silent(server):
+        application.app.extensions["flask_websockets"].shut_down()
+        assert closed == [1001]
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_what_has_not_ended_at_the_end_is_logged(application, caplog, kind):
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.3
+    may_end, started = threading.Event(), threading.Event()
+
+    def stay(*_):
+        started.set()
+        may_end.wait(20)
+
+    if kind == "function":
+        application.route("/ws")(stay)
+    else:
+
+        @application.route("/ws")
+        class Class(WebSocketView):
+            def on_open(self, ws):
+                started.set()
+
+            def on_message(self, ws, data):
+                pass
+
+            def on_close(self, ws, code, reason):
+                stay()
+
+    server = application.serve()
+    with silent(server):
+        assert started.wait(10)
+        application.app.extensions["flask_websockets"].shut_down()
+        may_end.set()
+    left = {"function": "1 handlers and 1 websockets", "class": "0 handlers and 1 websockets"}[kind]
+    assert [text for text in warnings(caplog) if text.startswith(f"shut down with {left} that")]
