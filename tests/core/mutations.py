@@ -112,6 +112,13 @@ MUTATIONS = {
         "outbox->bytes + size <= limit;",
         "slow_consumers",
     ),
+    "timers-in-one-turn": Mutation(
+        "a turn is bounded, however many timers are due",
+        "core/engine/turn.c",
+        "if (fws_clock_now() - now >= FWS_SLICE)",
+        "if (false)",
+        "turn",
+    ),
     "delivered-late": Mutation(
         "what was published before a send, a close or an unsubscribe comes before it",
         "core/websocket/internal.h",
