@@ -45,8 +45,10 @@
 #define FWS_READS_PER_TURN 4
 #endif
 
-/* For so long may what need not wait go on before others run: sends and receives of one thread,
- * and long messages in one turn of the leader. A thread pauses for some 60 us after it.
+/* For so long may what need not wait go on before others run: sends and receives of one thread;
+ * and in one turn of the leader each of long messages, timers, writing, and delivering what is
+ * published. A thread pauses for some 60 us after it. (With a fifth of it for delivering, one
+ * publish to 500 takes two dozen turns.)
  * Half: the pauses cost a peer that floods us a twentieth more of its messages. Double: the first
  * of the dozen times that a page needs the GIL may come 1 ms later.
  * Measure: tests/soak/test_flood.py */
@@ -227,17 +229,10 @@
 
 /* ---- channels ---- */
 
-/* For so long a turn delivers what is published, before it looks again who is ready. By reasoning:
- * some 70 subscribers.
- * Half: twice as many turns for one publish to many. Double: an echo beside it waits for 0.4 ms.
- * Measure: fanout; bench/run.py --workloads channels */
-#ifndef FWS_DELIVERY_TIME
-#define FWS_DELIVERY_TIME (FWS_NS_PER_MS / 5)
-#endif
-
 /* Subscribers that are collected under one lock and then delivered to, at some 3 us each. By
  * reasoning: the clock is looked at after each such piece.
- * Half: the table's lock is taken twice as often. Double: a turn delivers for 0.1 ms too long.
+ * Half: the table's lock is taken twice as often. Double: a turn delivers for 0.1 ms longer than
+ * FWS_SLICE.
  * Measure: fanout; bench/run.py --workloads channels */
 #ifndef FWS_DELIVERED_TOGETHER
 #define FWS_DELIVERED_TOGETHER 16
@@ -466,7 +461,7 @@
 #define FWS_USE_GATE 1 /* binding/gate.c */
 #endif
 #ifndef FWS_USE_PREFETCH
-#define FWS_USE_PREFETCH 1 /* engine/turn.c, websocket/receive.c */
+#define FWS_USE_PREFETCH 1 /* engine/turn.c, channels/publish.c, websocket/receive.c */
 #endif
 #ifndef FWS_USE_RAW_CALLS
 #define FWS_USE_RAW_CALLS 1 /* io/transport.c */

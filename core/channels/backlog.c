@@ -311,22 +311,40 @@ static bool remove_first(fws_table *table, size_t *steps)
     return true;
 }
 
+/* Of the collected ones, those that are to be given what is published, with a reference each. (Not
+ * as each is collected: an atomic operation waits for its memory, and what comes after it does,
+ * too.)
+ */
+static size_t keep_owners(fws_target *targets, size_t count, uint64_t number,
+                          void (*keep)(void *owner))
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        fws_subscriber *s = targets[i].subscriber;
+        if (s->ended || s->handed_over >= number)
+            continue;
+        keep(s->owner);
+        targets[kept++] = (fws_target){.owner = s->owner, .subscriber = s};
+    }
+    return kept;
+}
+
 size_t fws_backlog_collect(fws_table *table, fws_target *targets, size_t maximum,
                            void (*keep)(void *owner), bool *more)
 {
     fws_backlog *backlog = &table->backlog;
     fws_dispatch *done = NULL;
     size_t count = 0, steps = 0;
+    uint64_t number = 0;
     pthread_mutex_lock(&table->lock);
     while (backlog->first && count < maximum && steps < FWS_TABLE_PIECE) {
         fws_dispatch *dispatch = backlog->first;
         fws_subscription *member = next_member(backlog, dispatch, &steps);
         if (member != NULL) {
-            fws_subscriber *s = member->subscriber;
-            if (s->ended || s->handed_over >= dispatch->number)
-                continue;
-            keep(s->owner);
-            targets[count++] = (fws_target){.owner = s->owner, .subscriber = s};
+            number = dispatch->number;
+            targets[count++].subscriber = member->subscriber;
+            if (FWS_USE_PREFETCH)
+                __builtin_prefetch(member->subscriber);
         } else if (dispatch->at == dispatch->count) {
             if (count > 0 || !remove_first(table, &steps))
                 break; /* first, those who are collected are to get theirs */
@@ -336,6 +354,7 @@ size_t fws_backlog_collect(fws_table *table, fws_target *targets, size_t maximum
             }
         }
     }
+    count = keep_owners(targets, count, number, keep);
     *more = backlog->first != NULL;
     pthread_mutex_unlock(&table->lock);
     free_removed(done);

@@ -83,6 +83,8 @@ static bool deliver_some(fws_table *table)
     bool more;
     size_t count = fws_backlog_collect(table, targets, FWS_DELIVERED_TOGETHER, keep, &more);
     for (size_t i = 0; i < count; i++) {
+        if (i + 1 < count)
+            fws_websocket_fetch(targets[i + 1].owner);
         fws_websocket_deliver(targets[i].owner);
         fws_websocket_drop(targets[i].owner);
     }

@@ -17,15 +17,18 @@ typedef struct fws_channel {
     char name[];
 } fws_channel;
 
+/* What a publication reads comes first, here and in fws_subscriber: of thousands, each of these
+ * lies in no cache. */
 struct fws_subscription {
     fws_hash_entry entry; /* first: in fws_table.subscriptions */
     fws_subscriber *subscriber;
     fws_channel *channel;
-    fws_subscription *previous_member, *next_member; /* in the channel, while is_member */
-    fws_subscription *previous_own, *next_own;       /* in the subscriber */
-    uint64_t joined; /* later publications reach it: those with a higher number */
-    uint32_t times;  /* calls that have subscribed, less those that have unsubscribed */
-    bool is_member;  /* false once the subscriber has ended */
+    fws_subscription *next_member; /* in the channel, while is_member */
+    fws_subscription *next_own;    /* in the subscriber */
+    uint64_t joined;               /* later publications reach it: those with a higher number */
+    bool is_member;                /* false once the subscriber has ended */
+    uint32_t times; /* calls that have subscribed, less those that have unsubscribed */
+    fws_subscription *previous_member, *previous_own;
 };
 
 /* Whoever goes through a subscriber's own list and gives up the lock in between. */
@@ -41,17 +44,18 @@ struct fws_subscriber {
     /* The publications up to this number are handed to it, or never will be. Written with the lock
      * of the owner and of the table held, so either is enough to read it. */
     uint64_t handed_over;
-    fws_subscription *first, *last;
+    fws_subscription *first;
     size_t count;
+    uint32_t id;         /* constant; dense: below fws_table.id_limit */
+    uint8_t window_bits; /* constant */
+    bool ended;
+    bool is_untidy; /* in fws_table.untidy */
+    bool unused;    /* to be freed with the last of its subscriptions */
+    fws_subscription *last;
     fws_subscription *leaving;       /* ended: this and those after it are members still */
     fws_walk *walks;                 /* through its list */
     fws_subscriber *previous, *next; /* in fws_table.all */
     fws_subscriber *next_untidy;     /* in fws_table.untidy */
-    uint32_t id;                     /* constant; dense: below fws_table.id_limit */
-    uint8_t window_bits;             /* constant */
-    bool ended;
-    bool is_untidy; /* in fws_table.untidy */
-    bool unused;    /* to be freed with the last of its subscriptions */
 };
 
 /* Has the process forked since? Then it has no subscriptions. */

@@ -190,15 +190,6 @@ static bool wait_for_readiness(fws_engine *engine, uint64_t term)
     return true;
 }
 
-/* Prefetches the next websocket: with hundreds of them its memory is in no cache, and is loaded
- * during the system call for the present one. */
-static void fetch(const fws_websocket *websocket)
-{
-    const char *hot = (const char *)websocket;
-    for (size_t i = 0; FWS_USE_PREFETCH && i < FWS_HOT_LINES; i++)
-        __builtin_prefetch(hot + i * FWS_CACHE_LINE);
-}
-
 /* Handlers in an event loop run in one thread, one after the other. If this thread preempted
  * that one for each message, it would cost two switches of threads for each, and the handler of
  * the message would still have to wait for the one that runs. */
@@ -220,7 +211,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
         for (int i = 0; i < FWS_BATCH && ready->next < ready->count; i++) {
             fws_readiness *one = &ready->list[ready->next++];
             if (ready->next < ready->count)
-                fetch(ready->list[ready->next].owner);
+                fws_websocket_fetch(ready->list[ready->next].owner);
             fws_websocket_on_ready(one->owner, one->ready);
         }
         if (ready->next == ready->count)
@@ -230,7 +221,7 @@ void fws_turn_lead(fws_engine *engine, uint64_t term, void **thread)
         if (!leading)
             break;
         flush_queued(engine);
-        fws_publish_deliver(&engine->table, FWS_DELIVERY_TIME);
+        fws_publish_deliver(&engine->table, FWS_SLICE);
         fws_table_tidy(&engine->table);
     }
 }

@@ -136,6 +136,15 @@ static inline void fws_websocket_unlock(fws_websocket *websocket)
     pthread_mutex_unlock(&websocket->lock);
 }
 
+/* Prefetches a websocket whose turn is next: with hundreds of them its memory is in no cache, and
+ * is loaded during the system call for the present one. */
+static inline void fws_websocket_fetch(const fws_websocket *websocket)
+{
+    const char *hot = (const char *)websocket;
+    for (size_t i = 0; FWS_USE_PREFETCH && i < FWS_HOT_LINES; i++)
+        __builtin_prefetch(hot + i * FWS_CACHE_LINE);
+}
+
 /* Does always the loop thread read, because there is no handler on a thread? */
 static inline bool fws_websocket_is_read_by_loop(const fws_websocket *websocket)
 {
