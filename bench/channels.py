@@ -19,13 +19,14 @@ from typing import Any
 
 import peers
 import websocket
-from measuring import Failed, cores, figures, handshake, serving, start_program
+from measuring import Failed, cores, figures, handshake, serving, start
 
 FOLDER = Path(__file__).resolve().parent
 CALLS = 14  # for each second that a measurement is to take
 INTERVAL = 15e-6  # seconds for each subscriber until the next call: they have it by then
 NOBODY = 20_000  # publications to a channel that nobody has
 FLOOR = "a thread is woken, C"
+PYTHON_FLOOR = "the same from a method of Python"
 SETTLE = 0.1  # seconds after a change for which others are still watched
 
 Samples = dict[str, list[float]]  # by row
@@ -153,11 +154,21 @@ def to_nobody(control: Control) -> Samples:
     return {"us": [ns / 1e3 for ns in times]}
 
 
-def floor(calls: int, interval: float, every_core: bool = False) -> Samples:
-    """A C program that does no more than wake a thread that sleeps."""
+def floors(calls: int, interval: float, every_core: bool = False) -> Results:
+    """A C program that does no more than wake a thread that sleeps; and one in Python."""
     allowed = set(cores()) if every_core else {cores()[0]}
-    samples: Any = figures(start_program("wake", calls, int(interval * 1e6), on=allowed))
-    return {"us": samples["us"]}
+    c = str(peers.BUILD / "bench" / "wake")
+    numbers = [str(calls), str(int(interval * 1e6))]
+    commands = {
+        FLOOR: [c, *numbers],
+        PYTHON_FLOOR: [sys.executable, str(FOLDER / "wake.py"), c, *numbers],
+    }
+    suffix = ", both cores" if every_core else ""
+    results: Results = {}
+    for row, command in commands.items():
+        samples: Any = figures(start(command, allowed))
+        results[row + suffix] = {"us": samples["us"]}
+    return results
 
 
 # ---- subscribing ----
@@ -249,8 +260,8 @@ def run(rounds: int, seconds: float, subscribers: int, counts: list[int]) -> dic
         merge(published, publishing(servers[peers.OURS], free, subscribers, seconds, every_core=True))
         progress(number, FLOOR)
         calls, interval = round(CALLS * seconds), subscribers * INTERVAL
-        merge(published, {FLOOR: floor(2 * calls, interval)})
-        merge(published, {f"{FLOOR}, both cores": floor(2 * calls, interval, every_core=True)})
+        merge(published, floors(2 * calls, interval))
+        merge(published, floors(2 * calls, interval, every_core=True))
         progress(number, peers.BROADCAST)
         merge(published, publishing(servers[peers.BROADCAST], peer, subscribers, seconds))
         progress(number, "subscribing")
@@ -282,10 +293,10 @@ def cell(samples: Samples) -> str:
 def show(results: dict[str, Results], rounds: int, subscribers: int, counts: list[int]) -> None:
     print(f"one process, on one core unless it says otherwise, {rounds} round(s)\n")
     print(f"publish() of 32 bytes to {subscribers:,} subscribers: µs of a call, and ms to the last one")
-    print(f"  {'':<33}{'p50':>10}{'p99':>10}{'max':>10}{'last has it, p50':>20}{'calls':>8}")
+    print(f"  {'':<47}{'p50':>10}{'p99':>10}{'max':>10}{'last has it, p50':>20}{'calls':>8}")
     for row, samples in results["publishing"].items():
         times = samples["us"]
-        line = f"  {row:<33}{part(times, 50):>10.1f}{part(times, 99):>10.1f}{max(times):>10.1f}"
+        line = f"  {row:<47}{part(times, 50):>10.1f}{part(times, 99):>10.1f}{max(times):>10.1f}"
         last = f"{part(samples['last_ms'], 50):.1f}" if "last_ms" in samples else ""
         print(f"{line}{last:>20}{len(times):>8,}")
     print("\none websocket's channels: µs for each (longest wait of another's echo, ms)")

@@ -81,12 +81,16 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int, said: IO[by
 
 def start_program(name: str, *arguments: object, on: set[int] | None = None) -> subprocess.Popen[str]:
     """One of the C programs, on these cores; else on the one that no server has."""
+    return start([str(peers.BUILD / "bench" / name), *map(str, arguments)], on or {cores()[1]})
+
+
+def start(command: list[str], on: set[int]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [str(peers.BUILD / "bench" / name), *map(str, arguments)],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, on or {cores()[1]}),
+        preexec_fn=lambda: os.sched_setaffinity(0, on),
     )
 
 

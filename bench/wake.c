@@ -2,6 +2,7 @@
  * which then goes through as much memory as handing a message to thousands does.
  *
  * wake CALLS INTERVAL_US: prints {"us": [...]}, the time of each call.
+ * wake DESCRIPTOR: is only the one that is woken, by whoever writes to that eventfd (wake.py).
  *
  * Threads: the main thread writes to the eventfd, the other one reads it and walks through
  * `memory`, which is its own.
@@ -38,6 +39,11 @@ static void *walk(void *memory)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2) {
+        wakeup = (int)strtol(argv[1], NULL, 10);
+        walk(calloc(1, WALKED));
+        return 0;
+    }
     if (argc != 3)
         return 2;
     long calls = strtol(argv[1], NULL, 10);

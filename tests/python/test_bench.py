@@ -59,7 +59,7 @@ def test_one_short_round_measures_every_server(tmp_path):
         assert all(value > 0 for name, value in row.items() if name != "memory")
     assert measured["crowd"]["sleepers"][0]["slept"] > 0
     published, subscribed = measured["channels"]["publishing"], measured["channels"]["subscribing"]
-    assert len(published) == 8 and len(subscribed) == 11
+    assert len(published) == 10 and len(subscribed) == 11
     for samples in [*published.values(), *subscribed.values()]:
         assert all(value > 0 for values in samples.values() for value in values)
     delivered = [samples for samples in published.values() if "last_ms" in samples]
