@@ -99,7 +99,7 @@ extern const char fws_engine_channels_doc[], fws_engine_publish_doc[];
 PyObject *fws_engine_object_subscribe(PyObject *object, PyObject *args);
 PyObject *fws_engine_object_unsubscribe(PyObject *object, PyObject *args);
 PyObject *fws_engine_object_channels(PyObject *object, PyObject *value);
-PyObject *fws_engine_object_publish(PyObject *object, PyObject *args);
+PyObject *fws_engine_object_publish(PyObject *object, PyObject *const *args, Py_ssize_t count);
 /* The websocket that `value` is, or NULL with a TypeError that calls it `name`. */
 fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObject *value,
                                                   const char *name);

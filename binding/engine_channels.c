@@ -205,17 +205,17 @@ const char fws_engine_publish_doc[] =
     "Queue one message for each subscriber of the channels, once; returns how\n"
     "many there are.";
 
-PyObject *fws_engine_object_publish(PyObject *object, PyObject *args)
+PyObject *fws_engine_object_publish(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
     fws_engine_object *self = (fws_engine_object *)object;
-    PyObject *data, *names, *exclude = Py_None;
-    if (!PyArg_ParseTuple(args, "OO|O:publish", &data, &names, &exclude))
-        return NULL;
+    if (count < 2 || count > 3)
+        return PyErr_Format(PyExc_TypeError, "publish() takes 2 or 3 arguments (%zd given)", count);
+    PyObject *exclude = count > 2 ? args[2] : Py_None;
     fws_payload payload;
     fws_channels channels;
-    if (!fws_argument_payload(data, "publish()", &payload))
+    if (!fws_argument_payload(args[0], "publish()", &payload))
         return NULL;
-    if (!fws_argument_channels(names, &channels)) {
+    if (!fws_argument_channels(args[1], &channels)) {
         fws_argument_release(&payload);
         return NULL;
     }

@@ -35,6 +35,8 @@ class WebSockets:
     def __init__(self, app: Flask | None = None) -> None:
         self.app: Flask | None = None
         self.bp: Blueprint | None = None
+        #: Of the application, unless there are several.
+        self._only_runtime: Runtime | None = None
         #: One view per handler, so that one handler may have several routes, as in Flask.
         self._views: dict[Any, Callable[..., Any]] = {}
         if app is not None:
@@ -59,6 +61,7 @@ class WebSockets:
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
         if self.bp is not None:
             app.register_blueprint(self.bp)
+        self._only_runtime = runtime if self.app is None else None
         self.app = app
 
     # ---- routes ----
@@ -157,19 +160,12 @@ class WebSockets:
         :returns: how many websockets are subscribed, each counted once, without the excluded ones.
         :raises TypeError, ValueError: for other arguments; nothing is sent then.
         """
-        runtime = self._runtime()
-        if encode_json and encode_msgpack:
-            raise ValueError("encode_json and encode_msgpack exclude each other")
-        if encode_json:
-            data = runtime.app.json.dumps(data)
-        elif encode_msgpack:
-            data = msgpack.encode(data)
-        if (
-            runtime.shutting_down
-            and threading.current_thread() is not threading.main_thread()
-            and not IN_CALLBACK.get()
-        ):
-            raise SystemExit
+        # Whoever publishes now and then finds nothing of this in a cache: short means quick here.
+        runtime = self._only_runtime or self._runtime()
+        if encode_json or encode_msgpack:
+            data = encode(runtime.app, data, encode_json, encode_msgpack)
+        if runtime.shutting_down:
+            end_thread()
         return runtime.engine.publish(data, channels, exclude)
 
     # ---- what is connected ----
@@ -207,7 +203,10 @@ class WebSockets:
     # ---- which application ----
 
     def _runtime(self) -> Runtime:
-        """The runtime of the current application, or else of the one that was bound last."""
+        """The runtime of the only application; of several, that of the current one, or else of the one
+        that was bound last."""
+        if self._only_runtime is not None:
+            return self._only_runtime
         app = current_app if has_app_context() else self.app
         runtime: Runtime | None = app.extensions.get(EXTENSION_KEY) if app else None
         if runtime is None:
@@ -218,6 +217,18 @@ class WebSockets:
         if not isinstance(ws, WebSocket):
             raise TypeError(f"ws must be a WebSocket, not {type(ws).__name__}")
         return ws._upgrade.engine
+
+
+def encode(app: Flask, data: Any, as_json: bool, as_msgpack: bool) -> str | bytes:
+    if as_json and as_msgpack:
+        raise ValueError("encode_json and encode_msgpack exclude each other")
+    return app.json.dumps(data) if as_json else msgpack.encode(data)
+
+
+def end_thread() -> None:
+    """While the interpreter waits for the application's threads, end the one that calls this."""
+    if threading.current_thread() is not threading.main_thread() and not IN_CALLBACK.get():
+        raise SystemExit
 
 
 class Subscription:

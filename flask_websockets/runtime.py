@@ -48,8 +48,8 @@ class Runtime:
         still be filled in after ``init_app``.
     """
 
-    #: Set once, in the instance's ``__dict__``; see :attr:`engine`.
-    _engine: Engine | None = None
+    #: Made at its first use; its thread starts with the first connection.
+    engine: Engine
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -72,10 +72,14 @@ class Runtime:
             self._config = Config.from_mapping(self.app.config)
         return self._config
 
-    @property
-    def engine(self) -> Engine:
-        """The engine; its thread starts with the first connection."""
-        return self._engine or self._make_engine()
+    def __getattr__(self, name: str) -> Engine:
+        """Called for what is not there; once it is, the engine is an attribute as any other."""
+        if name != "engine":
+            raise AttributeError(f"Runtime has no attribute {name!r}")
+        return self._make_engine()
+
+    def _engine_if_made(self) -> Engine | None:
+        return self.__dict__.get("engine")
 
     def _make_engine(self) -> Engine:
         config = self.config
@@ -96,7 +100,7 @@ class Runtime:
             callback_threads=config.callback_threads,
         )
         # If several are made at once, all callers get the first; the others have no thread yet.
-        engine: Engine = self.__dict__.setdefault("_engine", made)
+        engine: Engine = self.__dict__.setdefault("engine", made)
         if engine is made:
             register_atexit(self)
         return engine
@@ -176,7 +180,7 @@ class Runtime:
         websocket with 1001; and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the peers to answer and
         the handlers to end; what has not by then is logged. A second call does nothing."""
         before, self.shutting_down = self.shutting_down, True
-        engine = self._engine
+        engine = self._engine_if_made()
         if before or engine is None or not self._started:
             return
         deadline = time.monotonic() + self.config.close_timeout
@@ -206,8 +210,9 @@ class Runtime:
         self._handler_quota = Quota()
         self._open = {}
         self._addresses = Quota()
-        if self._engine is not None:
-            self._engine.after_fork()
+        engine = self._engine_if_made()
+        if engine is not None:
+            engine.after_fork()
 
 
 #: All runtimes of this process, for the hooks below.

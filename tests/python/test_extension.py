@@ -94,6 +94,35 @@ def test_two_extensions_on_one_app_are_an_error():
         WebSockets(app)
 
 
+def bound_app(websockets, name):
+    app = flask.Flask(name)
+    websockets.init_app(app)
+    return app, app.extensions["flask_websockets"]
+
+
+def test_of_one_application_the_extension_is_used_in_whichever_context():
+    first, second = WebSockets(), WebSockets()
+    one, runtime = bound_app(first, "one")
+    other, others = bound_app(second, "other")
+    for context in (one.app_context(), other.app_context(), flask.Flask("third").app_context()):
+        with context:
+            assert first._runtime() is runtime and second._runtime() is others
+    assert first._runtime() is runtime
+
+
+def test_of_several_applications_the_current_one_counts():
+    websockets = WebSockets()
+    one, runtime = bound_app(websockets, "one")
+    other, others = bound_app(websockets, "other")
+    with one.app_context():
+        assert websockets._runtime() is runtime
+    with other.app_context():
+        assert websockets._runtime() is others
+    assert websockets._runtime() is others
+    with flask.Flask("third").app_context(), pytest.raises(RuntimeError, match="init_app"):
+        websockets.publish("x", "everybody")
+
+
 def test_publishing_before_init_app_is_an_error():
     with pytest.raises(RuntimeError, match="init_app"):
         WebSockets().publish("x", "a")

@@ -390,9 +390,9 @@ def test_no_memory_at_the_handshake_is_503(application, monkeypatch):
 
     real = runtime.engine
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "_engine", Exhausted())
+        patch.setattr(runtime, "engine", Exhausted())
         assert refused(server)[0] == 503
-    assert runtime._engine is real
+    assert runtime.engine is real
     with wire.connect(server.port, "/ws") as connection:
         connection.sendall(wire.frame(1, b"fine"))
         assert wire.read_frame(connection) == (0x81, b"fine")
