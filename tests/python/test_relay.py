@@ -256,7 +256,7 @@ def test_descriptors_used_up_is_503_over_tls(serve, monkeypatch, where):
 
     with monkeypatch.context() as patch:
         if where == "engine":
-            patch.setattr(server.runtime, "_engine", Exhausted())
+            patch.setattr(server.runtime, "engine", Exhausted())
         else:
             patch.setattr("flask_websockets.relay.socket.socketpair", no_pair)
         connection = server.handshake("/echo")
