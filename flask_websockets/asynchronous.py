@@ -40,14 +40,19 @@ class AsyncWebSocket(WebSocket):
     """A WebSocket connection, given to an ``async def`` handler: what waits in :class:`WebSocket` is
     awaited here. To be used in the handler's event loop; ``close`` and the attributes from anywhere.
 
-    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and a task that awaits
-    something else meanwhile is cancelled.
+    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and the handler's task is
+    cancelled if it is still at something else ``WEBSOCKETS_CLOSE_TIMEOUT`` later.
     """
 
-    __slots__ = ("_cancel_after", "_task")
+    __slots__ = ("_cancel_after", "_runtime", "_task")
 
     _task: asyncio.Task[None]
     _cancel_after: float
+    _runtime: Runtime
+
+    @property
+    def _server_ends(self) -> bool:
+        return self._runtime.shutting_down
 
     async def send(self, data: Any) -> None:  # type: ignore[override]
         """Send one message: a str as a text message, a bytes-like object as a binary one.
@@ -215,6 +220,7 @@ class AsyncHandler:
     # ---- the event loop's thread ----
 
     def _make_task(self) -> None:
+        self.ws._runtime = self._runtime
         self.ws._cancel_after = self._runtime.config.close_timeout
         self.ws._task = task = self._loop.loop.create_task(self._run())
         task.add_done_callback(self._task_ended)

@@ -92,8 +92,12 @@ class TaskWebSocket(Protocol):
     def _task(self) -> asyncio.Task[None]: ...
 
     @property
+    def _server_ends(self) -> bool:
+        """Is the server shutting down, so that nothing is given out any more?"""
+
+    @property
     def _cancel_after(self) -> float:
-        """For how long the handler may go on once a task that waited was told of the close, seconds."""
+        """For how long the handler may go on once the websocket has closed, seconds."""
 
     @property
     def closed(self) -> bool: ...

@@ -85,7 +85,8 @@ class AsyncioLoop:
         return Condition()
 
     def watch(self, ws: TaskWebSocket) -> None:
-        """Cancel the task of a websocket when that closes; to be called when it is accepted."""
+        """Cancel the task of a websocket ``_cancel_after`` seconds after that has closed, if it has not
+        ended by then; to be called when it is accepted."""
         self.call(self._watch, ws)
 
     def start(self, run: Callable[[], None], name: str) -> None:
@@ -115,9 +116,10 @@ class AsyncioLoop:
         ws = watched.ws
         if ws.closed and not watched.is_ending:
             watched.is_ending = True
-            if watched.waiting:  # they first get all that has arrived
+            if watched.waiting or not ws._server_ends:
+                # It first gets all that has arrived, also if it is at something else at this moment.
                 self.loop.call_later(ws._cancel_after, ws._task.cancel)
-            else:
+            else:  # so that its `finally` has all of the time that there is
                 ws._task.cancel()
         for future in watched.waiting:
             resolve(future)
