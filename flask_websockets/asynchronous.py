@@ -40,8 +40,8 @@ class AsyncWebSocket(WebSocket):
     """A WebSocket connection, given to an ``async def`` handler: what waits in :class:`WebSocket` is
     awaited here. To be used in the handler's event loop; ``close`` and the attributes from anywhere.
 
-    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and the handler's task is
-    cancelled if it is still at something else ``WEBSOCKETS_CLOSE_TIMEOUT`` later.
+    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and the handler's task
+    is cancelled if it is still at something else ``WEBSOCKETS_CLOSE_TIMEOUT`` later.
     """
 
     __slots__ = ("_cancel_after", "_runtime", "_task")
