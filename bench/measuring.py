@@ -79,12 +79,13 @@ def wait_until_it_serves(server: subprocess.Popen[bytes], port: int, said: IO[by
     raise Failed("did not start")
 
 
-def start_program(name: str, *arguments: object, on: set[int] | None = None) -> subprocess.Popen[str]:
-    """One of the C programs, on these cores; else on the one that no server has."""
-    return start([str(peers.BUILD / "bench" / name), *map(str, arguments)], on or {cores()[1]})
+def start_program(name: str, *arguments: object) -> subprocess.Popen[str]:
+    """One of the C programs, on the core that no server has."""
+    return start([str(peers.BUILD / "bench" / name), *map(str, arguments)], {cores()[1]})
 
 
 def start(command: list[str], on: set[int]) -> subprocess.Popen[str]:
+    """Any program, on these cores, for figures() to read."""
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

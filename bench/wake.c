@@ -41,8 +41,10 @@ int main(int argc, char **argv)
 {
     if (argc == 2) {
         wakeup = (int)strtol(argv[1], NULL, 10);
-        walk(calloc(1, WALKED));
-        return 0;
+        void *walked = calloc(1, WALKED);
+        if (walked != NULL)
+            walk(walked);
+        return 1; /* its parent kills it */
     }
     if (argc != 3)
         return 2;

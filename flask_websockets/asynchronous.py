@@ -44,11 +44,14 @@ class AsyncWebSocket(WebSocket):
     is cancelled if it is still at something else ``WEBSOCKETS_CLOSE_TIMEOUT`` later.
     """
 
-    __slots__ = ("_cancel_after", "_runtime", "_task")
+    __slots__ = ("_runtime", "_task")
 
     _task: asyncio.Task[None]
-    _cancel_after: float
     _runtime: Runtime
+
+    @property
+    def _cancel_after(self) -> float:
+        return self._runtime.config.close_timeout
 
     @property
     def _server_ends(self) -> bool:
@@ -221,7 +224,6 @@ class AsyncHandler:
 
     def _make_task(self) -> None:
         self.ws._runtime = self._runtime
-        self.ws._cancel_after = self._runtime.config.close_timeout
         self.ws._task = task = self._loop.loop.create_task(self._run())
         task.add_done_callback(self._task_ended)
 

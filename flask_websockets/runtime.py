@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -72,11 +72,13 @@ class Runtime:
             self._config = Config.from_mapping(self.app.config)
         return self._config
 
-    def __getattr__(self, name: str) -> Engine:
-        """Called for what is not there; once it is, the engine is an attribute as any other."""
-        if name != "engine":
-            raise AttributeError(f"Runtime has no attribute {name!r}")
-        return self._make_engine()
+    if not TYPE_CHECKING:  # to mypy any name would be an attribute
+
+        def __getattr__(self, name: str) -> Engine:
+            """Called for what is not there; once it is, the engine is an attribute as any other."""
+            if name != "engine":
+                raise AttributeError(f"Runtime has no attribute {name!r}")
+            return self._make_engine()
 
     def _engine_if_made(self) -> Engine | None:
         return self.__dict__.get("engine")

@@ -337,7 +337,7 @@ def test_pings_that_nobody_answers_keep_nobody_waiting(application):
 
 def test_a_handler_that_gathers_ends_with_its_peer(application):
     """One task waits for messages, and takes the notice of the close; the other waits for its queue."""
-    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 1
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.3
     read = []
 
     @application.route("/ws")
@@ -358,7 +358,7 @@ def test_a_handler_that_gathers_ends_with_its_peer(application):
     with wire.connect(application.serve().port, "/ws") as connection:
         for i in range(5):
             connection.sendall(wire.frame(1, b"%d" % i))
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open, 4)
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open, 3)
     assert read == list("01234")  # all that had arrived came first
 
 

@@ -221,11 +221,6 @@ def test_a_handshake_is_decided_once():
     assert upgrade._outcome == "first"
 
 
-def silent(server):
-    """A client that never answers a close frame."""
-    return wire.connect(server.port, "/ws")
-
-
 def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
@@ -243,7 +238,7 @@ def test_the_end_of_a_websocket_whose_peer_is_silent_is_reported_to_its_view(app
             closed.append(code)
 
     server = application.serve()
-    with silent(server):
+    with wire.connect(server.port, "/ws"):  # which never answers a close frame
         application.app.extensions["flask_websockets"].shut_down()
         assert closed == [1001]
     assert warnings(caplog) == []
@@ -274,7 +269,7 @@ def test_what_has_not_ended_at_the_end_is_logged(application, caplog, kind):
                 stay()
 
     server = application.serve()
-    with silent(server):
+    with wire.connect(server.port, "/ws"):  # which never answers a close frame
         assert started.wait(10)
         application.app.extensions["flask_websockets"].shut_down()
         may_end.set()
