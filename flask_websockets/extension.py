@@ -161,7 +161,7 @@ class WebSockets:
         :raises TypeError, ValueError: for other arguments; nothing is sent then.
         """
         # Whoever publishes now and then finds nothing of this in a cache: short means quick here.
-        runtime = self._only_runtime or self._runtime()
+        runtime = self._runtime()
         if encode_json or encode_msgpack:
             data = encode(runtime.app, data, encode_json, encode_msgpack)
         if runtime.shutting_down:

@@ -48,7 +48,8 @@ class Runtime:
         still be filled in after ``init_app``.
     """
 
-    #: Made at its first use; its thread starts with the first connection.
+    #: Made at its first use; its thread starts with the first connection. An attribute, because a
+    #: property takes 5 of the 54 us of a publish() that finds nothing in a cache.
     engine: Engine
 
     def __init__(self, app: Flask) -> None:
