@@ -172,7 +172,7 @@ static void finish_previous_term(fws_engine *engine)
     while ((link = fws_run_queue_pop(&done)) != NULL)
         fws_crew_release_callbacks(FWS_WEBSOCKET_OF(link, callbacks));
     if (overtaken != NULL) { /* writes what it has sent until now */
-        fws_websocket_on_flush(overtaken);
+        fws_websocket_on_overtaken(overtaken);
         fws_websocket_drop(overtaken);
     }
 }

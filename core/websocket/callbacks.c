@@ -80,14 +80,28 @@ bool fws_websocket_is_closed_here(const fws_websocket *websocket)
     return atomic_load_explicit(&websocket->closed_here, memory_order_relaxed);
 }
 
+/* Writes what was to be written after the callbacks. One that is in a list of `work` instead stays
+ * there, and stays marked: it would be in the list twice otherwise. */
+static void write_after_callbacks(fws_websocket *websocket)
+{
+    if (!websocket->flush_after_callbacks)
+        return;
+    websocket->flush_after_callbacks = websocket->flush_queued = false;
+    if (websocket->state != FWS_STATE_CLOSED)
+        fws_websocket_write(websocket);
+}
+
+void fws_websocket_on_overtaken(fws_websocket *websocket)
+{
+    fws_websocket_lock(websocket);
+    write_after_callbacks(websocket);
+    fws_websocket_unlock(websocket);
+}
+
 void fws_websocket_release_callbacks(fws_websocket *websocket)
 {
     fws_websocket_lock(websocket);
-    if (websocket->flush_after_callbacks) { /* it is in no list of `work` then */
-        websocket->flush_after_callbacks = websocket->flush_queued = false;
-        if (websocket->state != FWS_STATE_CLOSED)
-            fws_websocket_write(websocket);
-    }
+    write_after_callbacks(websocket);
     if (websocket->evented) {
         websocket->callbacks_state = FWS_CALLBACKS_IDLE;
         fws_websocket_queue_callbacks(websocket);

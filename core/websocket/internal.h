@@ -401,7 +401,10 @@ void fws_websocket_await_peer_close(fws_websocket *websocket);
 
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready);
 void fws_websocket_on_timer(fws_websocket *websocket);
+/* It was in a list of `work`, and is not any more. */
 void fws_websocket_on_flush(fws_websocket *websocket);
+/* Its callbacks run on, but not in the leader's batch any more. */
+void fws_websocket_on_overtaken(fws_websocket *websocket);
 void fws_websocket_on_unfinished(fws_websocket *websocket);
 
 #endif

@@ -75,6 +75,12 @@ static void obey(fws_websocket *websocket, const fws_message *message)
         while (atomic_load(&stay))
             usleep(1000);
         pthread_mutex_lock(&big_lock);
+    } else if (strncmp(text, "tell ", 5) == 0) {
+        char *told = calloc(1, TOLD);
+        assert_int_equal(
+            fws_websocket_send(pairs[atoi(text + 5)].server, FWS_OPCODE_BINARY, told, TOLD, true),
+            FWS_OK);
+        free(told);
     } else if (strcmp(text, "close") == 0) {
         fws_websocket_close(websocket, 4000, NULL, 0);
     } else if (strcmp(text, "fail") == 0) {

@@ -3,7 +3,8 @@
  * releases while it sleeps.
  *
  * "sleep MS": sends "asleep", and sleeps. "stay": sleeps until `stay` is false; "stay unseen": the
- * same, and the watch does not overtake it. "close": closes its websocket. "fork": forks, and the
+ * same, and the watch does not overtake it. "tell N": sends TOLD bytes to another one of `pairs`,
+ * in one binary message. "close": closes its websocket. "fork": forks, and the
  * child ends at once without an error. "stop": stops the engine. After that, and for all other
  * messages, the message is sent back.
  *
@@ -19,6 +20,7 @@
 #include <stdatomic.h>
 
 #define MANY 80
+#define TOLD 900000 /* less than send_buffer, and more than is written in one turn */
 
 typedef struct {
     atomic_int inside; /* callbacks of this websocket that run; never more than 1 */

@@ -49,6 +49,13 @@ MUTATIONS = {
         "crew->in_batch = true;\n        fws_watch_dismiss(engine);",
         "watch",
     ),
+    "overtaken-forgets-the-list": Mutation(
+        "1: what is overtaken is written as it was queued",
+        "core/engine/crew.c",
+        "fws_websocket_on_overtaken(overtaken);",
+        "fws_websocket_on_flush(overtaken);",
+        "watch",
+    ),
     "not-held-back": Mutation(
         "2: a class view's send never costs a thread because its peer does not read",
         "core/websocket/callbacks.c",

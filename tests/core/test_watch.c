@@ -1,6 +1,7 @@
 /* While a callback runs, somebody watches, or it runs apart: the loop is led whatever blocks. */
 #include "evented.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A batch that lasts for 2 ms, which is not long enough to be overtaken, so that what is sent
@@ -176,6 +177,55 @@ static void test_a_watch_that_sleeps_is_called(void **state)
     stop_with(2);
 }
 
+/* Whichever of the two was first. */
+static void expect_told_and_slept(void)
+{
+    char header[10];
+    bool told = false, slept = false;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(recv(pairs[0].fd, header, 1, MSG_PEEK | MSG_WAITALL), 1);
+        if (header[0] == (char)0x82) {
+            static const char size[8] = {
+                0, 0, 0, 0, 0, TOLD >> 16, (char)(TOLD >> 8 & 255), (char)(TOLD & 255)};
+            static const char zeros[TOLD];
+            assert_false(told);
+            told = true;
+            expect_bytes(&pairs[0], "\x82\x7f", 2);
+            expect_bytes(&pairs[0], size, 8);
+            expect_bytes(&pairs[0], zeros, TOLD);
+        } else if (!slept) {
+            slept = true;
+            expect_text(0, "asleep");
+        } else {
+            expect_text(0, "sleep 30");
+        }
+    }
+    assert_true(told && slept);
+}
+
+/* A callback sends to a websocket, which is then in the list of what is to be written; the next in
+ * the same batch is that one's own, and is overtaken. */
+static void test_one_that_is_to_be_written_is_overtaken(void **state)
+{
+    (void)state;
+    start_with(4, 3);
+    for (int i = 0; i < 3; i++)
+        make_fast(i);
+    for (int round = 0; round < 5; round++) {
+        make_fast(0); /* again */
+        let_suspicion_pass();
+        hold_the_leader(2);
+        send_message(1, "tell 0");
+        send_message(0, "sleep 30");
+        expect_told_and_slept();
+        expect_text(1, "tell 0");
+        expect_text(2, "asleep");
+        expect_text(2, "sleep 2");
+        expect_quick_pong(1);
+    }
+    stop_with(3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_a_flood_does_not_starve_what_runs_apart),
         cmocka_unit_test(test_due_callbacks_beyond_the_limit_wait),
         cmocka_unit_test(test_a_watch_that_sleeps_is_called),
+        cmocka_unit_test(test_one_that_is_to_be_written_is_overtaken),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }
