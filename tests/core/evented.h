@@ -3,10 +3,10 @@
  * releases while it sleeps.
  *
  * "sleep MS": sends "asleep", and sleeps. "stay": sleeps until `stay` is false; "stay unseen": the
- * same, and the watch does not overtake it. "tell N": sends TOLD bytes to another one of `pairs`,
- * in one binary message. "close": closes its websocket. "fork": forks, and the
- * child ends at once without an error. "stop": stops the engine. After that, and for all other
- * messages, the message is sent back.
+ * same, and the watch does not overtake it. "tell N": sends TOLD bytes to the websocket that
+ * `find_told` gives for N, in one binary message. "publish": publishes to the channel "all".
+ * "close": closes its websocket. "fork": forks, and the child ends at once without an error.
+ * "stop": stops the engine. After that, and for all other messages, the message is sent back.
  *
  * Threads: the functions are called by the test's thread; the callbacks run in the engine's
  * threads, so what both use is atomic.
@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 
 #define MANY 80
-#define TOLD 900000 /* less than send_buffer, and more than is written in one turn */
+#define TOLD 900000 /* bytes: less than send_buffer, and more than is written in one turn */
 
 typedef struct {
     atomic_int inside; /* callbacks of this websocket that run; never more than 1 */
@@ -32,6 +32,8 @@ extern fws_engine *engine;
 extern owner owners[MANY];
 extern pair pairs[MANY];
 extern atomic_uint threads_ended, asleep, most_asleep;
+/* Returns a reference, or NULL; another test may set it. Gives the server of one of `pairs`. */
+extern fws_websocket *(*find_told)(int number);
 extern atomic_uint refusals; /* so many calls of `enter` fail from now on */
 extern atomic_bool stay;
 extern atomic_uint most_messages; /* for which one websocket was called in one turn */
