@@ -77,6 +77,22 @@ MUTATIONS = {
         "    (void)term;\n    fws_apart_note_speed",
         "stop",
     ),
+    "seen-before-complete": Mutation(
+        "4: a websocket is complete before it can be seen",
+        "core/engine/engine.c",
+        "    fws_websocket_lock(websocket); /* a thread that finds it waits until it is attached */\n"
+        "    if (prepare(websocket, attachment) && enlist(engine, websocket)) {\n",
+        "    if (enlist(engine, websocket) && prepare(websocket, attachment)) {\n"
+        "        fws_websocket_lock(websocket);\n",
+        "stop",
+    ),
+    "exclude-of-another-engine": Mutation(
+        "5: exclude of a websocket of another engine is harmless",
+        "core/channels/publish.c",
+        "        if (excluded[i]->work == work)\n",
+        "",
+        "channels",
+    ),
     "lock-not-made-anew": Mutation(
         "5: after a fork every lock is made anew",
         "core/engine/fork.c",

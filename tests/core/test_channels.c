@@ -187,24 +187,32 @@ static void test_excluding_a_websocket_of_another_engine_changes_nothing(void **
 {
     (void)state;
     fws_engine *other = fws_engine_new(&default_config), *ours = engine;
-    pair a, b;
+    pair a, b, late; /* that one has not subscribed when it is excluded */
     open_pair(&a, ours);
     open_pair(&b, other);
+    open_pair(&late, ours);
     subscribe(&a, "x");
     subscribe(&b, "x");
+    subscribe(&b, "also");
     for (int i = 0; i < 5; i++) {
         engine = ours;
         assert_int_equal(publish("a", "x", NULL, b.server), 1);
         engine = other;
-        assert_int_equal(publish("b", "x", NULL, a.server), 1);
+        assert_int_equal(publish("b", "x", "also", a.server), 1);
         expect_message(a.client, "a");
         expect_message(b.client, "b");
     }
+    assert_int_equal(publish("b", "x", NULL, late.server), 1);
+    expect_message(b.client, "b");
+    subscribe(&late, "late");
     engine = ours;
+    assert_int_equal(publish("late", "late", NULL, b.server), 1);
+    expect_message(late.client, "late");
     fws_channel_name one = name("y");
     assert_int_equal(fws_engine_subscribe(ours, b.server, &one, 1), FWS_TABLE_ENDED);
     close_pair(&a);
     close_pair(&b);
+    close_pair(&late);
     fws_engine_free(other);
 }
 
