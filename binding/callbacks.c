@@ -109,10 +109,10 @@ static void deliver_close(fws_websocket_object *self)
 /* With hundreds of websockets these objects are in no cache when they are needed. */
 static void fetch(const fws_websocket_object *self)
 {
-    if (self == NULL || !FWS_USE_PREFETCH)
+    if (self == NULL)
         return;
-    __builtin_prefetch(self->context);
-    __builtin_prefetch(self->receiver);
+    fws_prefetch(self->context);
+    fws_prefetch(self->receiver);
 }
 
 static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)

@@ -19,6 +19,7 @@
 #include "io/os.h"
 #include "io/transport.h"
 #include "memory/pool.h"
+#include "memory/prefetch.h"
 #include "protocol/close.h"
 #include "protocol/connection.h"
 #include "protocol/compression.h"

@@ -461,7 +461,7 @@
 #define FWS_USE_GATE 1 /* binding/gate.c */
 #endif
 #ifndef FWS_USE_PREFETCH
-#define FWS_USE_PREFETCH 1 /* engine/turn.c, channels/publish.c, websocket/receive.c */
+#define FWS_USE_PREFETCH 1 /* memory/prefetch.h */
 #endif
 #ifndef FWS_USE_RAW_CALLS
 #define FWS_USE_RAW_CALLS 1 /* io/transport.c */

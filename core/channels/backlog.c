@@ -2,6 +2,8 @@
 
 #include "table_internal.h"
 
+#include "../memory/prefetch.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,8 +345,7 @@ size_t fws_backlog_collect(fws_table *table, fws_target *targets, size_t maximum
         if (member != NULL) {
             number = dispatch->number;
             targets[count++].subscriber = member->subscriber;
-            if (FWS_USE_PREFETCH)
-                __builtin_prefetch(member->subscriber);
+            fws_prefetch(member->subscriber);
         } else if (dispatch->at == dispatch->count) {
             if (count > 0 || !remove_first(table, &steps))
                 break; /* first, those who are collected are to get theirs */

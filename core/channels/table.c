@@ -1,6 +1,7 @@
 #include "table_internal.h"
 
 #include "../io/os.h"
+#include "../memory/prefetch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -354,7 +355,7 @@ static void fetch(const fws_table *table, const fws_subscription *subscription)
         fws_hash_fetch(&table->subscriptions, middle->entry.hash, FWS_HASH_FETCH_ENTRY);
     }
     if (far) {
-        __builtin_prefetch(far->channel);
+        fws_prefetch(far->channel);
         fws_hash_fetch(&table->subscriptions, far->entry.hash, FWS_HASH_FETCH_BUCKET);
     }
 }

@@ -1,5 +1,7 @@
 #include "hash.h"
 
+#include "prefetch.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,9 +148,9 @@ void fws_hash_fetch(const fws_hash *hash, uint64_t value, fws_hash_fetch_what wh
 {
     fws_hash_entry **first = bucket(hash, index_of(hash, value));
     if (what == FWS_HASH_FETCH_BUCKET)
-        __builtin_prefetch(first);
+        fws_prefetch(first);
     else if (*first)
-        __builtin_prefetch(*first);
+        fws_prefetch(*first);
 }
 
 static fws_hash_entry *with_hash(fws_hash_entry *entry, uint64_t value)

@@ -17,6 +17,7 @@
 
 #include "../channels/table.h"
 #include "../io/wakeup.h"
+#include "../memory/prefetch.h"
 #include "../tuning.h"
 
 #include <stddef.h>
@@ -141,8 +142,8 @@ static inline void fws_websocket_unlock(fws_websocket *websocket)
 static inline void fws_websocket_fetch(const fws_websocket *websocket)
 {
     const char *hot = (const char *)websocket;
-    for (size_t i = 0; FWS_USE_PREFETCH && i < FWS_HOT_LINES; i++)
-        __builtin_prefetch(hot + i * FWS_CACHE_LINE);
+    for (size_t i = 0; i < FWS_HOT_LINES; i++)
+        fws_prefetch(hot + i * FWS_CACHE_LINE);
 }
 
 /* Does always the loop thread read, because there is no handler on a thread? */

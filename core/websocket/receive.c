@@ -1,6 +1,7 @@
 #include "internal.h"
 
 #include "../io/transport.h"
+#include "../memory/prefetch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -335,9 +336,7 @@ void fws_websocket_read_and_finish(fws_websocket *websocket)
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)
 {
     fws_websocket_lock(websocket);
-    if (FWS_USE_PREFETCH)
-        __builtin_prefetch(
-            websocket->owner); /* its callbacks need it, after the system calls below */
+    fws_prefetch(websocket->owner); /* its callbacks need it, after the system calls below */
     if (ready & FWS_HUNG_UP)
         websocket->hung_up = true;
     if (websocket->state != FWS_STATE_CLOSED && (ready & FWS_WRITABLE))
