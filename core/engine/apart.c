@@ -20,7 +20,7 @@ static bool overtaken_recently(const fws_crew *crew)
 
 bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket)
 {
-    return websocket->slow || (websocket->fast < FWS_PROVEN && overtaken_recently(&engine->crew));
+    return websocket->slow || (websocket->fast < FWS_TRUSTED && overtaken_recently(&engine->crew));
 }
 
 /* ---- a thread for them ---- */

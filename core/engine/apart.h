@@ -4,7 +4,7 @@
  * They are those of a websocket that is marked as slow, because one of its callbacks was overtaken
  * (watch.h), until FWS_PROVEN runs in a row were fast, as the watch would not have overtaken them.
  * And, for FWS_SUSPICIOUS_FOR after a callback of any websocket was overtaken, those of each
- * websocket that was not fast as often.
+ * websocket whose last FWS_TRUSTED were not all fast.
  *
  * Threads: as in crew.h: every function is called with the lock of fws_work held. Memory: an entry
  * in a queue stands for one reference.

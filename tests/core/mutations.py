@@ -56,6 +56,13 @@ MUTATIONS = {
         "fws_websocket_on_flush(overtaken);",
         "watch",
     ),
+    "nobody-is-trusted": Mutation(
+        "1: who is fast does not wait in a row with those that are not",
+        "core/engine/apart.c",
+        "websocket->fast < FWS_TRUSTED && overtaken_recently",
+        "websocket->fast < FWS_PROVEN && overtaken_recently",
+        "watch",
+    ),
     "not-held-back": Mutation(
         "2: a class view's send never costs a thread because its peer does not read",
         "core/websocket/callbacks.c",

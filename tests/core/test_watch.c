@@ -1,6 +1,9 @@
 /* While a callback runs, somebody watches, or it runs apart: the loop is led whatever blocks. */
 #include "evented.h"
 
+#include "engine/apart.h"
+#include "tuning.h"
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -226,6 +229,33 @@ static void test_one_that_is_to_be_written_is_overtaken(void **state)
     stop_with(3);
 }
 
+/* While the callback of another one was overtaken just now, or a while ago. */
+static bool runs_apart(int i, bool while_suspicious)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    engine->crew.overtaken_at = fws_clock_now() - (while_suspicious ? 0 : FWS_SUSPICIOUS_FOR);
+    bool apart = fws_apart_is_for(engine, pairs[i].server);
+    pthread_mutex_unlock(&engine->work.lock);
+    return apart;
+}
+
+static void test_who_is_trusted_does_not_wait_with_those_that_are_overtaken(void **state)
+{
+    (void)state;
+    start_with(4, 3);
+    make_slow(0);
+    for (int k = 0; k < FWS_TRUSTED; k++) {
+        assert_true(runs_apart(1, true));
+        send_message(1, "hello");
+        expect_text(1, "hello");
+    }
+    WAIT_FOR(!runs_apart(1, true));
+    assert_true(runs_apart(2, true));
+    assert_false(runs_apart(2, false));
+    assert_true(runs_apart(0, false));
+    stop_with(3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_due_callbacks_beyond_the_limit_wait),
         cmocka_unit_test(test_a_watch_that_sleeps_is_called),
         cmocka_unit_test(test_one_that_is_to_be_written_is_overtaken),
+        cmocka_unit_test(test_who_is_trusted_does_not_wait_with_those_that_are_overtaken),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }
