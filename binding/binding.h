@@ -38,7 +38,8 @@ typedef struct {
     PyTypeObject *loan_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
-    fws_gate gate; /* see waiting.c */
+    fws_gate gate;           /* see waiting.c */
+    fws_gate callbacks_gate; /* see callbacks.c */
 } fws_module_state;
 
 typedef struct fws_conversion fws_conversion;
@@ -145,6 +146,8 @@ bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on
 /* There are no more callbacks: drops what they needed, and the core's reference. */
 void fws_websocket_object_detach(fws_websocket_object *self);
 
+/* waiting.c: no thread is inside a gate or asleep at one. */
+void fws_init_gates(fws_module_state *state);
 /* waiting.c: takes the GIL again after PyEval_SaveThread, by way of the gate. Called without the
  * GIL. */
 void fws_restore_thread(fws_module_state *state, PyThreadState *thread);

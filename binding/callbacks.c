@@ -15,8 +15,11 @@ static bool interpreter_ends(void)
 #endif
 }
 
-/* False: there is no memory for Python's part of the thread, or the interpreter ends. */
-static bool enter(void *context, void **thread)
+/* Callbacks that run apart have a gate of their own, as dozens of them may come at once. The leader
+ * passes none: all other websockets wait for it.
+ *
+ * False: there is no memory for Python's part of the thread, or the interpreter ends. */
+static bool enter(void *context, void **thread, bool leads)
 {
     fws_module_state *state = context;
     if (interpreter_ends())
@@ -25,7 +28,10 @@ static bool enter(void *context, void **thread)
         *thread = PyThreadState_New(state->interpreter);
     if (*thread == NULL)
         return false;
-    fws_restore_thread(state, *thread);
+    fws_ns entered = leads ? 0 : fws_gate_enter(&state->callbacks_gate);
+    PyEval_RestoreThread(*thread);
+    if (!leads)
+        fws_gate_leave(&state->callbacks_gate, entered);
     fws_renew_budget();
     return true;
 }

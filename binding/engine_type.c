@@ -153,7 +153,7 @@ static PyObject *engine_after_fork(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_engine_object *self = (fws_engine_object *)object;
     fws_engine_after_fork(self->core);
-    fws_gate_init(&self->state->gate); /* a thread of the parent may have held it */
+    fws_init_gates(self->state); /* a thread of the parent may have held it */
     Py_RETURN_NONE;
 }
 

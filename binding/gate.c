@@ -9,9 +9,10 @@ struct fws_gate_sleeper {
     bool inside; /* it has been admitted */
 };
 
-void fws_gate_init(fws_gate *gate)
+void fws_gate_init(fws_gate *gate, unsigned widest)
 {
     pthread_mutex_init(&gate->lock, NULL);
+    gate->widest = widest;
     gate->width = 1;
     gate->inside = 0;
     gate->blocked_since = 0;
@@ -54,7 +55,7 @@ static void sleep_until_inside(fws_gate *gate)
     if (gate->blocked_since == 0) {
         gate->blocked_since = self.since;
     } else if (self.since - gate->blocked_since > FWS_GATE_STALL) {
-        gate->width = FWS_GATE_WIDE;
+        gate->width = gate->widest;
         let_in(gate, self.since);
     }
     while (!self.inside) {
@@ -92,7 +93,7 @@ void fws_gate_leave(fws_gate *gate, fws_ns entered)
         fws_ns now = fws_clock_now();
         fws_ns begun = entered != 0 ? entered : gate->blocked_since;
         if (begun != 0 && now - begun > FWS_GATE_STALL)
-            gate->width = FWS_GATE_WIDE;
+            gate->width = gate->widest;
         else if (gate->width > 1)
             gate->width--;
         let_in(gate, now);

@@ -7,7 +7,7 @@
  *
  * Other threads take the GIL without this gate, and each of them would get the GIL as often as all
  * threads of the gate together. So when a thread is inside for longer than FWS_GATE_STALL while
- * others sleep, up to FWS_GATE_WIDE threads may be inside; and one less again for each thread that
+ * others sleep, up to `widest` threads may be inside; and one less again for each thread that
  * was inside for less.
  *
  * Threads: fws_gate_enter from any thread, without the GIL; fws_gate_leave from the thread that has
@@ -26,6 +26,7 @@ typedef struct fws_gate_sleeper fws_gate_sleeper;
 
 typedef struct {
     pthread_mutex_t lock; /* protects all fields, and the sleepers */
+    unsigned widest;      /* constant: what `width` is at most */
     unsigned width;       /* how many threads may be inside */
     unsigned inside;
     fws_ns
@@ -35,7 +36,7 @@ typedef struct {
 } fws_gate;
 
 /* Also for a forked child, where no thread is inside or asleep. */
-void fws_gate_init(fws_gate *gate);
+void fws_gate_init(fws_gate *gate, unsigned widest);
 
 /* Returns what fws_gate_leave needs. */
 fws_ns fws_gate_enter(fws_gate *gate);

@@ -106,7 +106,7 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
-    fws_gate_init(&state->gate);
+    fws_init_gates(state);
     state->interpreter = PyInterpreterState_Get();
     if (!fws_hooks_init(&state->hooks))
         return -1;

@@ -35,6 +35,12 @@ static bool switch_away(fws_websocket_object *self, fws_ns deadline)
     return result != NULL;
 }
 
+void fws_init_gates(fws_module_state *state)
+{
+    fws_gate_init(&state->gate, FWS_GATE_WIDE);
+    fws_gate_init(&state->callbacks_gate, FWS_CALLBACKS_WIDE);
+}
+
 /* Threads that wait for the GIL wake every few milliseconds to ask for it. When thousands of
  * handlers wake at once, as for a publish or at the end of the server, the process would do
  * nothing else. So one of them at a time waits for the GIL, and the others sleep at the gate; a

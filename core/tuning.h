@@ -238,6 +238,16 @@
 #define FWS_GATE_WIDE 16
 #endif
 
+/* The same for callbacks that run apart. One that computes takes the GIL several times, so those
+ * that have come in are more than wait at the gate. Beside 200 callbacks of 15 ms an echo takes up
+ * to 0.27 s, and up to 0.43 s with sixteen.
+ * Half: nearer to one of them for each turn of the GIL, beside pages that compute. Double: nearer
+ * to the latter.
+ * Measure: bench/run.py --workloads crowd */
+#ifndef FWS_CALLBACKS_WIDE
+#define FWS_CALLBACKS_WIDE 4
+#endif
+
 /* ---- channels ---- */
 
 /* Subscribers that are collected under one lock and then delivered to, at some 3 us each. By

@@ -81,7 +81,7 @@ void fws_apart_run(fws_engine *engine, void **thread)
     fws_apart_provide_thread(engine); /* for the others that are queued */
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
-    bool entered = callbacks->enter(callbacks->context, thread);
+    bool entered = callbacks->enter(callbacks->context, thread, false);
     if (entered) {
         fws_ns begun = fws_clock_now();
         count = callbacks->run(callbacks->context, websocket, NULL);

@@ -83,7 +83,7 @@ static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket,
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
     /* The wait for the GIL does not count as a callback: another leader would have to wait for
      * it as well. */
-    if (!callbacks->enter(callbacks->context, thread))
+    if (!callbacks->enter(callbacks->context, thread, true))
         return put_back(engine, term, websocket);
     fws_ns since = fws_clock_now();
     bool leading = true;

@@ -27,8 +27,10 @@ typedef enum {
 typedef struct {
     void *context;
     /* `enter` takes what callbacks need (in the binding: the GIL), `leave` gives it back. False:
-     * it cannot be had at present, and the engine tries again after FWS_RETRY_AFTER. */
-    bool (*enter)(void *context, void **thread);
+     * it cannot be had at present, and the engine tries again after FWS_RETRY_AFTER. `leads`: the
+     * calling thread is the leader. At most one such call waits, and all other websockets for it,
+     * so it goes before the rest. */
+    bool (*enter)(void *context, void **thread, bool leads);
     void (*leave)(void *context, void **thread);
     /* Called between the two: runs the callbacks for what fws_websocket_collect gives, and
      * returns how many it has run. `next`: the owner of the websocket that is probably called

@@ -41,9 +41,9 @@ static void publish_to_all(void)
     pthread_mutex_lock(&big_lock);
 }
 
-static bool enter(void *context, void **thread)
+static bool enter(void *context, void **thread, bool leads)
 {
-    (void)context;
+    (void)context, (void)leads;
     unsigned left = atomic_load(&refusals);
     while (left > 0)
         if (atomic_compare_exchange_strong(&refusals, &left, left - 1))

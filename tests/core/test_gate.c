@@ -34,7 +34,7 @@ static void test_everybody_comes_through(void **state)
 {
     (void)state;
     pthread_t threads[THREADS];
-    fws_gate_init(&gate);
+    fws_gate_init(&gate, FWS_GATE_WIDE);
     atomic_store(&turns, 0);
     for (int i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, take_turns, NULL);
@@ -84,7 +84,7 @@ static void test_one_at_a_time_until_it_is_long(void **state)
 {
     (void)state;
     pthread_t threads[FWS_GATE_WIDE + 2];
-    fws_gate_init(&gate);
+    fws_gate_init(&gate, FWS_GATE_WIDE);
     atomic_store(&stop, false);
     atomic_store(&inside, 0);
     one_more(&threads[0], 1);
@@ -111,7 +111,7 @@ static void test_who_comes_out_late_makes_it_wide(void **state)
 {
     (void)state;
     pthread_t thread;
-    fws_gate_init(&gate);
+    fws_gate_init(&gate, FWS_GATE_WIDE);
     atomic_store(&stop, true);
     atomic_store(&inside, 0);
     fws_ns entered = fws_gate_enter(&gate);
@@ -142,7 +142,7 @@ static void test_nobody_waits_long(void **state)
 {
     (void)state;
     pthread_t thread;
-    fws_gate_init(&gate);
+    fws_gate_init(&gate, FWS_GATE_WIDE);
     atomic_store(&stop, false);
     pthread_create(&thread, NULL, hog, NULL);
     usleep(1000);

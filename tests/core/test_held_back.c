@@ -20,9 +20,9 @@ typedef struct {
 
 static owner quick_owner, owners[PEERS];
 
-static bool enter(void *context, void **thread)
+static bool enter(void *context, void **thread, bool leads)
 {
-    (void)context, (void)thread;
+    (void)context, (void)thread, (void)leads;
     return true;
 }
 
