@@ -123,9 +123,8 @@
 #endif
 
 /* So many callbacks of a websocket, fast in a row, show that they may run with the others while
- * those of another one are overtaken. With 200 peers whose first message takes 15 ms, the echo of
- * one that has been there for a while takes up to 0.3 s, and with FWS_PROVEN instead 2 s: it waits
- * in a row with them.
+ * those of another one are overtaken. Beside 200 peers whose first message takes 15 ms, the
+ * echo of another one takes up to 0.3 s, and with FWS_PROVEN, in a row with them, 2 s.
  * Half, double: so much less or more has to be known of a websocket, and so much sooner or later
  * does it get out of the row.
  * Measure: class-50; bench/run.py --workloads crowd */

@@ -4,6 +4,7 @@ handler threads, and their end."""
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - for its hook, see register_atexit()
 import contextlib
 import os
 import sys
@@ -233,8 +234,10 @@ def register_atexit(runtime: Runtime) -> None:
             with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
                 alive.shut_down()
 
-    # concurrent.futures uses the former, which runs before the threads are joined. atexit runs after
-    # that; it is for eventlet, whose patched threading ends without the former.
+    # The former runs before the threads are joined, what was registered last first: so before that of
+    # concurrent.futures, which joins its threads, and starts none any more. (It registers when it is
+    # imported, so this module imports it.) atexit runs after that; it is for eventlet, whose patched
+    # threading ends without the former.
     if hasattr(threading, "_register_atexit"):
         try:
             threading._register_atexit(shut_down)

@@ -28,6 +28,30 @@ def sleep(ws):
     ws.send("asleep")
     time.sleep(60)
 
+@websockets.route("/pool")
+def pool(ws):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(time.sleep, 6)
+        ws.send("asleep")
+        done.result()
+
+@websockets.route("/async-pool")
+async def async_pool(ws):
+    import asyncio
+    await ws.send("asleep")
+    await asyncio.to_thread(time.sleep, 6)
+
+@websockets.route("/save")
+async def save(ws):
+    import asyncio
+    await asyncio.to_thread(int)
+    try:
+        async for data in ws:
+            await ws.send(data)
+    finally:
+        await asyncio.to_thread(print, "saved", flush=True)
+
 @app.get("/")
 def index():
     return "a page"
@@ -46,6 +70,29 @@ def test_a_signal_that_the_server_leaves_alone_says_goodbye(program, number):
     assert client.recv_data() == (8, (1001).to_bytes(2, "big") + b"server shutting down")
     client.send((1001).to_bytes(2, "big"), 8)
     assert server.wait() == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("path", ["/pool", "/async-pool"])
+def test_threads_of_a_pool_do_not_hold_up_the_goodbye(program, path):
+    server = program(APP.replace("BEFORE", ""))
+    client, busy = server.connect("/echo"), server.connect(path)
+    assert busy.recv() == "asleep"
+    begun = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert client.recv_data() == (8, (1001).to_bytes(2, "big") + b"server shutting down")
+    assert time.monotonic() - begun < 3
+
+
+def test_a_pool_can_be_used_until_the_handlers_have_ended(program):
+    server = program(APP.replace("BEFORE", ""))
+    client = server.connect("/save")
+    client.send("still there")
+    assert client.recv() == "still there"
+    server.process.send_signal(signal.SIGTERM)
+    client.recv_data()
+    server.wait()
+    assert "saved" in server.log
     assert "Traceback" not in server.log
 
 
