@@ -85,6 +85,7 @@ class Connection:
         self.to_tls = memoryview(b"")
         self.tls_ended = False
         self.tls_hung_up = False
+        self.tls_readable = False
         self.plain_ended = False
         self.plain_shut = False
         self.closed_output = False
@@ -94,6 +95,8 @@ class Connection:
         self._progress_seen = (0, 0)
         #: The SSL layer wants to write before it can read on (a key update), or the other way round.
         self.wants_write = False
+        #: The former: it is to be asked again although nothing has arrived.
+        self.reads_on = False
         self.watched = {tls_fd: NOT_WATCHED, self.plain_fd: NOT_WATCHED}
 
     # ---- peer to engine ----
@@ -103,12 +106,15 @@ class Connection:
         for _ in range(READS_PER_TURN):
             if not self._flush_plain() or self.tls_ended or self.engine_gone:
                 return False
+            if not self.reads_on and self._has_read_all():
+                return False
+            self.tls_readable = self.reads_on = False
             try:
                 data = self.tls.ssl.read(CHUNK)
             except ssl.SSLWantReadError:
                 return False
             except ssl.SSLWantWriteError:
-                self.wants_write = True
+                self.wants_write = self.reads_on = True
                 return False
             except (ssl.SSLError, OSError):  # also the regular end, SSLZeroReturnError
                 data = b""
@@ -116,6 +122,16 @@ class Connection:
                 self.to_plain = memoryview(data)
             else:
                 self.tls_ended = True
+        return True
+
+    def _has_read_all(self) -> bool:
+        """Is nothing there to be read at present? A peer may end its side of the stream without a
+        close_notify, and read on. OpenSSL is not to see that, as it writes nothing after it."""
+        if self.tls.ssl.pending() > 0 or unread(self.tls_fd) > 0:
+            return False
+        if self.tls_readable or self.tls_hung_up:  # so that is the end of the stream
+            self.tls_ended = True
+            self._flush_plain()
         return True
 
     def _flush_plain(self) -> bool:
@@ -221,6 +237,12 @@ class Connection:
     def close(self) -> None:
         self.plain.close()
         self.tls.close()
+
+
+def unread(fd: int) -> int:
+    """Bytes that have arrived on a socket."""
+    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    return int(size)
 
 
 def unsent(fd: int) -> int:
@@ -341,6 +363,8 @@ class Relay:
             if connection is None:
                 continue
             busy.add(connection)
+            if fd == connection.tls_fd and events & READABLE:
+                connection.tls_readable = True
             if events & (HUNG_UP | ERROR):
                 connection.hung_up(fd)
         while self._new:

@@ -169,8 +169,10 @@ def test_what_is_left_goes_to_a_peer_that_goes_on_reading(serve, monkeypatch):
     assert time.monotonic() - begun > 1.5
 
 
-def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve):
-    """Close, and close_notify behind it: what is under way is finished, then comes our close frame."""
+@pytest.mark.parametrize("notifies", [True, False], ids=["close_notify", "end of the stream"])
+def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve, notifies):
+    """Close, and the end of its side behind it: what is under way is finished, then comes our close
+    frame."""
     server = serve()
     plain = socket.create_connection(("127.0.0.1", server.http.server_port), timeout=20)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -182,7 +184,8 @@ def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve):
             try:
                 return step()
             except ssl.SSLWantReadError:
-                plain.sendall(outgoing.read())
+                if outgoing.pending:
+                    plain.sendall(outgoing.read())
                 incoming.write(plain.recv(65536))
 
     drive(tls.do_handshake)
@@ -196,12 +199,15 @@ def test_a_peer_that_ends_its_side_while_it_is_sent_to(serve):
     # OpenSSL refuses to end a connection while it has data to be read: those are put aside.
     received += tls.read(tls.pending()) if tls.pending() else b""
     aside = incoming.read()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        tls.unwrap()  # sends close_notify
+    if notifies:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()  # sends close_notify
     plain.sendall(outgoing.read())
+    if not notifies:
+        plain.shutdown(socket.SHUT_WR)
     incoming.write(aside)
     time.sleep(0.2)
-    with contextlib.suppress(ssl.SSLZeroReturnError):
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # the server's close_notify
         while data := drive(lambda: tls.read(65536)):
             received += data
     assert received[-4:] == b"\x88\x02\x03\xe8"
