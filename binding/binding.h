@@ -35,6 +35,7 @@ typedef struct {
     PyTypeObject *protocol_type;
     PyTypeObject *notifier_type;
     PyTypeObject *quota_type;
+    PyTypeObject *admission_type;
     PyTypeObject *loan_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
@@ -88,6 +89,7 @@ extern PyType_Spec fws_iterator_spec;
 extern PyType_Spec fws_protocol_spec;
 extern PyType_Spec fws_notifier_spec;
 extern PyType_Spec fws_quota_spec;
+extern PyType_Spec fws_admission_spec;
 extern PyType_Spec fws_loan_spec;
 
 /* engine_attach.c */

@@ -116,9 +116,11 @@ static int module_exec(PyObject *module)
     state->protocol_type = add_type(module, &fws_protocol_spec);
     state->notifier_type = add_type(module, &fws_notifier_spec);
     state->quota_type = add_type(module, &fws_quota_spec);
+    state->admission_type = add_type(module, &fws_admission_spec);
     state->loan_type = add_type(module, &fws_loan_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
-        !state->protocol_type || !state->notifier_type || !state->quota_type || !state->loan_type)
+        !state->protocol_type || !state->notifier_type || !state->quota_type ||
+        !state->admission_type || !state->loan_type)
         return -1;
     if (PyModule_AddFunctions(module, functions) < 0)
         return -1;
@@ -134,6 +136,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->protocol_type);
     Py_VISIT(state->notifier_type);
     Py_VISIT(state->quota_type);
+    Py_VISIT(state->admission_type);
     Py_VISIT(state->loan_type);
     return 0;
 }
@@ -147,6 +150,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->protocol_type);
     Py_CLEAR(state->notifier_type);
     Py_CLEAR(state->quota_type);
+    Py_CLEAR(state->admission_type);
     Py_CLEAR(state->loan_type);
     fws_hooks_clear(&state->hooks);
     return 0;

@@ -7,7 +7,7 @@ import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -178,7 +178,7 @@ class AsyncHandler:
 
     :param start: makes the coroutine.
     :param ws: its websocket.
-    :param context: the context that the request runs in, and the teardown functions.
+    :param upgrade: has the context that the request runs in, and the teardown functions.
     """
 
     def __init__(
@@ -188,14 +188,15 @@ class AsyncHandler:
         upgrade: Upgrade,
         app: Flask,
         runtime: Runtime,
-        context: Context,
     ) -> None:
+        assert upgrade.admission is not None and upgrade.context is not None
         self._start = start
         self.ws = ws
         self._upgrade = upgrade
         self._app = app
         self._runtime = runtime
-        self._context = context
+        self._admission = upgrade.admission
+        self._context = upgrade.context
         self.request_context: RequestContext | None = None
         self._loop = asynchronous.event_loop()
         #: Two parts run: the handler, and the request in the server's thread. When both have ended, the
@@ -285,4 +286,5 @@ class AsyncHandler:
             if context is not None:
                 self._context.run(leave_context, self._app, context)
         finally:
-            self._runtime.discard_websocket(self.ws)
+            self._admission.discard()
+            self._runtime.notify()

@@ -15,7 +15,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from . import handlers, servers
-from ._core import list_contains
+from ._core import Admission, list_contains
 from .handlers.asynchronous import event_loop
 from .interfaces import Executor
 from .runtime import Runtime
@@ -87,7 +87,8 @@ class Middleware:
             return self.run_in_server_thread(environ, start_response, socket, place)
         if not self.runtime.start():
             return shutting_down(start_response)
-        if not self.runtime.add_handler():
+        admission = self.runtime.admit_handler()
+        if admission is None:
             return too_many_handlers(start_response)
         started = False
         try:
@@ -95,13 +96,14 @@ class Middleware:
             upgrade = self.upgrade(socket, executor)
             environ[ENVIRON_KEY] = upgrade
             name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
-            executor.start(Call(self, environ, upgrade).run, name)
+            executor.start(Call(self, environ, upgrade, admission).run, name)
             started = True
         except (RuntimeError, MemoryError):  # no thread can be started
             return too_many_handlers(start_response)
         finally:
             if not started:
-                self.runtime.discard_handler()
+                admission.discard()
+        del admission  # only the handler has it
         refusal: PlainAnswer | None = upgrade.wait()
         if upgrade.timed_out:
             self.runtime.app.logger.warning(
@@ -236,10 +238,13 @@ class Call(CollectedAnswer):
     """A call of the application in a thread, or greenlet, of its own. It lives as long as the
     websocket, so it should take little memory."""
 
-    __slots__ = ("_environ", "_middleware", "_upgrade")
+    __slots__ = ("_admission", "_environ", "_middleware", "_upgrade")
 
-    def __init__(self, middleware: Middleware, environ: dict[str, Any], upgrade: Upgrade) -> None:
+    def __init__(
+        self, middleware: Middleware, environ: dict[str, Any], upgrade: Upgrade, admission: Admission
+    ) -> None:
         super().__init__()
+        self._admission = admission
         self._middleware = middleware
         self._environ = environ
         self._upgrade = upgrade
@@ -259,7 +264,8 @@ class Call(CollectedAnswer):
                 logger = self._middleware.runtime.app.logger
                 logger.error("Exception after a WebSocket handshake", exc_info=error)
         finally:
-            self._middleware.runtime.discard_handler()
+            self._admission.discard()  # of C: nothing can come before
+            self._middleware.runtime.notify()
 
 
 class DiscardedAnswer:

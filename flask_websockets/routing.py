@@ -78,16 +78,22 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         if upgrade is None:
             return no_socket()
         ws = kind(upgrade, handshake_request.remote_addr, app.json)
-        exceeded = runtime.add_websocket(ws)
-        if exceeded is not None:
-            return too_many(exceeded, ws.remote_addr)
+        admission = runtime.admit_websocket(ws)
+        if isinstance(admission, str):
+            return too_many(admission, ws.remote_addr)
+        upgrade.admission = admission
         lives_on = False
         try:
             result = run(handler, ws, upgrade, handshake_request, app, args, values)
             lives_on = result is LIVES_ON
         finally:
+            # Another thread may raise an exception in this one where a Python function begins, so only
+            # functions of C come first.
             if not lives_on:
-                runtime.discard_websocket(ws)
+                if upgrade.accepted:
+                    ws.close(1011, "internal error")  # does nothing if it has been closed
+                admission.discard()
+                runtime.notify()
         return AlreadyAnswered() if lives_on else result
 
     setattr(view, VIEW_MARK, place)
@@ -139,10 +145,10 @@ def run_class_view(
     values: Any,
 ) -> Any:
     """The opening of a class view, in the server's thread."""
-    assert upgrade.context is not None
+    assert upgrade.context is not None and upgrade.admission is not None
     runtime: Runtime = app.extensions[EXTENSION_KEY]
     view: WebSocketView = handler()
-    callbacks = ViewCallbacks(view, ws, app, runtime, upgrade.context)
+    callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
     IN_CALLBACK.set(True)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
@@ -170,11 +176,10 @@ def run_async_view(
     values: Any,
 ) -> Any:
     """The opening of an async view, until its coroutine has accepted or refused."""
-    assert upgrade.context is not None
     assert isinstance(ws, AsyncWebSocket)
     runtime: Runtime = app.extensions[EXTENSION_KEY]
     start = functools.partial(handler, ws, *args, **values)
-    async_handler = AsyncHandler(start, ws, upgrade, app, runtime, upgrade.context)
+    async_handler = AsyncHandler(start, ws, upgrade, app, runtime)
     upgrade.handler_started(ws, handshake_request)
     outcome = async_handler.start()
     if isinstance(outcome, PlainAnswer):

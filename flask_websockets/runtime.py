@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from ._core import Engine, Quota
+from ._core import Admission, Engine, Quota
 from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
@@ -30,7 +30,11 @@ EXTENSION_KEY = "flask_websockets"
 #: What the peers are told at the end, with 1001.
 CLOSE_REASON = "server shutting down"
 
-#: Which key of the configuration a limit of ``Quota.add`` is.
+#: Seconds: how often the end looks by itself whether all have ended. An admission that ends because its
+#: owner was freed notifies nobody.
+LOOK_INTERVAL = 0.1
+
+#: Which key of the configuration a limit of ``Quota.admit`` is.
 EXCEEDED = {
     "limit": "WEBSOCKETS_MAX_CONNECTIONS_PER_ADDRESS",
     "limit_of_all": "WEBSOCKETS_MAX_CONNECTIONS",
@@ -43,7 +47,7 @@ class Runtime:
     No method holds a lock in which Python code may run, be it that of a ``__del__`` or of a signal
     handler: such code may call the public API, which would take the lock again in the same thread. What
     is decided and counted, or made if it is not there yet, is one step of C under the GIL instead:
-    ``Quota.add``, ``dict.setdefault``, ``dict.pop``, ``dict.copy``.
+    ``Quota.admit``, ``Admission.discard``, ``dict.setdefault``.
 
     :param app: the application; its configuration is read at the first handshake, so that it may
         still be filled in after ``init_app``.
@@ -58,9 +62,8 @@ class Runtime:
         self.shutting_down = False
         self._started = False
         self._config: Config | None = None
-        #: The websockets, each with the name that its address is counted under.
-        self._open: dict[WebSocket, str] = {}
-        self._addresses = Quota()
+        #: The websockets, each counted under the name of its address.
+        self._websocket_quota = Quota()
         self._handler_quota = Quota()
         #: The handshakes that a server's thread waits for.
         self._undecided: set[UndecidedHandshake] = set()
@@ -119,49 +122,40 @@ class Runtime:
         self._started = True
         return not self.shutting_down
 
-    # ---- websockets ----
+    # ---- websockets and handlers ----
 
-    def add_websocket(self, ws: WebSocket) -> str | None:
-        """Count a websocket in.
-
-        :returns: None, or the key whose limit it would exceed; then it is not counted.
-        """
-        config = self.config
-        name, limit = limit_of(ws.remote_addr, config.max_connections_per_address)
-        exceeded = self._addresses.add(name, limit, config.max_connections)
-        if exceeded is not None:
-            return EXCEEDED[exceeded]
-        self._open[ws] = name
-        return None
-
-    def discard_websocket(self, ws: WebSocket) -> None:
-        """Count out a websocket that add_websocket() has counted in."""
-        name = self._open.pop(ws, None)
-        if name is not None:  # it is None in a forked child, where nothing was counted
-            self._addresses.discard(name)
-        self._notify()
-
-    def connections(self) -> frozenset[WebSocket]:
-        """The open websockets of this process."""
-        return frozenset(ws for ws in self._open.copy() if ws._state == WebSocketState.OPEN)
-
-    # ---- handlers ----
+    @property
+    def _open(self) -> dict[WebSocket, str]:
+        """The websockets that are counted, each with the name that it is counted under."""
+        return self._websocket_quota.members()
 
     @property
     def _handlers(self) -> int:
         """How many handlers of function views run."""
         return self._handler_quota.total
 
-    def add_handler(self) -> bool:
-        """Count a handler in; False beyond ``WEBSOCKETS_HANDLER_THREADS``."""
-        return self._handler_quota.add("", self.config.handler_threads, 0) is None
+    def admit_websocket(self, ws: WebSocket) -> Admission | str:
+        """Count a websocket in.
 
-    def discard_handler(self) -> None:
-        """Count out a handler that add_handler() has counted in."""
-        self._handler_quota.discard("")
-        self._notify()
+        :returns: what counts it until its ``discard`` is called, followed by :meth:`notify`; or the key
+            whose limit it would exceed, then it is not counted.
+        """
+        config = self.config
+        name, limit = limit_of(ws.remote_addr, config.max_connections_per_address)
+        admission = self._websocket_quota.admit(name, limit, config.max_connections, ws)
+        return EXCEEDED[admission] if isinstance(admission, str) else admission
 
-    def _notify(self) -> None:
+    def admit_handler(self) -> Admission | None:
+        """Count a handler in; None beyond ``WEBSOCKETS_HANDLER_THREADS``."""
+        admission = self._handler_quota.admit("", self.config.handler_threads, 0)
+        return None if isinstance(admission, str) else admission
+
+    def connections(self) -> frozenset[WebSocket]:
+        """The open websockets of this process."""
+        return frozenset(ws for ws in self._open if ws._state == WebSocketState.OPEN)
+
+    def notify(self) -> None:
+        """Something has been counted out: if the end waits for that, let it look."""
         ended = self._all_ended
         if ended is not None:
             ended.notify_all()
@@ -193,18 +187,21 @@ class Runtime:
             handshake.shut_down()
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
-            while (self._handlers > 0 or self._open) and time.monotonic() < deadline:
-                ended.wait(max(0.0, deadline - time.monotonic()))
+            while self._counted() and time.monotonic() < deadline:
+                ended.wait(min(LOOK_INTERVAL, max(0.0, deadline - time.monotonic())))
         engine.wait_empty(max(0.0, deadline - time.monotonic()))
         engine.stop()  # which cuts off those that are left, and runs their on_close
-        if self._handlers > 0 or self._open:
+        if self._counted():
             self.app.logger.warning(
                 "shut down with %s handlers and %s websockets that had not ended after %s s; what a "
                 "class view's on_close would have done is not done",
                 self._handlers,
-                len(self._open),
+                self._websocket_quota.total,
                 self.config.close_timeout,
             )
+
+    def _counted(self) -> int:
+        return self._handler_quota.total + self._websocket_quota.total
 
     def after_fork(self) -> None:
         """In a forked child: no websocket and no handler of the parent runs here."""
@@ -212,8 +209,7 @@ class Runtime:
         self._undecided = set()
         self._all_ended = None
         self._handler_quota = Quota()
-        self._open = {}
-        self._addresses = Quota()
+        self._websocket_quota = Quota()
         engine = self._engine_if_made()
         if engine is not None:
             engine.after_fork()

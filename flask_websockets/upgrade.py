@@ -14,7 +14,7 @@ from flask import Request
 from werkzeug.exceptions import ServiceUnavailable
 
 from . import servers
-from ._core import Engine
+from ._core import Admission, Engine
 from .config import DeflateParameters
 from .errors import ConnectionClosed
 from .handshake import (
@@ -167,6 +167,8 @@ class Upgrade:
         self.on_request_end: Callable[[], None] | None = None
         #: The context that the request of a class or async view runs in.
         self.context: Context | None = None
+        #: What counts the websocket.
+        self.admission: Admission | None = None
         #: True once the connection belongs to the engine; it never becomes False again.
         self.accepted = False
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
@@ -362,7 +364,8 @@ class Upgrade:
 
     def request_ended(self) -> None:
         """The request of a class or async view has ended in the server's thread: callbacks may run."""
-        callbacks, self._callbacks, self.context = self._callbacks, None, None
+        callbacks, self._callbacks = self._callbacks, None
+        self.context = self.admission = None  # those of whom they are have them
         on_request_end, self.on_request_end = self.on_request_end, None
         if callbacks is not None and self.accepted:
             self._executor.run_callbacks(callbacks)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flask import Flask, has_request_context
+from flask import has_request_context
 
+from ._core import Admission
 from .context import leave_context, report
 from .errors import ConnectionClosed
 from .runtime import Runtime
@@ -107,15 +108,21 @@ class ViewCallbacks:
     :ivar context: the context that the callbacks run in; None when each makes an application context.
     """
 
-    __slots__ = ("app", "context", "on_message", "request_context", "runtime", "view", "ws")
+    __slots__ = ("admission", "context", "on_message", "request_context", "runtime", "view", "ws")
 
     def __init__(
-        self, view: WebSocketView, ws: WebSocket, app: Flask, runtime: Runtime, context: Context
+        self,
+        view: WebSocketView,
+        ws: WebSocket,
+        runtime: Runtime,
+        admission: Admission,
+        context: Context,
     ) -> None:
         self.view = view
         self.ws = ws
-        self.app = app
         self.runtime = runtime
+        #: What counts the websocket, until the last callback.
+        self.admission = admission
         #: What leave_context() is given after the last callback.
         self.request_context: RequestContext | None = None
         if view.context == "request":
@@ -134,7 +141,7 @@ class ViewCallbacks:
         """The application context of one callback."""
         token = IN_CALLBACK.set(True)
         try:
-            with self.app.app_context():
+            with self.runtime.app.app_context():
                 yield
         finally:
             IN_CALLBACK.reset(token)
@@ -166,10 +173,10 @@ class ViewCallbacks:
 
     def log(self, error: BaseException) -> None:
         if has_request_context():
-            report(self.app, error)
+            report(self.runtime.app, error)
         else:
             name = type(self.view).__qualname__
-            self.app.logger.error("Exception in the WebSocket view %s", name, exc_info=error)
+            self.runtime.app.logger.error("Exception in the WebSocket view %s", name, exc_info=error)
 
     def closed(self, code: int, reason: bytes) -> None:
         """Call on_close, after which there is no more callback."""
@@ -180,7 +187,8 @@ class ViewCallbacks:
             else:
                 self._closed(code, reason)
         finally:
-            self.runtime.discard_websocket(self.ws)
+            self.admission.discard()
+            self.runtime.notify()
 
     def _closed(self, code: int, reason: bytes) -> None:
         try:
@@ -192,7 +200,7 @@ class ViewCallbacks:
         finally:
             context, self.request_context = self.request_context, None
             if context is not None:
-                leave_context(self.app, context)
+                leave_context(self.runtime.app, context)
 
 
 def call(function: Any, *arguments: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from _thread import RLock
+from collections import deque
 from collections.abc import Callable
 
 from .._core import name_thread
@@ -34,57 +36,83 @@ class Worker(threading.Thread):
 
     It is a daemon, so that the interpreter's end does not wait for handlers beyond
     ``WEBSOCKETS_CLOSE_TIMEOUT``.
+
+    Another thread may raise an exception in this one at any time (``PyThreadState_SetAsyncExc``, by
+    which time-outs are made), also when the handler that it was meant for has just ended. It is
+    reported, and the worker goes on: a handler that it is given after that must run.
     """
 
     def __init__(self, owner: Threads, run: Run, name: str) -> None:
         super().__init__(name=name, daemon=True)
         self._owner = owner
-        self._next: tuple[Run, str] | None = (run, name)
-        self._given = threading.Lock()
-        self._given.acquire()
+        #: The handlers that it has been given and has not begun.
+        self._given: deque[tuple[Run, str]] = deque([(run, name)])
+        self._changed = threading.Lock()  # unlocked by give()
+        self._changed.acquire()
+        #: It waits for a handler: is in the owner's ``idle``, or was chosen from there.
+        self._waits = False
 
     def give(self, run: Run, name: str) -> None:
-        """Run another handler; to be called on an idle worker."""
-        self._next = (run, name)
-        self._given.release()
+        """Run another handler; to be called on a worker that was chosen from ``idle``."""
+        self._given.append((run, name))
+        with contextlib.suppress(RuntimeError):  # it is unlocked already
+            self._changed.release()
 
     def run(self) -> None:
         do_not_preempt()
-        while self._next is not None:
-            (run, name), self._next = self._next, None
-            self.name = name
-            name_thread(name)
-            run()
-            del run  # the handler's objects are freed now, and not when the next handler comes
-            if not self._owner.add_idle(self):
+        while True:
+            try:
+                self._work()
+                return
+            except BaseException as error:  # raised by another thread, as handlers raise nothing
+                arguments = (type(error), error, error.__traceback__, self)
+                threading.excepthook(threading.ExceptHookArgs(arguments))
+
+    def _work(self) -> None:
+        """Until it ends. An exception may come after a call, where a function begins, and before the
+        next turn of a loop; this is called anew then."""
+        idle = self._owner.idle
+        while True:
+            while self._waits and not self._given:
+                in_time = self._changed.acquire(timeout=IDLE_TIME)
+                if not in_time and not self._given and idle.pop(self, self) is None:
+                    return  # else start() has just chosen it, and will call give()
+            self._waits = False
+            while self._given:
+                run, name = self._given[0]
+                self.name = name
+                name_thread(name)
+                del self._given[0]
+                run()
+                del run  # the handler's objects are freed now, and not when the next handler comes
+            idle[self] = None
+            self._waits = True
+            if len(idle) > IDLE_MAX and idle.pop(self, self) is None:
                 return
             name_thread("ws idle")
-            if not self._given.acquire(timeout=IDLE_TIME) and not self._owner.remove_idle(self):
-                self._given.acquire()  # start() has just removed it from _idle, and will call give()
 
 
-class Condition:
+class Condition(RLock):  # type: ignore[misc] # may be a base, whatever the stubs say
     """A condition that one thread waits for, while others come and go: there is one for each
-    handshake, and :class:`threading.Condition` takes three times as long."""
+    handshake, and :class:`threading.Condition` takes three times as long.
+
+    Its lock is one that the same thread may take again, because a signal handler or a ``__del__`` may.
+    It is a class of C, so that a ``with`` block gives the lock back whatever exceptions other threads
+    raise in this one.
+    """
+
+    __slots__ = ("_changed",)
 
     def __init__(self) -> None:
-        # An RLock, because a signal handler or a __del__ may enter it again in the same thread.
-        self._lock = threading.RLock()
         self._changed = threading.Lock()  # unlocked by a notification that wait() has not seen
         self._changed.acquire()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
-
     def wait(self, timeout: float | None = None) -> None:
-        self._lock.release()
+        self.release()
         try:
             self._changed.acquire(timeout=-1 if timeout is None else timeout)
         finally:
-            self._lock.acquire()
+            self.acquire()
 
     def notify_all(self) -> None:
         with contextlib.suppress(RuntimeError):  # it is unlocked already
@@ -105,14 +133,14 @@ class Threads:
         """In a forked child: the threads of the parent do not exist here."""
         #: The workers that wait for a handler, in the order in which they came. A worker is removed in
         #: one step of C, so that only one thread gets it, and no lock is needed.
-        self._idle: dict[Worker, None] = {}
+        self.idle: dict[Worker, None] = {}
         #: Protects the stack size of the process. An RLock, because a signal handler or a __del__ may
         #: start a thread in the thread that holds it.
         self._stack_size_lock = threading.RLock()
 
     def start(self, run: Run, name: str) -> None:
         try:
-            worker, _ = self._idle.popitem()
+            worker, _ = self.idle.popitem()
         except KeyError:
             self._start_thread(Worker(self, run, name))
         else:
@@ -134,15 +162,6 @@ class Threads:
                 threading.stack_size(before)
         finally:
             self._stack_size_lock.release()
-
-    def add_idle(self, worker: Worker) -> bool:
-        """Called by a worker whose handler has ended: True when it may wait for another one."""
-        self._idle[worker] = None
-        return len(self._idle) <= IDLE_MAX or not self.remove_idle(worker)
-
-    def remove_idle(self, worker: Worker) -> bool:
-        """Called by a worker that will wait no longer: False when start() has chosen it."""
-        return self._idle.pop(worker, self) is None
 
     def run_callbacks(self, callbacks: Callbacks) -> None:
         """The engine's own threads run them."""

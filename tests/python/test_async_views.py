@@ -413,7 +413,7 @@ def test_a_refused_thread_delays_the_end_of_a_handler_and_loses_nothing(applicat
     runtime = application.app.extensions["flask_websockets"]
     server, refused, start = application.serve(), [], threading.Thread.start
     client = server.connect("/ws")
-    wait_for(lambda: not THREADS._idle, 2 * IDLE_TIME)
+    wait_for(lambda: not THREADS.idle, 2 * IDLE_TIME)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         client.close()

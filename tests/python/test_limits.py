@@ -4,10 +4,12 @@ repeated here; this is how they are reached from app.config, and what the peer i
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import sys
 import threading
 import time
+import weakref
 
 import flask
 import pytest
@@ -253,12 +255,11 @@ def test_connections_of_one_process(application, caplog):
 def test_how_many_one_address_may_have(address, limit, most):
     websockets = Quota()
     name, most_of_it = limit_of(address, limit)
-    count = 0
-    while count < 1500 and websockets.add(name, most_of_it, 0) is None:
-        count += 1
-    assert count == (most or 1500)
-    for _ in range(count):
-        websockets.discard(name)
+    admitted = []
+    while len(admitted) < 1500 and admitted[-1:] != ["limit"]:
+        admitted.append(websockets.admit(name, most_of_it, 0))
+    assert websockets.total == (most or 1500)
+    admitted.clear()
     assert websockets.total == 0
 
 
@@ -273,16 +274,50 @@ def test_an_ipv6_network_of_64_bits_is_one_address():
 
 def test_a_quota_counts_by_name_and_altogether():
     quota = Quota()
-    assert [quota.add("a", 2, 3) for _ in range(3)] == [None, None, "limit"]
-    assert [quota.add("b", 0, 3) for _ in range(2)] == [None, "limit_of_all"]
+
+    def admit(name, limit, limit_of_all):
+        admission = quota.admit(name, limit, limit_of_all)
+        return admission if isinstance(admission, str) else admitted.append(admission)
+
+    admitted = []
+    assert [admit("a", 2, 3) for _ in range(3)] == [None, None, "limit"]
+    assert [admit("b", 0, 3) for _ in range(2)] == [None, "limit_of_all"]
     assert quota.total == 3
-    quota.discard("a")
-    assert [quota.add("a", 2, 3), quota.add("a", 2, 0)] == [None, "limit"]
-    for name in ("a", "a", "a", "b", "b", "never there"):
-        quota.discard(name)
+    admitted[0].discard()
+    assert [admit("a", 2, 3), admit("a", 2, 0)] == [None, "limit"]
+    for admission in admitted * 2:  # the second time does nothing
+        admission.discard()
     assert quota.total == 0
     with pytest.raises(TypeError, match="a name must be a str, not int"):
-        quota.add(1, 0, 0)
+        quota.admit(1, 0, 0)
+    assert quota.total == 0
+
+
+def test_what_a_quota_has_admitted_is_a_member_until_its_admission_ends():
+    quota, member, other = Quota(), object(), object()
+    first, second = quota.admit("a", 0, 0, member), quota.admit("b", 0, 0, other)
+    assert quota.members() == {member: "a", other: "b"}
+    first.discard()
+    assert quota.members() == {other: "b"}
+    del second  # without discard()
+    assert (quota.members(), quota.total) == ({}, 0)
+    del first  # which has been discarded
+    assert quota.total == 0
+    with pytest.raises(TypeError, match="unhashable"):
+        quota.admit("a", 0, 0, [])
+    assert (quota.members(), quota.total) == ({}, 0)
+
+
+def test_an_admission_that_belongs_to_its_member_is_collected_with_it():
+    class Member:
+        pass
+
+    quota, member = Quota(), Member()
+    member.admission = quota.admit("a", 0, 0, member)
+    seen = weakref.ref(member)
+    del quota, member
+    gc.collect()
+    assert seen() is None
 
 
 def test_a_quota_is_exact_between_threads():
@@ -291,11 +326,12 @@ def test_a_quota_is_exact_between_threads():
 
     def come_and_go():
         for _ in range(3000):
-            if quota.add("a", 5, 0) is None:
+            admission = quota.admit("a", 5, 0)
+            if not isinstance(admission, str):
                 admitted.append(None)
                 most.append(len(admitted))
                 admitted.pop()
-                quota.discard("a")
+                admission.discard()
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -372,7 +408,7 @@ def test_no_thread_to_be_had_is_503(application, monkeypatch):
         start(thread)
 
     start = threading.Thread.start
-    wait_for(lambda: not THREADS._idle, 2 * IDLE_TIME)
+    wait_for(lambda: not THREADS.idle, 2 * IDLE_TIME)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         assert refused(server)[0] == 503

@@ -108,7 +108,7 @@ def check(threads):
     while (runtime._handlers or runtime._open) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (runtime._handlers, runtime._open) == (0, {})
-    assert runtime._addresses.total == 0
+    assert runtime._websocket_quota.total == 0
     assert not app.errors, app.errors
     print("done", calls, visits)
 
