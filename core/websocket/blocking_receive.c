@@ -41,7 +41,7 @@ void fws_blocking_receive_catch_up(fws_websocket *websocket)
     if (websocket->state == FWS_STATE_CLOSED)
         return;
     if (websocket->blocking_receive.failed)
-        fws_websocket_read_and_finish(websocket);
+        fws_websocket_break_output(websocket);
     else if (websocket->state != FWS_STATE_OPEN)
         fws_websocket_update_watch(websocket);
 }

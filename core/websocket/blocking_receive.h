@@ -6,7 +6,7 @@
  * While `active` is set no other thread may read the socket, because the bytes that recv returns
  * come before the bytes that the other thread would read. A thread that finds meanwhile that the
  * connection has failed only sets `failed`: recv reports the same failure, but first it returns the
- * last bytes that the peer has sent, which may be a close frame.
+ * last bytes that the peer has sent, which may be messages and a close frame.
  *
  * The same rules hold while a thread decompresses without the lock (pieces.c).
  *

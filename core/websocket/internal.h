@@ -72,10 +72,12 @@ struct fws_websocket {
 
     pthread_mutex_t lock;
     uint32_t sleepers; /* threads waiting for `changed` */
-    uint32_t pollers;  /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
+    uint8_t pollers;   /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
+    bool decoding;     /* decode() runs, which must not be entered again */
     uint32_t unreported_messages; /* messages sent that are not in the engine's counters yet */
     uint16_t close_code;
     uint8_t close_reason_size;
+    bool output_broken; /* see fws_websocket_break_output */
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
@@ -235,10 +237,6 @@ void fws_websocket_read_for_handler(fws_websocket *websocket);
 /* The loop thread reads from now on, as long as the inbox has room. */
 void fws_websocket_adopt(fws_websocket *websocket);
 
-/* The connection is broken, but the peer's close frame may still lie in our receive buffer:
- * reads it, and finishes. Not to be called while decode() runs. */
-void fws_websocket_read_and_finish(fws_websocket *websocket);
-
 /* ---- pieces.c ---- */
 
 /* Has decompression stopped in the middle of a message? Then the bytes that follow are in
@@ -296,6 +294,19 @@ void fws_websocket_stop_reading(fws_websocket *websocket);
 void fws_websocket_accept_pong(fws_websocket *websocket, const void *data, size_t length);
 
 /* ---- send.c ---- */
+
+/* The socket takes nothing any more: the peer is gone. What it had sent before that, messages and
+ * perhaps a close frame, may still lie in our receive buffer or be undecoded, and is given out as
+ * always: the end of it finishes the websocket. Until then it is OPEN here, but `output_broken`:
+ * nothing is queued, every send returns FWS_CLOSED, and to the application it is closing. Once it
+ * leaves OPEN it is finished. */
+void fws_websocket_break_output(fws_websocket *websocket);
+
+/* May something be sent? */
+static inline bool fws_websocket_is_writable(const fws_websocket *websocket)
+{
+    return websocket->state == FWS_STATE_OPEN && !websocket->output_broken;
+}
 
 /* Queues a published frame and takes over its reference; true when it was queued. Never waits:
  * see fws_slow_consumer. The caller makes sure that the outbox is written. */
@@ -373,7 +384,7 @@ static inline bool fws_websocket_has_published(const fws_websocket *websocket)
  * fws_websocket_wait_for_room. */
 static inline bool fws_websocket_has_room(const fws_websocket *websocket)
 {
-    return websocket->state == FWS_STATE_OPEN && !fws_websocket_has_published(websocket) &&
+    return fws_websocket_is_writable(websocket) && !fws_websocket_has_published(websocket) &&
            websocket->outbox.bytes <= websocket->work->config.send_buffer &&
            fws_websocket_may_send(websocket);
 }

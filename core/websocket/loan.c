@@ -31,7 +31,7 @@ fws_status fws_loan_queue(fws_websocket *websocket, fws_loan *loan, const uint8_
 /* The result of a loan whose bytes are no longer needed. */
 static fws_status outcome(const fws_websocket *websocket)
 {
-    bool alive = websocket->state == FWS_STATE_OPEN || websocket->state == FWS_STATE_CLOSING;
+    bool alive = fws_websocket_is_writable(websocket) || websocket->state == FWS_STATE_CLOSING;
     return alive ? FWS_OK : FWS_CLOSED;
 }
 

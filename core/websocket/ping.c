@@ -51,7 +51,7 @@ fws_status fws_websocket_ping_send(fws_websocket *websocket, const void *data, s
                length); /* copied once: the sent bytes are those that the pong is compared with */
     fws_websocket_lock(websocket);
     fws_status status = FWS_OK;
-    if (websocket->state != FWS_STATE_OPEN) {
+    if (!fws_websocket_is_writable(websocket)) {
         status = FWS_CLOSED;
     } else {
         size_t size = fws_connection_encode_control(&websocket->protocol, frame, FWS_OPCODE_PING,

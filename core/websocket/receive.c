@@ -121,6 +121,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
     fws_event event;
     uint32_t messages = 0;
     bool more = true;
+    websocket->decoding = true;
     fws_connection_allow_piece(&websocket->protocol);
     while (more && ((websocket->state == FWS_STATE_OPEN &&
                      !fws_websocket_inbox_is_full(websocket, limit)) ||
@@ -152,6 +153,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
         fws_counter_add(&websocket->work->counters.messages_in, messages,
                         fws_work_is_leading(websocket->work));
     send_pongs(websocket);
+    websocket->decoding = false;
     return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
 }
 
@@ -325,12 +327,6 @@ void fws_websocket_adopt(fws_websocket *websocket)
     fws_websocket_read_for_handler(websocket);
     if (websocket->state != FWS_STATE_CLOSED)
         fws_websocket_update_watch(websocket);
-}
-
-void fws_websocket_read_and_finish(fws_websocket *websocket)
-{
-    fws_websocket_adopt(websocket);
-    fws_websocket_finish(websocket);
 }
 
 void fws_websocket_on_ready(fws_websocket *websocket, uint8_t ready)

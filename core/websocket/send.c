@@ -15,6 +15,10 @@ bool fws_websocket_queue(fws_websocket *websocket, fws_buffer *buffer)
 {
     if (buffer == NULL)
         return false;
+    if (websocket->output_broken) {
+        fws_buffer_drop(buffer);
+        return true;
+    }
     if (fws_outbox_push(&websocket->outbox, buffer))
         return true;
     fws_buffer_drop(buffer);
@@ -48,14 +52,23 @@ void fws_websocket_report_counts(fws_websocket *websocket)
     websocket->reported_bytes = now;
 }
 
-static void end_broken(fws_websocket *websocket)
+void fws_websocket_break_output(fws_websocket *websocket)
 {
     if (fws_blocking_receive_defer_failure(&websocket->blocking_receive))
         return;
-    if (fws_corking_clear(websocket))
-        fws_websocket_read_and_finish(websocket);
-    else /* decode() may be running, which must not be entered again */
+    if (websocket->state != FWS_STATE_OPEN) { /* no message is given out any more */
         fws_websocket_finish(websocket);
+        return;
+    }
+    websocket->output_broken = true;
+    websocket->hung_up = true; /* so reading goes on to the end, which is there already */
+    fws_outbox_clear(&websocket->outbox);
+    fws_websocket_report_counts(websocket);
+    fws_websocket_note_backlog(websocket);
+    fws_websocket_notify(websocket); /* senders that wait for room */
+    /* What decodes now, or waits for the socket, comes to the end by itself. */
+    if (!websocket->decoding && websocket->pollers == 0)
+        fws_websocket_adopt(websocket);
 }
 
 /* All that was queued has been written; the last of it was our close frame. */
@@ -119,7 +132,7 @@ void fws_websocket_flush(fws_websocket *websocket)
             count = limit_pieces(vector, count);
         fws_transport_status status = fws_transport_send(websocket->fd, vector, count, ends, &sent);
         if (status == FWS_TRANSPORT_BROKEN) {
-            end_broken(websocket);
+            fws_websocket_break_output(websocket);
             return;
         }
         if (status == FWS_TRANSPORT_AGAIN)
@@ -185,8 +198,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
     }
     fws_transport_status status = fws_transport_send(websocket->fd, vector, count, false, sent);
     if (status == FWS_TRANSPORT_BROKEN) {
-        if (!fws_blocking_receive_defer_failure(&websocket->blocking_receive))
-            fws_websocket_read_and_finish(websocket);
+        fws_websocket_break_output(websocket);
         return FWS_CLOSED;
     }
     fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
@@ -258,7 +270,7 @@ static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *heade
     fws_websocket_flush_later(websocket);
     if (before <= limit && websocket->outbox.bytes > limit)
         fws_websocket_flush(websocket);
-    return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
+    return websocket->state == FWS_STATE_CLOSED || websocket->output_broken ? FWS_CLOSED : FWS_OK;
 }
 
 static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *message,
@@ -277,7 +289,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *me
         return FWS_OK;
     }
     fws_corking_write(websocket);
-    if (websocket->state == FWS_STATE_CLOSED)
+    if (websocket->state == FWS_STATE_CLOSED || websocket->output_broken)
         return FWS_CLOSED;
     if (websocket->outbox.count == 0) {
         fws_status status =
@@ -308,7 +320,7 @@ static fws_status send_masked(fws_websocket *websocket, const fws_outgoing *mess
     if (!fws_websocket_queue(websocket, buffer))
         return FWS_NO_MEMORY;
     fws_websocket_write(websocket);
-    return websocket->state == FWS_STATE_CLOSED ? FWS_CLOSED : FWS_OK;
+    return websocket->state == FWS_STATE_CLOSED || websocket->output_broken ? FWS_CLOSED : FWS_OK;
 }
 
 fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
@@ -317,7 +329,7 @@ fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
     /* What this thread has published before is sent before the message. */
     if (websocket->state == FWS_STATE_OPEN && fws_websocket_has_published(websocket))
         fws_websocket_settle(websocket);
-    while (websocket->state == FWS_STATE_OPEN) {
+    while (fws_websocket_is_writable(websocket)) {
         bool room = websocket->outbox.bytes <= websocket->work->config.send_buffer ||
                     websocket->outbox.bytes <= most_queued(websocket);
         if (room && fws_websocket_may_send(websocket))
@@ -397,7 +409,7 @@ static bool admit(fws_websocket *websocket, size_t size)
 
 bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
 {
-    if (websocket->state != FWS_STATE_OPEN || !admit(websocket, frame->size)) {
+    if (!fws_websocket_is_writable(websocket) || !admit(websocket, frame->size)) {
         fws_buffer_drop(frame);
         return false;
     }

@@ -131,6 +131,10 @@ void fws_websocket_enter_ending(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_ENDING || websocket->state == FWS_STATE_CLOSED)
         return;
+    if (websocket->output_broken) {
+        fws_websocket_finish(websocket);
+        return;
+    }
     fws_websocket_leave_open(websocket, FWS_STATE_ENDING);
     drop_undecoded(websocket);
     websocket->adopted = true;
@@ -264,7 +268,7 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
     }
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
-    if (!fws_websocket_push(websocket, frame, size)) {
+    if (websocket->output_broken || !fws_websocket_push(websocket, frame, size)) {
         fws_websocket_finish(websocket);
         fws_websocket_unlock(websocket);
         return FWS_OK;
@@ -286,7 +290,9 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
 void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status)
 {
     fws_websocket_lock(websocket);
-    status->state = websocket->state;
+    status->state = websocket->output_broken && websocket->state == FWS_STATE_OPEN
+                        ? FWS_STATE_CLOSING
+                        : websocket->state;
     status->close_code = websocket->close_code;
     status->close_reason_size = websocket->close_reason_size;
     if (websocket->close_reason_size > 0)
