@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import os
 import threading
@@ -306,3 +307,25 @@ def test_a_callback_that_forks(application, noted):
     client.send("return")
     assert client.recv() == "parent"
     assert noted.calls == [("exit", 7), ("return", 8)]
+
+
+def test_on_close_is_called_though_the_context_cannot_be_entered(application, monkeypatch, noted):
+    unraisable = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    left = contextvars.copy_context()
+
+    @application.route("/ws")
+    class Enters(WebSocketView):
+        def on_message(self, ws, data):  # as a faulty extension may: it does not leave it
+            ctypes.pythonapi.PyContext_Enter(ctypes.py_object(left))
+
+        def on_close(self, ws, code, reason):
+            noted("close", code)
+
+    client = application.serve().connect("/ws")
+    client.send("x")
+    wait_for(lambda: unraisable)  # on_message's context could not be left
+    client.close()
+    wait_for(lambda: noted.calls)
+    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    assert [call[0] for call in noted.calls] == ["close"]
