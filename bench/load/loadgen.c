@@ -96,6 +96,12 @@ static void join_namespace(peer *p, uint8_t *buffer, size_t have, size_t room)
     }
 }
 
+/* For the pongs that the state machine makes ready when the server pings; they are not sent. */
+static void mask_with_zeros(uint8_t key[4])
+{
+    memset(key, 0, 4);
+}
+
 static void connect_peer(peer *p)
 {
     line_open(&p->line, options.port, options.tls);
@@ -123,7 +129,7 @@ static void connect_peer(peer *p)
     errno = 0;
     if (strncmp(text, "HTTP/1.1 101", 12) != 0 || strstr(text, ACCEPT) == NULL)
         fail("handshake was refused");
-    fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, &(fws_limits){0}, NULL);
+    fws_connection_init(&p->protocol, FWS_ROLE_CLIENT, &(fws_limits){0}, mask_with_zeros);
     if (options.compressed)
         agree(p, text);
     size_t head = (size_t)(end + 4 - text);
