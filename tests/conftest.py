@@ -93,6 +93,20 @@ def accepts(port: int) -> bool:
     return True
 
 
+def run_to_the_end(program: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, with the path of the tests. It must end without an error,
+    within so many seconds."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n" + program],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **WITHOUT_LEAK_CHECK},  # what the interpreter leaves is not looked at
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 @pytest.fixture
 def progress(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Says where a long test stands, past the capture, at most every ten seconds."""

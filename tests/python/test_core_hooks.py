@@ -3,13 +3,11 @@ knows nothing else of the package around it."""
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import sys
 
 import pytest
-from conftest import WITHOUT_LEAK_CHECK, wait_for
+from conftest import run_to_the_end, wait_for
 
 from flask_websockets import _core
 
@@ -154,13 +152,7 @@ def test_callbacks_of_a_wrong_type_leave_the_websocket_and_the_descriptor_as_the
 
 def run(program: str) -> str:
     """Run a program in a process of its own; what it has printed."""
-    program = f"import sys\nsys.path[:0] = {sys.path}\nCORE = {_core.__file__!r}\n" + program
-    environment = {**os.environ, **WITHOUT_LEAK_CHECK}  # what the interpreter leaves is not looked at
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_to_the_end(f"CORE = {_core.__file__!r}\n" + program).stdout
 
 
 ALONE = """

@@ -4,12 +4,8 @@ right."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
-from conftest import WITHOUT_LEAK_CHECK
+from conftest import run_to_the_end
 
 #: A server with websockets that come and go, and code that calls whatever may be called anywhere. A
 #: program that hangs says where, and fails.
@@ -162,18 +158,7 @@ while any(client.is_alive() for client in clients):
 
 
 def run(program: str, threaded: bool = True) -> None:
-    path = os.pathsep.join(sys.path)
-    program = (
-        f"import sys; sys.path[:0] = {path.split(os.pathsep)!r}\nTHREADED = {threaded}\n" + program
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env={**os.environ, **WITHOUT_LEAK_CHECK},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_to_the_end(f"THREADED = {threaded}\n" + program)
     assert "Exception ignored" not in done.stderr, done.stderr[-3000:]
     assert done.stdout.startswith("done")
 
