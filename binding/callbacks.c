@@ -130,18 +130,18 @@ static uint32_t run(void *Py_UNUSED(context), fws_websocket *core, void *next)
     if (status == FWS_WOULD_BLOCK)
         return 0;
     fetch(next);
-    bool entered = self->context != NULL && PyContext_Enter(self->context) == 0;
-    if (self->context != NULL && !entered) { /* other code has entered it and does not leave it */
+    bool entered = self->context == NULL || PyContext_Enter(self->context) == 0;
+    if (!entered) { /* other code has entered the context and does not leave it */
         PyErr_WriteUnraisable(self->context);
         fws_websocket_close(core, FWS_CLOSE_INTERNAL_ERROR, NULL, 0);
     }
-    if (status == FWS_OK && self->context != NULL && !entered)
-        fws_inbox_clear(&messages);
-    else if (status == FWS_OK)
+    if (status == FWS_CLOSED)
+        deliver_close(self); /* also outside of its context: it is counted until then */
+    else if (entered)
         count = deliver_messages(self, &messages);
     else
-        deliver_close(self); /* also outside of its context: it is counted until then */
-    if (entered && PyContext_Exit(self->context) < 0)
+        fws_inbox_clear(&messages);
+    if (self->context != NULL && entered && PyContext_Exit(self->context) < 0)
         PyErr_WriteUnraisable(self->context);
     if (status == FWS_CLOSED)
         fws_websocket_object_detach(self);

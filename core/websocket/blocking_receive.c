@@ -40,10 +40,12 @@ void fws_blocking_receive_catch_up(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED)
         return;
-    if (websocket->blocking_receive.failed)
+    if (websocket->blocking_receive.failed) {
+        websocket->blocking_receive.failed = false; /* it is no longer left to this thread */
         fws_websocket_break_output(websocket);
-    else if (websocket->state != FWS_STATE_OPEN)
+    } else if (websocket->state != FWS_STATE_OPEN) {
         fws_websocket_update_watch(websocket);
+    }
 }
 
 bool fws_blocking_receive_once(fws_websocket *websocket, uint32_t limit)

@@ -42,15 +42,15 @@ static inline bool fws_blocking_receive_is_active(const fws_blocking_receive *re
     return receive->active;
 }
 
-/* Has another thread found a failure and left it to the thread in recv? Then nothing can be
- * written any more. */
+/* Has another thread found a failure and left it to the thread in recv, which has not come back
+ * yet? Then nothing can be written any more. */
 static inline bool fws_blocking_receive_has_failed(const fws_blocking_receive *receive)
 {
     return receive->failed;
 }
 
-/* The connection has failed. True: a thread is in recv and will finish the websocket, so that
- * the caller must not. */
+/* The connection has failed. True: a thread is in recv and will break the output (internal.h), so
+ * that the caller must not. */
 static inline bool fws_blocking_receive_defer_failure(fws_blocking_receive *receive)
 {
     receive->failed |= receive->active;
@@ -60,8 +60,8 @@ static inline bool fws_blocking_receive_defer_failure(fws_blocking_receive *rece
 /* The calling thread reads from now on, and may release the lock while it does. */
 void fws_blocking_receive_begin(fws_websocket *websocket);
 /* The calling thread has the lock again, and has stopped reading. Once it has decoded what it
- * read, it calls fws_blocking_receive_catch_up, which finishes the websocket if another thread
- * has found a failure, and updates the watched events if another thread has changed the state. */
+ * read, it calls fws_blocking_receive_catch_up, which breaks the output if another thread has
+ * found a failure, and updates the watched events if another thread has changed the state. */
 void fws_blocking_receive_end(fws_websocket *websocket);
 void fws_blocking_receive_catch_up(fws_websocket *websocket);
 

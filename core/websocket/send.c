@@ -270,7 +270,7 @@ static fws_status send_with_batch(fws_websocket *websocket, const uint8_t *heade
     fws_websocket_flush_later(websocket);
     if (before <= limit && websocket->outbox.bytes > limit)
         fws_websocket_flush(websocket);
-    return websocket->state == FWS_STATE_CLOSED || websocket->output_broken ? FWS_CLOSED : FWS_OK;
+    return fws_websocket_is_writable(websocket) ? FWS_OK : FWS_CLOSED;
 }
 
 static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *message,
@@ -289,7 +289,7 @@ static fws_status send_unmasked(fws_websocket *websocket, const fws_outgoing *me
         return FWS_OK;
     }
     fws_corking_write(websocket);
-    if (websocket->state == FWS_STATE_CLOSED || websocket->output_broken)
+    if (!fws_websocket_is_writable(websocket))
         return FWS_CLOSED;
     if (websocket->outbox.count == 0) {
         fws_status status =
@@ -320,7 +320,7 @@ static fws_status send_masked(fws_websocket *websocket, const fws_outgoing *mess
     if (!fws_websocket_queue(websocket, buffer))
         return FWS_NO_MEMORY;
     fws_websocket_write(websocket);
-    return websocket->state == FWS_STATE_CLOSED || websocket->output_broken ? FWS_CLOSED : FWS_OK;
+    return fws_websocket_is_writable(websocket) ? FWS_OK : FWS_CLOSED;
 }
 
 fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)

@@ -169,7 +169,8 @@ fws_status fws_websocket_ping_poll(fws_websocket *websocket, fws_ping *ping, fws
 void fws_websocket_ping_free(fws_websocket *websocket, fws_ping *ping);
 
 typedef struct {
-    fws_state state;
+    fws_state state;     /* CLOSING also when nothing can be sent any more, though there is perhaps
+                            something to receive */
     uint16_t close_code; /* 0 while it is open */
     size_t close_reason_size;
     char close_reason[FWS_CLOSE_REASON_MAX];
