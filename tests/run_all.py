@@ -39,10 +39,15 @@ LOOP_SUITES = {"engine"}
 
 
 class Result:
-    """Counts over all parts."""
+    """Counts over all parts, and the name of each failure, which are printed again at the end."""
 
     def __init__(self) -> None:
         self.passed = self.failed = self.skipped = 0
+        self.failures: list[str] = []
+
+    def note_failure(self, where: str, why: str = "") -> None:
+        """For the end of the output: what failed, and the first line of why."""
+        self.failures.append(f"{where}: {why.strip().splitlines()[0][:160]}" if why.strip() else where)
 
     def add(self, passed: int, failed: int, skipped: int, begun: float) -> None:
         self.passed += passed
@@ -80,6 +85,7 @@ def lint(result: Result) -> None:
             failed += 1
             name = " ".join(pathlib.Path(word).name for word in command[:2])
             print(f"{name}:\n{done.stdout}{done.stderr}")
+            result.note_failure(name, done.stdout + done.stderr)
     result.add(len(commands) - failed, failed, 0, begun)
 
 
@@ -110,6 +116,7 @@ def run_c(
     done = subprocess.run(["meson", "compile", "-C", str(folder)], capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stdout + done.stderr)
+        result.note_failure(f"{title}: it does not build")
         result.add(0, 1, 0, begun)
         return
     listed = subprocess.run(
@@ -120,12 +127,14 @@ def run_c(
         named = {suite.split(":")[-1] for suite in test["suite"]}
         if only not in test["name"] or (suites and not named & suites):
             continue
-        counts = run_cmocka(folder, test["cmd"], float(test["timeout"]) * 3)
+        counts = run_cmocka(result, folder, test["cmd"], float(test["timeout"]) * 3)
         passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
     result.add(passed, failed, skipped, begun)
 
 
-def run_cmocka(folder: pathlib.Path, command: list[str], timeout: float) -> tuple[int, int, int]:
+def run_cmocka(
+    result: Result, folder: pathlib.Path, command: list[str], timeout: float
+) -> tuple[int, int, int]:
     """One test program; its single tests are counted from its XML report, a crash as one failure."""
     report = folder / (pathlib.Path(command[0]).name + ".xml")
     report.unlink(missing_ok=True)
@@ -145,15 +154,25 @@ def run_cmocka(folder: pathlib.Path, command: list[str], timeout: float) -> tupl
         crashed, output = True, f"{command[0]} did not end within {timeout:.0f} s: {error.stderr!r}"
     if pathlib.Path(command[0]).name.startswith("replay_") and not crashed:
         return 1, 0, 0  # a fuzz target over its kept corpus, which reports by its status alone
+    name = f"{folder.name}/{pathlib.Path(command[0]).name}"
     if not report.exists():
         print(output)
+        result.note_failure(name, output)
         return 0, 1, 0
     suite = xml.etree.ElementTree.parse(report).getroot()
     cases = list(suite.iter("testcase"))
-    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    failed = 0
+    for case in cases:
+        found = [case.find("failure"), case.find("error")]
+        reasons = [element.text or "" for element in found if element is not None]
+        if reasons:
+            failed += 1
+            result.note_failure(f"{name} {case.attrib['name']}", reasons[0])
     skipped = sum(case.find("skipped") is not None for case in cases)
     if crashed:
         print(report.read_text() + output)
+        if failed == 0:
+            result.note_failure(name, output)
     # A sanitizer's report at the end, with all cases passed, is a failure too.
     extra = 1 if crashed and failed == 0 else 0
     return len(cases) - failed - skipped, failed + extra, skipped
@@ -183,14 +202,20 @@ def run_pytest(result: Result, title: str, arguments: list[str], environment: di
     command = [pytest, "-q", "--no-header", f"--junit-xml={report}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment})
     if not report.exists():
+        result.note_failure(f"{title}: it wrote no report")
         result.add(0, 1, 0, begun)
         return
     (suite,) = xml.etree.ElementTree.parse(report).getroot()
+    for case in suite.iter("testcase"):
+        for element in (*case.iter("failure"), *case.iter("error")):
+            named = f"{case.attrib['classname']} {case.attrib['name']}"
+            result.note_failure(named, element.attrib.get("message", ""))
     failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
     skipped = int(suite.attrib["skipped"])
     passed = int(suite.attrib["tests"]) - failed - skipped
     if done.returncode != 0 and failed == 0:
         failed = 1  # it crashed, or a sanitizer reported after the last test
+        result.note_failure(f"{title}: exit status {done.returncode}")
     result.add(passed, failed, skipped, begun)
 
 
@@ -275,6 +300,8 @@ def main() -> int:
         (PARTS | LONG_PARTS)[name](result)
     minutes = (time.monotonic() - begun) / 60
     print(f"\nall parts, {minutes:.1f} minutes")
+    for failure in result.failures:
+        print(f"failed: {failure}")
     text = f"{result.passed} passed, {result.failed} failed"
     print(text + (f", {result.skipped} skipped" if result.skipped else ""))
     return 1 if result.failed or not result.passed else 0
