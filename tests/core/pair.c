@@ -190,3 +190,15 @@ size_t inbox_count(fws_websocket *websocket)
     fws_websocket_unlock(websocket);
     return count;
 }
+
+void expect_no_wake_ups(fws_engine *engine)
+{
+    uint64_t before = UINT64_MAX;
+    fws_ns begun = fws_clock_now();
+    while (atomic_load(&engine->work.counters.loop_wakeups) != before) {
+        if (fws_clock_now() - begun > 5 * FWS_NS_PER_S)
+            fail_msg("the loop thread wakes up again and again");
+        before = atomic_load(&engine->work.counters.loop_wakeups);
+        usleep(300 * 1000);
+    }
+}

@@ -57,4 +57,8 @@ size_t inbox_count(fws_websocket *websocket);
         }                                                                                          \
     } while (0)
 
+/* Waits until the loop thread has slept for 300 ms; fails when it never does in 5 s. How long it
+ * takes until then is not part of it, because on a busy machine that may be anything. */
+void expect_no_wake_ups(fws_engine *engine);
+
 #endif

@@ -157,11 +157,15 @@ static void test_a_time_out_is_accurate_and_loses_nothing(void **state)
 {
     (void)state;
     fws_message message;
+    fws_ns least = FWS_NS_PER_S; /* a busy machine may make some of them longer */
     for (int i = 0; i < 5; i++) {
         fws_ns begun = fws_clock_now();
         assert_int_equal(receive(p.server, 60 * FWS_NS_PER_MS, &message), FWS_TIMEOUT);
-        assert_in_range((fws_clock_now() - begun) / FWS_NS_PER_MS, 60, 80);
+        fws_ns taken = fws_clock_now() - begun;
+        assert_true(taken >= 60 * FWS_NS_PER_MS);
+        least = taken < least ? taken : least;
     }
+    assert_true(least <= 80 * FWS_NS_PER_MS);
     assert_int_equal(receive(p.server, 0, &message), FWS_TIMEOUT);
     send_text(p.client, "late");
     expect_message(p.server, "late");
