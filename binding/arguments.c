@@ -131,6 +131,11 @@ static bool read_name(PyObject *value, fws_channel_name *name)
     return true;
 }
 
+static size_t names_size(const fws_channels *channels)
+{
+    return (channels->count ? channels->count : 1) * sizeof *channels->names;
+}
+
 bool fws_argument_channels(PyObject *value, fws_channels *channels)
 {
     channels->names = NULL;
@@ -151,7 +156,7 @@ bool fws_argument_channels(PyObject *value, fws_channels *channels)
     if (channels->owner == NULL)
         return false;
     channels->count = (size_t)PyTuple_GET_SIZE(channels->owner);
-    channels->names = PyMem_New(fws_channel_name, channels->count ? channels->count : 1);
+    channels->names = fws_temporary_allocate(names_size(channels));
     if (channels->names == NULL) {
         PyErr_NoMemory();
         fws_argument_channels_release(channels);
@@ -200,7 +205,7 @@ PyObject *fws_argument_deflate_tuple(const fws_deflate_parameters *parameters)
 
 void fws_argument_channels_release(fws_channels *channels)
 {
-    PyMem_Free(channels->names);
+    fws_temporary_free(channels->names, names_size(channels));
     Py_CLEAR(channels->owner);
     channels->names = NULL;
 }

@@ -20,6 +20,7 @@
 #include "io/transport.h"
 #include "memory/pool.h"
 #include "memory/prefetch.h"
+#include "memory/temporary.h"
 #include "protocol/close.h"
 #include "protocol/connection.h"
 #include "protocol/compression.h"

@@ -1,6 +1,7 @@
 #include "name.h"
 
-#include <stdlib.h>
+#include "../memory/temporary.h"
+
 #include <string.h>
 
 /* ---- the hash ---- */
@@ -70,9 +71,10 @@ static bool mark_repeated_of_many(fws_name_keys *keys)
     size_t size = 4 * FWS_FEW;
     while (size < 2 * keys->count)
         size *= 2;
-    size_t *places = calloc(size, sizeof *places); /* each plus 1; 0: free */
+    size_t *places = fws_temporary_allocate(size * sizeof *places); /* each plus 1; 0: free */
     if (places == NULL)
         return false;
+    memset(places, 0, size * sizeof *places);
     for (size_t i = 0; i < keys->count; i++) {
         fws_name_key *key = &keys->keys[i];
         size_t at = (size_t)key->hash & (size - 1);
@@ -82,7 +84,7 @@ static bool mark_repeated_of_many(fws_name_keys *keys)
         if (!key->repeated)
             places[at] = i + 1;
     }
-    free(places);
+    fws_temporary_free(places, size * sizeof *places);
     return true;
 }
 
@@ -92,7 +94,7 @@ bool fws_names_prepare(fws_name_keys *keys, const uint64_t hash_key[2],
     keys->keys = keys->few;
     keys->count = count;
     if (count > FWS_FEW) {
-        keys->keys = calloc(count, sizeof *keys->keys);
+        keys->keys = fws_temporary_allocate(count * sizeof *keys->keys);
         if (keys->keys == NULL)
             return false;
     }
@@ -111,7 +113,7 @@ bool fws_names_prepare(fws_name_keys *keys, const uint64_t hash_key[2],
 void fws_names_clear(fws_name_keys *keys)
 {
     if (keys->keys != keys->few)
-        free(keys->keys);
+        fws_temporary_free(keys->keys, keys->count * sizeof *keys->keys);
     keys->keys = keys->few;
     keys->count = 0;
 }

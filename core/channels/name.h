@@ -27,7 +27,7 @@ typedef struct {
 
 /* The names of one call; few need no memory. Not to be copied. */
 typedef struct {
-    fws_name_key *keys; /* `few`, or malloc'd */
+    fws_name_key *keys; /* `few`, or memory for one call */
     size_t count;
     fws_name_key few[FWS_FEW];
 } fws_name_keys;
