@@ -31,7 +31,8 @@ lint: $(VENV)/tests-installed
 
 soak: $(VENV)/tests-installed
 	FWS_SOAK_ROUNDS=200000 FWS_HOSTILE_SECONDS=1800 FWS_RELOADS=100 FWS_FLOOD_PAIRS=5 \
-	  $(BIN)/pytest -s -o timeout=7200 tests/soak tests/servers/test_gunicorn.py
+	  FWS_THROWN_STEP=1 $(BIN)/pytest -s -o timeout=7200 tests/soak tests/servers/test_gunicorn.py \
+	  tests/python/test_thrown_in.py
 	FWS_STRESS_SECONDS=600 $(BIN)/python tests/run_all.py stress
 	$(BIN)/python tests/core/mutations.py
 

@@ -37,6 +37,7 @@ typedef struct {
     PyTypeObject *quota_type;
     PyTypeObject *admission_type;
     PyTypeObject *loan_type;
+    PyTypeObject *descriptor_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
     fws_gate gate;           /* see waiting.c */
@@ -55,7 +56,8 @@ typedef struct {
     PyObject *receiver;
     PyObject *engine; /* a reference, because `core` must not outlive its engine */
     PyObject *wait;   /* wait() of Engine.attach(), by which a greenlet waits; NULL: it has none */
-    unsigned long thread; /* the thread to whose event loop `wait` belongs */
+    unsigned long thread;   /* the thread to whose event loop `wait` belongs */
+    bool callbacks_started; /* _start_callbacks() has been called */
     bool has_yielded; /* it has let its event loop run, because its budget was spent; see waiting.c
                        */
     PyObject *callbacks; /* of a class view: what the hooks get as `callbacks`, until
@@ -82,7 +84,7 @@ extern struct PyModuleDef fws_module;
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
 /* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c, quota_type.c,
- * loan_type.c */
+ * loan_type.c, descriptor_type.c */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
@@ -91,6 +93,13 @@ extern PyType_Spec fws_notifier_spec;
 extern PyType_Spec fws_quota_spec;
 extern PyType_Spec fws_admission_spec;
 extern PyType_Spec fws_loan_spec;
+extern PyType_Spec fws_descriptor_spec;
+
+/* descriptor_type.c: of a Descriptor object. Take gives the number to the caller, who owns it from
+ * then on; -1 when it has none. Put back undoes that. */
+int fws_descriptor_take(PyObject *descriptor);
+void fws_descriptor_put_back(PyObject *descriptor, int fd);
+extern PyMethodDef fws_descriptor_functions[];
 
 /* engine_attach.c */
 extern const char fws_engine_attach_doc[];

@@ -2,11 +2,12 @@
 #include "binding.h"
 
 const char fws_engine_attach_doc[] =
-    "attach($self, websocket, fd, reply, received, /, compression=None, client=False,\n"
+    "attach($self, websocket, descriptor, reply, received, /, compression=None, client=False,\n"
     "       notifier=None, wait=None, on_message=None, context=None, callbacks=None)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
-    "fd: int, a connected stream socket, owned by the engine from here on. reply: bytes to\n"
-    "send first (the 101 answer). received: bytes already read past the request.\n"
+    "descriptor: a Descriptor of a connected stream socket, which the engine takes: from here\n"
+    "on its fileno() is -1. reply: bytes to send first (the 101 answer). received: bytes already "
+    "read past the request.\n"
     "compression: what negotiate() or confirm() agreed on. client: play the client's role.\n"
     "notifier, wait: for handlers that are greenlets of this thread. wait(token, seconds)\n"
     "switches away until the notifier gives the token, or the time (float or None) is over;\n"
@@ -18,16 +19,18 @@ const char fws_engine_attach_doc[] =
     "threads of the engine's and in the context (a contextvars.Context or None); the first after\n"
     "websocket._start_callbacks(). With a notifier the engine calls none of them: its event\n"
     "loop does, with what websocket._next() gives.\n"
-    "OSError: the descriptor stays the caller's, and nothing was sent; errno.ESHUTDOWN: the\n"
+    "Any exception: the descriptor stays the caller's, and nothing was sent; errno.ESHUTDOWN: the\n"
     "engine has begun to stop().";
 
 typedef struct {
     PyObject *websocket, *compression, *notifier, *wait, *on_message, *context, *callbacks;
-    int fd, client;
+    PyObject *descriptor;
+    int client;
     Py_buffer reply, received; /* to be released */
 } arguments;
 
-static bool read_arguments(PyObject *args, PyObject *kwargs, arguments *given)
+static bool read_arguments(PyTypeObject *descriptor_type, PyObject *args, PyObject *kwargs,
+                           arguments *given)
 {
     static char *keywords[] = {"",         "",     "",           "",        "compression", "client",
                                "notifier", "wait", "on_message", "context", "callbacks",   NULL};
@@ -38,9 +41,9 @@ static bool read_arguments(PyObject *args, PyObject *kwargs, arguments *given)
                          .context = Py_None,
                          .callbacks = Py_None};
     return PyArg_ParseTupleAndKeywords(
-        args, kwargs, "Oiy*y*|OpOOOOO:attach", keywords, &given->websocket, &given->fd,
-        &given->reply, &given->received, &given->compression, &given->client, &given->notifier,
-        &given->wait, &given->on_message, &given->context, &given->callbacks);
+        args, kwargs, "OO!y*y*|OpOOOOO:attach", keywords, &given->websocket, descriptor_type,
+        &given->descriptor, &given->reply, &given->received, &given->compression, &given->client,
+        &given->notifier, &given->wait, &given->on_message, &given->context, &given->callbacks);
 }
 
 /* NULL for None; false with an exception set. */
@@ -111,9 +114,16 @@ static bool attach(fws_engine_object *engine, const arguments *given)
     fws_websocket_object *websocket = read_attachment(engine, given, &attachment, &parameters);
     if (websocket == NULL || !prepare_callbacks(websocket, given, &attachment))
         return false;
-    fws_websocket *core = fws_engine_attach(engine->core, given->fd, &attachment);
+    int fd = fws_descriptor_take(given->descriptor);
+    if (fd < 0) {
+        fws_websocket_object_detach(websocket);
+        PyErr_SetString(PyExc_ValueError, "the descriptor is closed, or taken already");
+        return false;
+    }
+    fws_websocket *core = fws_engine_attach(engine->core, fd, &attachment);
     if (core == NULL) {
         int error = errno;
+        fws_descriptor_put_back(given->descriptor, fd);
         fws_websocket_object_detach(websocket);
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -131,9 +141,10 @@ static bool attach(fws_engine_object *engine, const arguments *given)
 PyObject *fws_engine_object_attach(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     arguments given;
-    if (!read_arguments(args, kwargs, &given))
+    fws_engine_object *engine = (fws_engine_object *)object;
+    if (!read_arguments(engine->state->descriptor_type, args, kwargs, &given))
         return NULL;
-    bool attached = attach((fws_engine_object *)object, &given);
+    bool attached = attach(engine, &given);
     PyBuffer_Release(&given.reply);
     PyBuffer_Release(&given.received);
     if (!attached)

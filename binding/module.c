@@ -3,7 +3,6 @@
 #include "binding.h"
 
 #include <string.h>
-#include <unistd.h>
 
 fws_module_state *fws_module_state_of(PyTypeObject *type)
 {
@@ -43,50 +42,7 @@ static PyObject *name_thread(PyObject *Py_UNUSED(module), PyObject *name)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(
-    take_over_doc,
-    "take_over(fd, /)\n--\n\n"
-    "Take a connection over from the owner of the descriptor.\n\n"
-    "Returns (ours, far_end): a new descriptor of the connection, and one to be kept open\n"
-    "for as long as the owner may write to its own, which now is one end of a socket\n"
-    "pair: what is written there is discarded, and reading is at end-of-file.\n"
-    "Raises OSError, and the owner still has its connection.");
-
-static PyObject *take_over(PyObject *Py_UNUSED(module), PyObject *argument)
-{
-    int ours, far_end, fd = PyObject_AsFileDescriptor(argument);
-    if (fd < 0)
-        return NULL;
-    if (!fws_transport_take_over(fd, &ours, &far_end))
-        return PyErr_SetFromErrno(PyExc_OSError);
-    PyObject *result = Py_BuildValue("(ii)", ours, far_end);
-    if (result == NULL) { /* the connection is lost, as after any other failure in this function */
-        close(ours);
-        close(far_end);
-    }
-    return result;
-}
-
-PyDoc_STRVAR(
-    exchange_doc,
-    "exchange(fd, by, /)\n--\n\n"
-    "As take_over(), from an owner that will not write: its descriptor becomes another one of\n"
-    "`by`. Returns a new descriptor of the connection.\n"
-    "Raises OSError, and the owner still has its connection.");
-
-static PyObject *exchange(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    int fd, by, ours;
-    if (!PyArg_ParseTuple(arguments, "ii:exchange", &fd, &by))
-        return NULL;
-    if (!fws_transport_exchange(fd, by, &ours))
-        return PyErr_SetFromErrno(PyExc_OSError);
-    return PyLong_FromLong(ours);
-}
-
 static PyMethodDef functions[] = {
-    {"exchange", exchange, METH_VARARGS, exchange_doc},
-    {"take_over", take_over, METH_O, take_over_doc},
     {"name_thread", name_thread, METH_O, name_thread_doc},
     {0},
 };
@@ -118,11 +74,13 @@ static int module_exec(PyObject *module)
     state->quota_type = add_type(module, &fws_quota_spec);
     state->admission_type = add_type(module, &fws_admission_spec);
     state->loan_type = add_type(module, &fws_loan_spec);
+    state->descriptor_type = add_type(module, &fws_descriptor_spec);
     if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
         !state->protocol_type || !state->notifier_type || !state->quota_type ||
-        !state->admission_type || !state->loan_type)
+        !state->admission_type || !state->loan_type || !state->descriptor_type)
         return -1;
-    if (PyModule_AddFunctions(module, functions) < 0)
+    if (PyModule_AddFunctions(module, functions) < 0 ||
+        PyModule_AddFunctions(module, fws_descriptor_functions) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }
@@ -138,6 +96,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->quota_type);
     Py_VISIT(state->admission_type);
     Py_VISIT(state->loan_type);
+    Py_VISIT(state->descriptor_type);
     return 0;
 }
 
@@ -152,6 +111,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->quota_type);
     Py_CLEAR(state->admission_type);
     Py_CLEAR(state->loan_type);
+    Py_CLEAR(state->descriptor_type);
     fws_hooks_clear(&state->hooks);
     return 0;
 }

@@ -339,13 +339,16 @@ static PyObject *websocket_ping(PyObject *object, PyObject *args, PyObject *kwar
 /* ---- the type ---- */
 
 PyDoc_STRVAR(start_callbacks_doc, "_start_callbacks($self, /)\n--\n\n"
-                                  "Let on_message() be called from now on; see Engine.attach().");
+                                  "Let on_message() be called from now on; see Engine.attach().\n"
+                                  "Does nothing the second time.");
 
 static PyObject *websocket_start_callbacks(PyObject *object, PyObject *Py_UNUSED(none))
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
-    if (self->core)
+    if (self->core && !self->callbacks_started) {
+        self->callbacks_started = true;
         fws_websocket_release_callbacks(self->core);
+    }
     Py_RETURN_NONE;
 }
 

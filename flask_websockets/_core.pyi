@@ -6,13 +6,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Literal, TypeAlias, final
 
+from _typeshed import FileDescriptorLike
 from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
 
 def name_thread(name: str, /) -> None: ...
-def take_over(fd: int, /) -> tuple[int, int]: ...
-def exchange(fd: int, by: int, /) -> int: ...
+
+@final
+class Descriptor:
+    def __new__(cls, of: FileDescriptorLike, /) -> Descriptor: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+
+def take_over(fd: int, /) -> tuple[Descriptor, Descriptor]: ...
+def exchange(fd: int, by: int, /) -> Descriptor: ...
 
 _Deflate: TypeAlias = tuple[bool, bool, int, int]
 
@@ -132,7 +140,7 @@ class Engine:
     def attach(
         self,
         websocket: WebSocket,
-        fd: int,
+        descriptor: Descriptor,
         reply: Buffer,
         received: Buffer,
         /,

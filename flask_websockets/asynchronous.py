@@ -199,9 +199,8 @@ class AsyncHandler:
         self._context = upgrade.context
         self.request_context: RequestContext | None = None
         self._loop = asynchronous.event_loop()
-        #: Two parts run: the handler, and the request in the server's thread. When both have ended, the
-        #: request context is left.
-        self._parts_running = 2
+        #: The parts that run. When both have ended, the request context is left.
+        self._parts_running = {"handler", "request"}
 
     # ---- the server's thread ----
 
@@ -214,12 +213,16 @@ class AsyncHandler:
         """
         self._upgrade.on_attached = self._loop.watch
         # A copy with the same values, because this thread is inside the context itself.
-        self._loop.call(self._make_task, context=copy_context())
-        return self._upgrade.wait()
+        try:
+            self._loop.call(self._make_task, context=copy_context())
+            return self._upgrade.wait()
+        except BaseException:
+            self._upgrade.server_answers()
+            raise
 
     def request_ended(self) -> None:
-        """The server's thread has left the context."""
-        self._loop.call(self._part_ended)
+        """The server's thread has left the context. A second call does nothing."""
+        self._loop.call(self._part_ended, "request")
 
     # ---- the event loop's thread ----
 
@@ -232,7 +235,7 @@ class AsyncHandler:
         error = None if task.cancelled() else task.exception()
         if error is not None:  # of the report, say
             self._app.logger.error("Exception after a WebSocket handshake", exc_info=error)
-        self._part_ended()
+        self._part_ended("handler")
 
     async def _run(self) -> None:
         ws, upgrade = self.ws, self._upgrade
@@ -268,10 +271,11 @@ class AsyncHandler:
         except Exception as error:
             self._upgrade.decide(error)
 
-    def _part_ended(self) -> None:
-        self._parts_running -= 1
-        if self._parts_running == 0:
-            self._start_end()
+    def _part_ended(self, part: str) -> None:
+        if part in self._parts_running:
+            self._parts_running.remove(part)
+            if not self._parts_running:
+                self._start_end()
 
     def _start_end(self) -> None:
         """Leave the context in a thread, because teardown functions may block the event loop."""

@@ -16,7 +16,6 @@ __all__ = (
     "Executor",
     "Handshake",
     "TaskWebSocket",
-    "UndecidedHandshake",
 )
 
 
@@ -46,13 +45,6 @@ class Handshake(Protocol):
         /,
     ) -> bool:
         """Answer with 101 and give the connection to the engine; False if that has happened."""
-
-
-class UndecidedHandshake(Protocol):
-    """A handshake that a server's thread waits for."""
-
-    def shut_down(self) -> None:
-        """Refuse it, because the server ends; called by any thread."""
 
 
 class Callbacks(Protocol):

@@ -169,15 +169,15 @@ class Middleware:
         answer = CollectedAnswer()
         try:
             body = context.run(self.wsgi_app, environ, answer.start_response)
-        except BaseException:
-            upgrade.request_ended()
-            raise
-        if upgrade.accepted:
+            if not upgrade.accepted:
+                return answer.replay(start_response, body)
             close(body)
             discarded = DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
             upgrade.request_ended()
             return discarded
-        return answer.replay(start_response, body)
+        except BaseException:
+            upgrade.request_ended()
+            raise
 
 
 class CollectedAnswer:

@@ -7,6 +7,7 @@ not wait for an event loop, as the engine's threads do not.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import fcntl
@@ -21,11 +22,11 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
-from ._core import name_thread
+from ._core import Descriptor, name_thread
 
 logger = logging.getLogger(__package__)
 
-__all__ = ("Connection", "Relay", "relay")
+__all__ = ("Connection", "Relay", "limit_unsent", "native_pair", "relay")
 
 #: How much is read from the peer at once, bytes.
 CHUNK = 64 * 1024
@@ -76,13 +77,14 @@ class Connection:
     written, nothing more is read, and TCP holds the sender back.
     """
 
-    def __init__(self, tls: TLS, tls_fd: int, plain: socket.socket, received: bytes) -> None:
+    def __init__(self, tls: TLS, tls_fd: int, plain: _socket.socket, received: bytes) -> None:
         self.tls = tls
         self.tls_fd = tls_fd
         self.plain = plain
         self.plain_fd = plain.fileno()
         self.to_plain = memoryview(received)
         self.to_tls = memoryview(b"")
+        self.started = False
         self.tls_ended = False
         self.tls_hung_up = False
         self.tls_readable = False
@@ -303,7 +305,7 @@ class Relay:
         self._connections: dict[int, Connection] = {}
         self._again: set[Connection] = set()
         self._draining: set[Connection] = set()
-        self._woken, self._wake = (raw(end) for end in socket.socketpair())
+        self._woken, self._wake = native_pair()
         self._wake.setblocking(False)
         self._stopped = False
         self._poll = Poll()
@@ -327,21 +329,27 @@ class Relay:
         self._woken.close()
         self._wake.close()
 
-    def connect(self, tls: TLS, fd: int, received: bytes) -> tuple[Connection, int]:
+    def connect(self, tls: TLS, fd: int, received: bytes) -> tuple[Connection, Descriptor]:
         """Prepare for a connection.
 
         :param tls: the connection.
         :param fd: its descriptor.
         :param received: bytes that are decrypted already.
-        :returns: what to start, and a descriptor of the plain side, which the caller owns.
+        :returns: what to start, and a descriptor of the plain side.
         :raises OSError: when descriptors are used up.
         """
-        engine, plain = (raw(end) for end in socket.socketpair())
-        plain.setblocking(False)
-        return Connection(tls, fd, plain, received), engine.detach()
+        engine, plain = native_pair()
+        try:
+            plain.setblocking(False)
+            return Connection(tls, fd, plain, received), Descriptor(engine)
+        except BaseException:
+            plain.close()
+            raise
+        finally:
+            engine.close()
 
     def start(self, connection: Connection) -> None:
-        """Relay it from now on, until it is at its end and closed."""
+        """Relay it from now on, until it is at its end and closed. A second call does nothing."""
         self._new.append(connection)
         with contextlib.suppress(BlockingIOError):  # full: it is awake already
             self._wake.send(b"x")
@@ -369,6 +377,9 @@ class Relay:
                 connection.hung_up(fd)
         while self._new:
             connection = self._new.popleft()
+            if connection.started:
+                continue
+            connection.started = True
             self._connections[connection.tls_fd] = connection
             self._connections[connection.plain_fd] = connection
             busy.add(connection)
@@ -436,11 +447,10 @@ class Relay:
         connection.close()
 
 
-def raw(end: socket.socket) -> Any:
-    """The same socket without what gevent or eventlet have added to it."""
-    plain = original("socket", "socket")(fileno=end.detach())
-    plain.setblocking(True)
-    return plain
+def native_pair() -> tuple[_socket.socket, _socket.socket]:
+    """A socket pair that gevent and eventlet have not changed, and whose descriptors are at no moment
+    numbers only, which an exception of another thread could lose."""
+    return _socket.socketpair()
 
 
 #: The relay of this process is its value for the key ``"relay"``; see relay().

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -20,7 +19,7 @@ from ._core import Admission, Engine, Quota
 from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
-from .interfaces import Condition, UndecidedHandshake
+from .interfaces import Condition
 from .websocket import WebSocket, WebSocketState
 
 __all__ = ("Runtime",)
@@ -65,8 +64,9 @@ class Runtime:
         #: The websockets, each counted under the name of its address.
         self._websocket_quota = Quota()
         self._handler_quota = Quota()
-        #: The handshakes that a server's thread waits for.
-        self._undecided: set[UndecidedHandshake] = set()
+        #: The handshakes that a server's thread waits for (instances of ``Upgrade``), as members: each
+        #: is refused when the end begins.
+        self.undecided = Quota()
         self._all_ended: Condition | None = None
         runtimes.add(self)
 
@@ -162,17 +162,6 @@ class Runtime:
 
     # ---- the end ----
 
-    @contextlib.contextmanager
-    def undecided(self, handshake: UndecidedHandshake) -> Iterator[None]:
-        """While a server's thread waits for a handshake: have it refused when the end begins."""
-        self._undecided.add(handshake)
-        try:
-            if self.shutting_down:  # shut_down() has perhaps not seen it
-                handshake.shut_down()
-            yield
-        finally:
-            self._undecided.discard(handshake)
-
     def shut_down(self) -> None:
         """Refuse every handshake from now on, also those that a server's thread waits for; close every
         websocket with 1001; and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the peers to answer and
@@ -183,7 +172,7 @@ class Runtime:
             return
         deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, CLOSE_REASON)
-        for handshake in self._undecided.copy():
+        for handshake in self.undecided.members():
             handshake.shut_down()
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
@@ -206,7 +195,7 @@ class Runtime:
     def after_fork(self) -> None:
         """In a forked child: no websocket and no handler of the parent runs here."""
         self._started = False
-        self._undecided = set()
+        self.undecided = Quota()
         self._all_ended = None
         self._handler_quota = Quota()
         self._websocket_quota = Quota()

@@ -257,10 +257,6 @@ class Upgrade:
                 raise
             raise used_up() from error
         ws.subprotocol = subprotocol
-        self.accepted = True
-        self._pending_accept = None
-        self._request = None
-        self._ws = ws
         if self.on_attached is not None:
             self.on_attached(ws)
         if self._runtime.shutting_down:  # close_all() has perhaps not seen this websocket
@@ -271,11 +267,12 @@ class Upgrade:
         self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None
     ) -> None:
         callbacks = self._callbacks
-        fd, received = socket.take_over()
+        descriptor = None
         try:
+            descriptor, received = socket.take_over()
             self.engine.attach(
                 ws,
-                fd,
+                descriptor,
                 reply,
                 received,
                 compression=compression,
@@ -285,14 +282,25 @@ class Upgrade:
                 context=None if callbacks is None else callbacks.context,
                 callbacks=callbacks,
             )
+            self._attached(ws, socket)
         except BaseException:
-            socket.give_back(fd)
+            if descriptor is None or descriptor.fileno() >= 0:  # the engine has not taken it
+                socket.give_back(descriptor)
+            else:  # another thread has raised this exception in this one
+                self._attached(ws, socket)
             raise
+
+    def _attached(self, ws: WebSocket, socket: ServerSocket) -> None:
+        """The connection is the engine's. A second call does what is left of an interrupted first."""
+        self.accepted = True
+        self._pending_accept = None
+        self._ws = ws
         socket.handed_over()
-        assert self._request is not None
-        # The socket is not the server's any more, so the objects around it can be freed.
-        for key in servers.SOCKET_KEYS:
-            self._request.environ.pop(key, None)
+        if self._request is not None:
+            # The socket is not the server's any more, so the objects around it can be freed.
+            for key in servers.SOCKET_KEYS:
+                self._request.environ.pop(key, None)
+            self._request = None
 
     def decide(self, outcome: Any) -> None:
         """The handshake is not accepted, unless it is decided already.
@@ -311,13 +319,23 @@ class Upgrade:
 
         :raises BaseException: what the application raised instead of answering.
         """
-        with self._runtime.undecided(self):
-            try:
-                return self._wait()
-            except BaseException:  # perhaps thrown in, by a time-out of gevent: the server answers
-                with self._changed:
-                    self._refuse(too_late(), ConnectionClosed(1006, "the server has answered already"))
-                raise
+        waits = self._runtime.undecided.admit("", 0, 0, self)
+        assert isinstance(waits, Admission)  # as there is no limit
+        try:
+            if self._runtime.shutting_down:  # shut_down() has perhaps not seen it
+                self.shut_down()
+            return self._wait()
+        except BaseException:  # perhaps thrown in, by a time-out of gevent: the server answers
+            self.server_answers()
+            raise
+        finally:
+            waits.discard()
+
+    def server_answers(self) -> None:
+        """The server's thread has met an exception, with which it answers unless the handshake is
+        accepted: it is not accepted any more."""
+        with self._changed:
+            self._refuse(too_late(), ConnectionClosed(1006, "the server has answered already"))
 
     def shut_down(self) -> None:
         """Refuse the handshake with 503, unless it is decided: the server ends. From any thread."""
@@ -363,14 +381,15 @@ class Upgrade:
             return self._outcome
 
     def request_ended(self) -> None:
-        """The request of a class or async view has ended in the server's thread: callbacks may run."""
-        callbacks, self._callbacks = self._callbacks, None
+        """The request of a class or async view has ended in the server's thread: callbacks may run. A
+        second call does what is left of an interrupted first."""
         self.context = self.admission = None  # those of whom they are have them
-        on_request_end, self.on_request_end = self.on_request_end, None
-        if callbacks is not None and self.accepted:
-            self._executor.run_callbacks(callbacks)
-        if on_request_end is not None:
-            on_request_end()
+        if self._callbacks is not None and self.accepted:
+            self._executor.run_callbacks(self._callbacks)
+        self._callbacks = None
+        if self.on_request_end is not None:
+            self.on_request_end()
+            self.on_request_end = None
 
     def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
         """Give the server the answer that it expects. What it writes of it is discarded, as the client

@@ -59,9 +59,9 @@ class Worker(threading.Thread):
             self._changed.release()
 
     def run(self) -> None:
-        do_not_preempt()
         while True:
             try:
+                do_not_preempt()
                 self._work()
                 return
             except BaseException as error:  # raised by another thread, as handlers raise nothing

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from .._core import exchange, take_over
+from .._core import Descriptor, exchange, take_over
 from . import tls
 
 __all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced")
@@ -83,24 +83,25 @@ class ServerSocket:
         #: True when the server will write nothing once the connection is taken over.
         self._silent = False
         #: Kept open for as long as the server may write; closed by answer_written().
-        self._far_end: int | None = None
+        self._far_end: Descriptor | None = None
 
-    def take_over(self) -> tuple[int, bytes]:
+    def take_over(self) -> tuple[Descriptor, bytes]:
         """Take the connection over.
 
-        :returns: a descriptor that the caller owns, and the bytes that the server had read already.
+        :returns: the connection's descriptor, and the bytes that the server had read already.
         :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
             server then still has its socket.
         """
         assert self._read_ahead is not None  # take_over() is called once, and before answer_written()
         if tls.is_tls(self._server):
-            self._taken = tls.Taken(self._server)
+            self._taken = taken = tls.Taken(self._server)
             try:
+                taken.take()
                 received = self._read_ahead()
-                return self._taken.connect(received), b""
+                return taken.connect(received), b""
             except BaseException:
-                self._taken.give_back()
                 self._taken = None
+                taken.give_back()
                 raise
         fd = self._server if isinstance(self._server, int) else self._server.fileno()
         if self._silent:
@@ -130,26 +131,30 @@ class ServerSocket:
         return (b"",)  # uWSGI writes the head with the first of the body, or after close()
 
     def handed_over(self) -> None:
-        """The engine owns the connection from now on."""
+        """The engine owns the connection from now on. A second call does nothing."""
         if self._taken is not None:
             self._taken.start()
 
-    def give_back(self, fd: int) -> None:
+    def give_back(self, descriptor: Descriptor | None) -> None:
         """Instead of handed_over(): the engine has refused the connection, and the server answers.
 
-        :param fd: what take_over() returned; it is closed.
+        :param descriptor: what take_over() returned; it is closed. None when nobody got it, because
+            an exception of another thread came between; then a connection without TLS is closed.
         """
         if self._taken is not None:
             self._taken.give_back()
-        else:
+        elif descriptor is not None:
             server = self._server if isinstance(self._server, int) else self._server.fileno()
-            os.dup2(fd, server, inheritable=False)
-        os.close(fd)
+            os.dup2(descriptor.fileno(), server, inheritable=False)
+        else:
+            return
+        if descriptor is not None:
+            descriptor.close()
         self.answer_written()
 
     def answer_written(self) -> None:
         """The server has written its answer, or will not: it neither writes nor reads any more."""
         self._server = self._read_ahead = None
         if self._far_end is not None:
-            os.close(self._far_end)
+            self._far_end.close()
             self._far_end = None

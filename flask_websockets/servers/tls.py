@@ -13,7 +13,8 @@ import os
 import socket
 from typing import Any
 
-from ..relay import Connection, limit_unsent, relay
+from .._core import Descriptor
+from ..relay import Connection, limit_unsent, native_pair, relay
 
 __all__ = ("Taken", "is_tls")
 
@@ -24,7 +25,7 @@ def is_tls(server: object) -> bool:
 
 
 class Taken:
-    """One TLS socket that its server no longer has.
+    """One TLS socket that its server no longer has, from :meth:`take` on.
 
     :param server: the server's socket object. Its class changes to one whose methods touch nothing:
         reading is at end-of-file, and what is written is discarded.
@@ -38,24 +39,27 @@ class Taken:
         self.ssl = server._sslobj
         #: gevent has the real socket below its own.
         self.below = getattr(server, "_sock", None)
-        near, far = socket.socketpair()
+        near, far = native_pair()
         far.close()
         #: Code that waits for the server's descriptor gets this one, which is at end-of-file.
         self.near = near
+
+    def take(self) -> None:
+        server = self._server
         server.settimeout(0.0)
         with contextlib.suppress(OSError):  # as the engine does with a descriptor of its own
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit_unsent(server)
         if self.below is not None:
-            server._sock = near._sock if hasattr(near, "_sock") else near
+            server._sock = self.near
         server.__class__ = dead_class(self._class)  # type: ignore[arg-type]
         server._taken = self
 
-    def connect(self, received: bytes) -> int:
+    def connect(self, received: bytes) -> Descriptor:
         """Connect it to the relay, which does not begin yet.
 
         :param received: what the server had read already; it comes first.
-        :returns: a descriptor for the engine, which the caller owns.
+        :returns: a descriptor for the engine.
         :raises OSError: when descriptors are used up.
         """
         fd = self._class.fileno(self._server) if self.below is None else self.below.fileno()
@@ -63,17 +67,18 @@ class Taken:
         return engine
 
     def start(self) -> None:
-        """The relay begins: from here on the connection is its own."""
+        """The relay begins: from here on the connection is its own. A second call does nothing."""
         assert self._connection is not None
         relay().start(self._connection)
 
     def give_back(self) -> None:
-        """The server has its socket again; instead of start()."""
+        """The server has its socket again; instead of start(), also when take() was interrupted."""
         self._server.__class__ = self._class
         if self.below is not None:
             self._server._sock = self.below
         self._server.settimeout(self._timeout)
-        del self._server._taken
+        with contextlib.suppress(AttributeError):
+            del self._server._taken
         self.near.close()
         if self._connection is not None:
             self._connection.plain.close()

@@ -10,7 +10,7 @@ import os
 import socket
 
 from flask_websockets import ConnectionClosed
-from flask_websockets._core import Engine, WebSocket, confirm, offer
+from flask_websockets._core import Descriptor, Engine, WebSocket, confirm, offer
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -74,7 +74,8 @@ def connect(engine: Engine, port: int, path: str) -> WebSocket:
         raise ConnectionError(f"the server refused the handshake: {status}")
     compression = confirm(headers.get("sec-websocket-extensions", ""), OFFERED)
     ws = ClientWebSocket()
-    engine.attach(ws, connection.detach(), b"", received, compression=compression, client=True)
+    with connection:
+        engine.attach(ws, Descriptor(connection), b"", received, compression=compression, client=True)
     return ws
 
 

@@ -3,6 +3,7 @@ knows nothing else of the package around it."""
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
@@ -38,7 +39,8 @@ def attach():
     def attach(websocket, received=b"", **options):
         ours, peer = socket.socketpair()
         peers.append(peer)
-        engine.attach(websocket, ours.detach(), b"", received, **options)
+        with ours:
+            engine.attach(websocket, _core.Descriptor(ours), b"", received, **options)
         return peer
 
     yield attach
@@ -142,12 +144,92 @@ def test_callbacks_of_a_wrong_type_leave_the_websocket_and_the_descriptor_as_the
     websocket = _core.WebSocket()
     ours, peer = socket.socketpair()
     with ours, peer:
+        descriptor = _core.Descriptor(ours)
         with pytest.raises(TypeError, match=error):
-            engine.attach(websocket, ours.fileno(), b"", b"", **options)
+            engine.attach(websocket, descriptor, b"", b"", **options)
+        assert descriptor.fileno() >= 0
         ours.sendall(b"still ours")
         assert peer.recv(100) == b"still ours"
     with pytest.raises(RuntimeError, match="not connected"):
         websocket.send("x")
+
+
+# ---- Descriptor ----
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_descriptor_is_a_duplicate_and_is_closed_once():
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        descriptor = _core.Descriptor(ours)
+        number = descriptor.fileno()
+        assert number != ours.fileno() and not os.get_inheritable(number)
+        descriptor.close()
+        assert descriptor.fileno() == -1 and not is_open(number)
+        with open(os.devnull) as other:  # which may have the same number
+            descriptor.close()
+            assert is_open(other.fileno())
+        assert is_open(ours.fileno())
+
+
+def test_a_descriptor_is_closed_with_its_object():
+    with open(os.devnull) as file:
+        descriptor = _core.Descriptor(file.fileno())
+    number = descriptor.fileno()
+    assert is_open(number)
+    del descriptor
+    assert not is_open(number)
+
+
+@pytest.mark.parametrize(
+    ("of", "error"), [(10**6, OSError), (-1, ValueError), ("1", TypeError), (None, TypeError)]
+)
+def test_what_is_no_descriptor_is_refused(of, error):
+    with pytest.raises(error):
+        _core.Descriptor(of)
+
+
+def test_a_descriptor_is_taken_once():
+    engine, websocket = _core.Engine(**ENGINE), _core.WebSocket()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        descriptor = _core.Descriptor(ours)
+        ours.close()
+        engine.attach(websocket, descriptor, b"reply", b"")
+        assert descriptor.fileno() == -1
+        assert peer.recv(100) == b"reply"
+        with pytest.raises(ValueError, match="closed, or taken already"):
+            engine.attach(_core.WebSocket(), descriptor, b"", b"", on_message=print)
+        descriptor.close()  # it is not its own any more
+        engine.stop()
+        assert peer.recv(100) == b""
+    with pytest.raises(TypeError, match="Descriptor"):
+        engine.attach(_core.WebSocket(), 1, b"", b"")
+
+
+def test_a_connection_that_is_taken_over_is_owned_by_objects():
+    server, client = socket.socketpair()
+    with server, client:
+        ours, far_end = _core.take_over(server.fileno())
+        numbers = ours.fileno(), far_end.fileno()
+        server.sendall(b"discarded")
+        assert server.recv(100) == b""
+        os.write(ours.fileno(), b"the connection")
+        assert client.recv(100) == b"the connection"
+        del ours, far_end
+        assert not any(map(is_open, numbers))
+        assert client.recv(100) == b""
+    with pytest.raises(OSError):
+        _core.take_over(10**6)
+    with pytest.raises(OSError):
+        _core.exchange(10**6, 1)
 
 
 def run(program: str) -> str:
@@ -174,7 +256,8 @@ class Own(_core.WebSocket):
 
 engine, websocket = _core.Engine(**ENGINE), Own()
 ours, peer = socket.socketpair()
-engine.attach(websocket, ours.detach(), b"", b"")
+engine.attach(websocket, _core.Descriptor(ours), b"", b"")
+ours.close()
 peer.close()
 try:
     websocket.receive()

@@ -264,7 +264,8 @@ def test_an_event_loop_gets_the_changed_websockets_in_portions():
     for _ in range(100):
         ours, theirs = socket.socketpair()
         websockets.append(_core.WebSocket())
-        engine.attach(websockets[-1], ours.detach(), b"", b"", notifier=notifier)
+        with ours:
+            engine.attach(websockets[-1], _core.Descriptor(ours), b"", b"", notifier=notifier)
         theirs.close()
     wait_for(lambda: all(websocket.closed for websocket in websockets))
     first, second, third = notifier.take(), notifier.take(), notifier.take()

@@ -264,7 +264,7 @@ def test_descriptors_used_up_is_503_over_tls(serve, monkeypatch, where):
         if where == "engine":
             patch.setattr(server.runtime, "engine", Exhausted())
         else:
-            patch.setattr("flask_websockets.relay.socket.socketpair", no_pair)
+            patch.setattr("flask_websockets.relay._socket.socketpair", no_pair)
         connection = server.handshake("/echo")
         answer = b""
         while more := connection.recv(4096):
