@@ -182,8 +182,8 @@ static void test_pings_come_at_their_interval_also_when_the_timeout_is_longer(vo
 {
     (void)state;
     fws_engine_config config = default_config;
-    config.ping_interval = 200 * FWS_NS_PER_MS;
-    config.ping_timeout = 1000 * FWS_NS_PER_MS;
+    config.ping_interval = 100 * FWS_NS_PER_MS;
+    config.ping_timeout = 1500 * FWS_NS_PER_MS;
     start_with(&config, true);
     /* The first is not answered, and its time runs on while others are sent. */
     for (int i = 0; i < 4; i++)
@@ -197,7 +197,7 @@ static void test_a_peer_that_answers_pings_stays(void **state)
     (void)state;
     fws_engine_config config = default_config;
     config.ping_interval = 50 * FWS_NS_PER_MS;
-    config.ping_timeout = 300 * FWS_NS_PER_MS;
+    config.ping_timeout = 1000 * FWS_NS_PER_MS;
     start_with(&config, false); /* the client's own engine half answers */
     usleep(1500 * 1000);
     assert_int_equal(state_of(p.server), FWS_STATE_OPEN);
