@@ -90,21 +90,22 @@ class Middleware:
         admission = self.runtime.admit_handler()
         if admission is None:
             return too_many_handlers(start_response)
-        started = False
+        name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
+        upgrade = None
         try:
-            executor = handlers.current_executor()
-            upgrade = self.upgrade(socket, executor)
-            environ[ENVIRON_KEY] = upgrade
-            name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
-            executor.start(Call(self, environ, upgrade, admission).run, name)
-            started = True
-        except (RuntimeError, MemoryError):  # no thread can be started
-            return too_many_handlers(start_response)
-        finally:
-            if not started:
+            try:
+                executor = handlers.current_executor()
+                environ[ENVIRON_KEY] = upgrade = self.upgrade(socket, executor)
+                executor.start(Call(self, environ, upgrade, admission).run, name)
+            except (RuntimeError, MemoryError):  # no thread can be started
                 admission.discard()
-        del admission  # only the handler has it
-        refusal: PlainAnswer | None = upgrade.wait()
+                return too_many_handlers(start_response)
+            del admission  # only the handler has it
+            refusal: PlainAnswer | None = upgrade.wait()
+        except BaseException:  # what the application raised, or another thread in this one
+            if upgrade is not None:
+                upgrade.server_answers()
+            raise
         if upgrade.timed_out:
             self.runtime.app.logger.warning(
                 "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",

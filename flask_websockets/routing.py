@@ -87,13 +87,16 @@ def make_view(handler: Handler) -> Callable[..., Any]:
             result = run(handler, ws, upgrade, handshake_request, app, args, values)
             lives_on = result is LIVES_ON
         finally:
-            # Another thread may raise an exception in this one where a Python function begins, so only
-            # functions of C come first.
+            # Another thread may raise an exception in this one where a Python function begins, so what
+            # must be done is done by functions of C.
             if not lives_on:
-                if upgrade.accepted:
-                    ws.close(1011, "internal error")  # does nothing if it has been closed
-                admission.discard()
-                runtime.notify()
+                try:
+                    upgrade.view_ended()
+                finally:
+                    if upgrade.accepted:
+                        ws.close(1011, "internal error")  # does nothing if it has been closed
+                    admission.discard()
+                    runtime.notify()
         return AlreadyAnswered() if lives_on else result
 
     setattr(view, VIEW_MARK, place)

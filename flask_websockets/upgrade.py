@@ -176,6 +176,8 @@ class Upgrade:
         #: What accept() raises after the client has got 503.
         self._too_late: ConnectionClosed | None = None
         self._outcome: Any = None
+        #: The view has ended without having accepted, so nobody else may: nothing counts the websocket.
+        self._view_ended = False
         #: accept() runs. Meanwhile a signal handler or a ``__del__`` may call it in the same thread.
         self._accepting = False
 
@@ -203,6 +205,11 @@ class Upgrade:
         with self._changed:
             self._pending_accept = None
             return self.accepted
+
+    def view_ended(self) -> None:
+        """From now on no other thread accepts either, if the view has given its websocket to one."""
+        with self._changed:
+            self._view_ended = True
 
     def accept(
         self,
@@ -240,7 +247,7 @@ class Upgrade:
             raise self._too_late
         if self._runtime.shutting_down:
             raise shutting_down()
-        if self._request is None or self._outcome is not None or socket is None:
+        if self._view_ended or self._request is None or self._outcome is not None or socket is None:
             raise RuntimeError("the handshake was refused: there is no connection")
         if subprotocol is None:
             subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
@@ -249,22 +256,21 @@ class Upgrade:
         extensions, compression = choose_compression(self._request, self._config) or (None, None)
         reply = accept_response(self._request, subprotocol, extensions, headers)
         try:
-            self._attach(ws, socket, reply, compression)
+            self._attach(ws, socket, subprotocol, reply, compression)
         except (OSError, MemoryError) as error:
             if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
                 raise shutting_down() from error
             if isinstance(error, OSError) and error.errno not in USED_UP:
                 raise
             raise used_up() from error
-        ws.subprotocol = subprotocol
-        if self.on_attached is not None:
-            self.on_attached(ws)
-        if self._runtime.shutting_down:  # close_all() has perhaps not seen this websocket
-            ws.close(1001, CLOSE_REASON)
-        self._changed.notify_all()
 
     def _attach(
-        self, ws: WebSocket, socket: ServerSocket, reply: bytes, compression: DeflateParameters | None
+        self,
+        ws: WebSocket,
+        socket: ServerSocket,
+        subprotocol: str | None,
+        reply: bytes,
+        compression: DeflateParameters | None,
     ) -> None:
         callbacks = self._callbacks
         descriptor = None
@@ -282,25 +288,31 @@ class Upgrade:
                 context=None if callbacks is None else callbacks.context,
                 callbacks=callbacks,
             )
-            self._attached(ws, socket)
+            self._attached(ws, socket, subprotocol)
         except BaseException:
             if descriptor is None or descriptor.fileno() >= 0:  # the engine has not taken it
                 socket.give_back(descriptor)
             else:  # another thread has raised this exception in this one
-                self._attached(ws, socket)
+                self._attached(ws, socket, subprotocol)
             raise
 
-    def _attached(self, ws: WebSocket, socket: ServerSocket) -> None:
+    def _attached(self, ws: WebSocket, socket: ServerSocket, subprotocol: str | None) -> None:
         """The connection is the engine's. A second call does what is left of an interrupted first."""
         self.accepted = True
         self._pending_accept = None
         self._ws = ws
+        ws.subprotocol = subprotocol
         socket.handed_over()
         if self._request is not None:
             # The socket is not the server's any more, so the objects around it can be freed.
             for key in servers.SOCKET_KEYS:
                 self._request.environ.pop(key, None)
             self._request = None
+        if self.on_attached is not None:
+            self.on_attached(ws)
+        if self._runtime.shutting_down:  # close_all() has perhaps not seen this websocket
+            ws.close(1001, CLOSE_REASON)
+        self._changed.notify_all()
 
     def decide(self, outcome: Any) -> None:
         """The handshake is not accepted, unless it is decided already.
@@ -317,18 +329,16 @@ class Upgrade:
     def wait(self) -> Any:
         """Wait for the decision: what :meth:`decide` was given; None when the handshake was accepted.
 
-        :raises BaseException: what the application raised instead of answering.
+        :raises BaseException: what the application raised instead of answering; or perhaps what was
+            thrown in, by a time-out of gevent, say. The caller calls :meth:`server_answers` then.
         """
         waits = self._runtime.undecided.admit("", 0, 0, self)
-        assert isinstance(waits, Admission)  # as there is no limit
         try:
             if self._runtime.shutting_down:  # shut_down() has perhaps not seen it
                 self.shut_down()
             return self._wait()
-        except BaseException:  # perhaps thrown in, by a time-out of gevent: the server answers
-            self.server_answers()
-            raise
         finally:
+            assert isinstance(waits, Admission)  # as there is no limit
             waits.discard()
 
     def server_answers(self) -> None:

@@ -47,7 +47,7 @@ class EventLoop:
         #: The callbacks of class views, by token.
         self._callbacks: dict[int, Callbacks] = {}
         #: The tokens whose callbacks run in a greenlet now.
-        self._running: set[int] = set()
+        self._running: dict[int, object] = {}
 
     @classmethod
     def of(cls: type[Loop], hub: Any) -> Loop:
@@ -111,16 +111,18 @@ class EventLoop:
 
     def run_callbacks(self, callbacks: Callbacks) -> None:
         """Run the callbacks of a class view as messages come, each time in a greenlet that ends when
-        there is no more message."""
+        there is no more message. A second call does what is left of an interrupted first."""
         token = callbacks.ws._token
         self._callbacks[token] = callbacks
         self._start(token)
 
     def _start(self, token: int) -> None:
-        self._running.add(token)
-        self.start(lambda: self._run(token), "ws callbacks")
+        started = self._running[token] = object()
+        self.start(lambda: self._run(token, started), "ws callbacks")
 
-    def _run(self, token: int) -> None:
+    def _run(self, token: int, started: object) -> None:
+        if self._running.get(token) is not started:
+            return  # run_callbacks() was interrupted, and called a second time
         callbacks = self._callbacks[token]
         try:
             # When _next() returns None, the notifier names the token again at the next change.
@@ -128,15 +130,15 @@ class EventLoop:
                 callbacks.run_on_message(data)
         except ConnectionClosed as error:
             del self._callbacks[token]
-            self._running.discard(token)
+            self._running.pop(token, None)
             callbacks.run_on_close(error.code, error.reason.encode())
         except BaseException:
             # The close is a change, for which this is started again, to call on_close.
-            self._running.discard(token)
+            self._running.pop(token, None)
             callbacks.ws.close(1011, "internal error")
             raise
         else:
-            self._running.discard(token)
+            self._running.pop(token, None)
 
     def start(self, run: Callable[[], None], name: str) -> None:
         """Start a handler in a greenlet."""

@@ -80,6 +80,8 @@ class ServerSocket:
         self._server = server
         self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
+        #: What has been read ahead until now.
+        self._received = b""
         #: True when the server will write nothing once the connection is taken over.
         self._silent = False
         #: Kept open for as long as the server may write; closed by answer_written().
@@ -92,13 +94,13 @@ class ServerSocket:
         :raises OSError: when descriptors are used up, or the rest of the request cannot be read; the
             server then still has its socket.
         """
-        assert self._read_ahead is not None  # take_over() is called once, and before answer_written()
+        assert self._read_ahead is not None  # take_over() is called before answer_written()
         if tls.is_tls(self._server):
             self._taken = taken = tls.Taken(self._server)
             try:
                 taken.take()
-                received = self._read_ahead()
-                return taken.connect(received), b""
+                self._received += self._read_ahead()
+                return taken.connect(self._received), b""
             except BaseException:
                 self._taken = None
                 taken.give_back()
@@ -109,11 +111,11 @@ class ServerSocket:
         else:
             ours, self._far_end = take_over(fd)
         try:
-            received = self._read_ahead()
+            self._received += self._read_ahead()
         except BaseException:
             self.give_back(ours)
             raise
-        return ours, received
+        return ours, self._received
 
     def prepare(self, start_response: Any) -> None:
         """Find out whether the server can be made to write nothing, as its answer is discarded.
@@ -132,29 +134,33 @@ class ServerSocket:
 
     def handed_over(self) -> None:
         """The engine owns the connection from now on. A second call does nothing."""
+        self._received = b""
         if self._taken is not None:
             self._taken.start()
 
     def give_back(self, descriptor: Descriptor | None) -> None:
-        """Instead of handed_over(): the engine has refused the connection, and the server answers.
+        """Instead of handed_over(): the engine has refused the connection, and the server has it
+        again. take_over() may be called again.
 
         :param descriptor: what take_over() returned; it is closed. None when nobody got it, because
             an exception of another thread came between; then a connection without TLS is closed.
         """
-        if self._taken is not None:
-            self._taken.give_back()
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            taken.give_back()
         elif descriptor is not None:
             server = self._server if isinstance(self._server, int) else self._server.fileno()
             os.dup2(descriptor.fileno(), server, inheritable=False)
-        else:
-            return
         if descriptor is not None:
             descriptor.close()
-        self.answer_written()
+        self._close_far_end()
 
     def answer_written(self) -> None:
         """The server has written its answer, or will not: it neither writes nor reads any more."""
         self._server = self._read_ahead = None
+        self._close_far_end()
+
+    def _close_far_end(self) -> None:
         if self._far_end is not None:
             self._far_end.close()
             self._far_end = None

@@ -14,6 +14,8 @@ import pytest
 import websocket
 from conftest import wait_for
 
+from flask_websockets import WebSocketView
+
 GOOD = {
     "Host": "example.com",
     "Upgrade": "websocket",
@@ -437,3 +439,40 @@ def test_so_it_is_when_the_engine_accepts_for_a_handler_that_sleeps(application,
     server = application.serve()
     expect_503_without_descriptors(server, monkeypatch)
     left.set()
+
+
+@pytest.mark.parametrize("kind", ["function", "class", "async"])
+def test_what_a_view_has_refused_no_other_thread_accepts(application, kind):
+    given = []
+
+    if kind == "function":
+
+        @application.route("/ws")
+        def ws_(ws):
+            given.append(ws)
+            return "no", 403
+
+    elif kind == "class":
+
+        @application.route("/ws")
+        class Class(WebSocketView):
+            def on_open(self, ws):
+                given.append(ws)
+                flask.abort(403)
+
+            def on_message(self, ws, data):
+                pass
+
+    else:
+
+        @application.route("/ws")
+        async def ws_(ws):
+            given.append(ws)
+            return "no", 403
+
+    server = application.serve()
+    status, _, _ = split(server.request(handshake()))
+    assert status == 403
+    with pytest.raises(RuntimeError, match="the handshake was refused"):
+        given[0].accept()
+    assert application.websockets.connections == frozenset()

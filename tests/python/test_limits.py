@@ -15,6 +15,7 @@ import flask
 import pytest
 import wire
 from conftest import wait_for
+from werkzeug.exceptions import ServiceUnavailable
 
 from flask_websockets import ConnectionClosed
 from flask_websockets._core import Quota
@@ -432,3 +433,33 @@ def test_no_memory_at_the_handshake_is_503(application, monkeypatch):
     with wire.connect(server.port, "/ws") as connection:
         connection.sendall(wire.frame(1, b"fine"))
         assert wire.read_frame(connection) == (0x81, b"fine")
+
+
+def test_what_no_memory_has_refused_may_be_accepted_later(application, monkeypatch):
+    """With what the client had sent meanwhile."""
+    runtime = application.app.extensions["flask_websockets"]
+    raised = []
+
+    @application.route("/ws")
+    def echo(ws):
+        try:
+            ws.accept()
+        except ServiceUnavailable as error:
+            raised.append(error)
+        for data in ws.iter_data():
+            ws.send(data)
+
+    class ExhaustedOnce:
+        def attach(self, *args, **options):
+            if not raised:
+                raise MemoryError
+            real.attach(*args, **options)
+
+    server = application.serve()
+    real = runtime.engine
+    monkeypatch.setattr(runtime, "engine", ExhaustedOnce())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(wire.request(server.port, "/ws") + wire.frame(1, b"early"))
+        assert " 101 " in wire.read_head(connection)
+        assert wire.read_frame(connection) == (0x81, b"early")
+    assert len(raised) == 1
