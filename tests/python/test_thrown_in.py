@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 
 import pytest
 from conftest import run_to_the_end
@@ -243,7 +244,6 @@ time.sleep(0.5)
 gc.collect()
 start = state()
 assert start[:2] == (0, 0), start
-sys._getframe().f_trace_opcodes = True  # in 3.12 it counts for threads that begin to trace after it
 threading.settrace(trace)
 before.clear()
 places = 0
@@ -268,6 +268,10 @@ os._exit(0)
 """
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12),
+    reason="a trace function is not called for each instruction of another thread; 3.12 crashes",
+)
 @pytest.mark.timeout(130)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("kind", ["function", "late", "class", "async"])
