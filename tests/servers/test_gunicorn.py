@@ -94,7 +94,9 @@ def test_rolling_reloads(server, fleet, progress):
         server.process.send_signal(signal.SIGHUP)
         settled(server, fleet, old)
         wait_for(lambda before=echoes: fleet.echoes > before + 400)
-        assert fleet.longest < 2.0, fleet.longest
+        # Most of it is the start of new workers beside 200 handshakes, on whatever machine this is. One
+        # that was left waiting would wait for a time-out: 5 s of the closing handshake, or longer.
+        assert fleet.longest < 4.0, fleet.longest
     assert set(fleet.codes) == {1001}, fleet.codes
     assert_refused_by_gunicorn_alone(server, fleet)
     assert descriptors(master) <= first
