@@ -68,7 +68,7 @@ clean:
 # ---- the environment ----
 
 SOURCES := meson.build meson_options.txt pyproject.toml \
-           $(shell find core binding flask_websockets -type f -not -path '*/__pycache__/*')
+           $(shell find core binding src -type f -not -path '*/__pycache__/*')
 
 $(VENV)/bin/python:
 	@echo "making the virtual environment $(VENV) ..."

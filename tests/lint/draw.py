@@ -65,7 +65,7 @@ def arrows(root: pathlib.Path) -> set[Arrow]:
             ends = house.room_of(include.file), house.room_of(include.target)
             if ends[0] and ends[1] and ends[0] != ends[1] and ends[0] != "tests":
                 found.add((ends[0], ends[1]))
-    if any(IMPORT.search(path.read_text()) for path in (root / FACE).rglob("*.py")):
+    if any(IMPORT.search(path.read_text()) for path in (root / "src" / FACE).rglob("*.py")):
         found.add((FACE, "binding"))
     return found
 
@@ -93,7 +93,7 @@ def modules(root: pathlib.Path) -> dict[str, list[str]]:
         room = house.room_of(file)
         if room is not None and room != "tests":
             found.setdefault(room, set()).add(pathlib.PurePath(file).stem)
-    if (root / FACE).is_dir():
+    if (root / "src" / FACE).is_dir():
         found[FACE] = set()
     return {room: sorted(found[room]) for room in (FACE, *ROOMS) if room in found}
 
@@ -145,7 +145,7 @@ class Box:
 
 def text_of(room: str, names: list[str]) -> list[tuple[str, str]]:
     if room == FACE:
-        title, about = FACE + "/", "Python: the Flask face"
+        title, about = f"src/{FACE}/", "Python: the Flask face"
     else:
         title, about = ROOMS[room].files[0].rstrip("*").rstrip("."), ROOMS[room].about
     if names == [pathlib.PurePath(title).stem]:

@@ -25,7 +25,7 @@ LINES = 500  # a file has fewer
 FUNCTION_LINES = 60  # a function has no more
 
 C = ("core", "binding", "bench", "fuzz", "tests")
-PYTHON = ("flask_websockets", "bench", "fuzz", "tests", "examples", "docs")
+PYTHON = ("src", "bench", "fuzz", "tests", "examples", "docs")
 
 DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)$", re.MULTILINE)
 ENUM = re.compile(r"^[ \t]+([A-Z][A-Z0-9_]+)[ \t]*=[ \t]*([^,\n]+),?", re.MULTILINE)
@@ -131,7 +131,7 @@ def long_functions(root: pathlib.Path) -> list[str]:
     ]
     found += [
         (path, name, length)
-        for path in files(root, ("flask_websockets",), ".py")
+        for path in files(root, ("src",), ".py")
         for name, length in python_functions(path)
     ]
     return [f"{p.relative_to(root)}: {n}, {x} lines" for p, n, x in found if x > FUNCTION_LINES]
@@ -161,7 +161,7 @@ def misplaced_constants(root: pathlib.Path) -> Iterator[str]:
 def show(root: pathlib.Path, names: bool) -> None:
     core = files(root, ("core",), ".c", ".h")
     binding = files(root, ("binding",), ".c", ".h")
-    face = files(root, ("flask_websockets",), ".py")
+    face = files(root, ("src",), ".py")
     for title, found in (("core", core), ("binding", binding), ("flask_websockets", face)):
         print(f"{title}: {len(found)} files, {sum(lines(path) for path in found):,} lines")
     for title, listed in (

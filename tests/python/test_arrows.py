@@ -42,7 +42,7 @@ def imports(path: pathlib.Path, name: str, modules: set[str]) -> set[str]:
     return found & modules
 
 
-def graph(root: pathlib.Path = ROOT) -> dict[str, set[str]]:
+def graph(root: pathlib.Path = ROOT / "src") -> dict[str, set[str]]:
     """What each module imports; the extension module in C by its stub, which imports none."""
     paths = [path for pattern in ("*.py", "*.pyi") for path in sorted((root / PACKAGE).rglob(pattern))]
     files = {module_name(path, root): path for path in paths}
