@@ -229,7 +229,7 @@ class Server:
     def stop(self) -> None:
         for client in self.clients:
             client.shutdown()
-        runtime = self.app.extensions["flask_websockets"]
+        runtime = self.app.extensions["flask_websockets.runtime"]
         runtime.shut_down()
         self.http.shutdown()
         self.thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,8 +16,7 @@ from .config import Config
 from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
-from .runtime import EXTENSION_KEY, Runtime
-from .views import IN_CALLBACK
+from .runtime import EXTENSION_KEY, RUNTIME_KEY, Runtime
 from .websocket import WebSocket
 
 __all__ = ("Subscription", "WebSockets")
@@ -55,7 +55,8 @@ class WebSockets:
             )
         Config.from_mapping(app.config)  # only to raise for mistakes now, not at the first handshake
         runtime = Runtime(app)
-        app.extensions[EXTENSION_KEY] = runtime
+        app.extensions[EXTENSION_KEY] = self
+        app.extensions[RUNTIME_KEY] = runtime
         app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
         handle_signals()
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
@@ -147,9 +148,10 @@ class WebSockets:
         those of one thread in the order of the calls, and before what that thread sends to the same
         websocket, or its close, afterwards. Whoever publishes faster than that helps with it.
 
-        May be called from anywhere in the process. Once the interpreter is shutting down, it ends a
-        thread that calls it (by SystemExit), so that the process can end; but not in the callbacks
-        of a class view.
+        May be called from anywhere in the process, also while that ends: it returns how many it has
+        reached. When ``WEBSOCKETS_CLOSE_TIMEOUT`` is over by then, and the interpreter waits for
+        nothing but the application's own threads, it ends one that calls it (by SystemExit): a clock
+        that publishes for ever would otherwise keep the process.
 
         :param data: ``str`` for a text message, bytes-like for a binary one; any value with one of
             the two encodings.
@@ -165,7 +167,7 @@ class WebSockets:
         if encode_json or encode_msgpack:
             data = encode(runtime.app, data, encode_json, encode_msgpack)
         if runtime.shutting_down:
-            end_thread()
+            end_lingering_thread(runtime.end_deadline)
         return runtime.engine.publish(data, channels, exclude)
 
     # ---- what is connected ----
@@ -208,7 +210,7 @@ class WebSockets:
         if self._only_runtime is not None:
             return self._only_runtime
         app = current_app if has_app_context() else self.app
-        runtime: Runtime | None = app.extensions.get(EXTENSION_KEY) if app else None
+        runtime: Runtime | None = app.extensions.get(RUNTIME_KEY) if app else None
         if runtime is None:
             raise RuntimeError("WebSockets is not bound to an application: call init_app() first")
         return runtime
@@ -225,9 +227,16 @@ def encode(app: Flask, data: Any, as_json: bool, as_msgpack: bool) -> str | byte
     return app.json.dumps(data) if as_json else msgpack.encode(data)
 
 
-def end_thread() -> None:
-    """While the interpreter waits for the application's threads, end the one that calls this."""
-    if threading.current_thread() is not threading.main_thread() and not IN_CALLBACK.get():
+def end_lingering_thread(deadline: float) -> None:
+    """End the thread that calls this, if it is one of the application's that the interpreter waits
+    for at its end, and the time is over. Those of this package are daemons, for which it does not wait.
+
+    :param deadline: of ``time.monotonic()``.
+    """
+    if time.monotonic() < deadline:
+        return
+    thread = threading.current_thread()
+    if not thread.daemon and thread is not threading.main_thread():
         raise SystemExit
 
 

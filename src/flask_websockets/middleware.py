@@ -258,8 +258,7 @@ class Call(CollectedAnswer):
             if self.is_started or not upgrade.accepted:
                 upgrade.decide(self.plain_answer(body))
         except BaseException as error:
-            # Before the decision the server reports it, as for any page. SystemExit ends a thread that
-            # publishes while the interpreter ends.
+            # Before the decision the server reports it, as for any page.
             upgrade.decide(error)
             if upgrade.accepted and isinstance(error, Exception):
                 logger = self._middleware.runtime.app.logger

@@ -17,7 +17,7 @@ from ._core import list_contains
 from .asynchronous import AsyncHandler, AsyncWebSocket, Returned, is_async
 from .context import fail, keep_context
 from .errors import ConnectionClosed
-from .runtime import EXTENSION_KEY, Runtime
+from .runtime import RUNTIME_KEY, Runtime
 from .upgrade import (
     ENVIRON_KEY,
     EVENT_LOOP,
@@ -28,7 +28,7 @@ from .upgrade import (
     PlainAnswer,
     Upgrade,
 )
-from .views import IN_CALLBACK, ViewCallbacks, WebSocketView, check_view
+from .views import ViewCallbacks, WebSocketView, check_view
 from .websocket import WebSocket
 
 __all__ = ("check_handler", "check_rule_options", "make_view", "respond_to_mismatch")
@@ -70,7 +70,7 @@ def make_view(handler: Handler) -> Callable[..., Any]:
     def view(*args: Any, **values: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
-        runtime: Runtime = app.extensions[EXTENSION_KEY]
+        runtime: Runtime = app.extensions[RUNTIME_KEY]
         refusal = handshake.refusal(handshake_request, runtime.config)
         if refusal is not None:
             return refusal
@@ -149,10 +149,9 @@ def run_class_view(
 ) -> Any:
     """The opening of a class view, in the server's thread."""
     assert upgrade.context is not None and upgrade.admission is not None
-    runtime: Runtime = app.extensions[EXTENSION_KEY]
+    runtime: Runtime = app.extensions[RUNTIME_KEY]
     view: WebSocketView = handler()
     callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
-    IN_CALLBACK.set(True)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
         result = view.on_open(ws, *args, **values)
@@ -180,7 +179,7 @@ def run_async_view(
 ) -> Any:
     """The opening of an async view, until its coroutine has accepted or refused."""
     assert isinstance(ws, AsyncWebSocket)
-    runtime: Runtime = app.extensions[EXTENSION_KEY]
+    runtime: Runtime = app.extensions[RUNTIME_KEY]
     start = functools.partial(handler, ws, *args, **values)
     async_handler = AsyncHandler(start, ws, upgrade, app, runtime)
     upgrade.handler_started(ws, handshake_request)
@@ -235,7 +234,7 @@ def too_many(key: str, address: str | None) -> Response:
 def respond_to_mismatch(error: WebsocketMismatch) -> Any:
     """Instead of Werkzeug's bare 400: what to do about a plain request of a WebSocket URL, or a
     handshake on an ordinary page."""
-    runtime: Runtime = current_app.extensions[EXTENSION_KEY]
+    runtime: Runtime = current_app.extensions[RUNTIME_KEY]
     headers = request.headers
     if list_contains(headers.get("Upgrade", ""), "websocket") and list_contains(
         headers.get("Connection", ""), "upgrade"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread  # noqa: F401 - for its hook, see register_atexit()
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -24,7 +25,10 @@ from .websocket import WebSocket, WebSocketState
 
 __all__ = ("Runtime",)
 
+#: Where ``app.extensions`` has what its users look for: the ``WebSockets`` object.
 EXTENSION_KEY = "flask_websockets"
+#: Where it has the runtime.
+RUNTIME_KEY = "flask_websockets.runtime"
 
 #: What the peers are told at the end, with 1001.
 CLOSE_REASON = "server shutting down"
@@ -59,6 +63,8 @@ class Runtime:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.shutting_down = False
+        #: When ``WEBSOCKETS_CLOSE_TIMEOUT`` is over, once the end has begun; of ``time.monotonic()``.
+        self.end_deadline = math.inf
         self._started = False
         self._config: Config | None = None
         #: The websockets, each counted under the name of its address.
@@ -170,7 +176,7 @@ class Runtime:
         engine = self._engine_if_made()
         if before or engine is None or not self._started:
             return
-        deadline = time.monotonic() + self.config.close_timeout
+        self.end_deadline = deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, CLOSE_REASON)
         for handshake in self.undecided.members():
             handshake.shut_down()

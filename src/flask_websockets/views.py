@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator
-from contextvars import Context, ContextVar
+from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask import has_request_context
@@ -19,7 +18,7 @@ from .websocket import WebSocket
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
-__all__ = ("IN_CALLBACK", "ViewCallbacks", "WebSocketView", "check_view")
+__all__ = ("ViewCallbacks", "WebSocketView", "check_view")
 
 
 class WebSocketView:
@@ -98,10 +97,6 @@ def check_view(view: type[Any]) -> None:
         raise TypeError(f"{name}() is made without arguments, and {error}") from None
 
 
-#: True in callbacks of class views, and in what they call.
-IN_CALLBACK: ContextVar[bool] = ContextVar("flask_websockets.in_callback", default=False)
-
-
 class ViewCallbacks:
     """What the engine calls for one websocket with a class view: see ``Engine.attach``.
 
@@ -133,18 +128,8 @@ class ViewCallbacks:
             self.on_message = self  # not a bound method, which would take memory
 
     def __call__(self, ws: WebSocket, data: str | bytes) -> None:
-        with self.own_context():
+        with self.runtime.app.app_context():
             self.view.on_message(ws, data)
-
-    @contextlib.contextmanager
-    def own_context(self) -> Iterator[None]:
-        """The application context of one callback."""
-        token = IN_CALLBACK.set(True)
-        try:
-            with self.runtime.app.app_context():
-                yield
-        finally:
-            IN_CALLBACK.reset(token)
 
     def run_on_message(self, data: str | bytes) -> None:
         """Call on_message in its context, and failed() when it raises; for event loops."""
@@ -182,7 +167,7 @@ class ViewCallbacks:
         """Call on_close, after which there is no more callback."""
         try:
             if self.context is None:
-                with self.own_context():
+                with self.runtime.app.app_context():
                     self._closed(code, reason)
             else:
                 self._closed(code, reason)

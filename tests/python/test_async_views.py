@@ -35,7 +35,7 @@ def test_echo(application):
     client.send("text")
     assert client.recv() == "text"
     client.close()
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
 
 
 def test_what_a_handler_awaits(application):
@@ -137,7 +137,7 @@ def test_the_handler_decides(application):
     assert client.recv() == "accepted"
     assert client.recv_data() == (8, (1000).to_bytes(2, "big"))
     assert server.connect("/ws/nothing").recv_data() == (8, (1000).to_bytes(2, "big"))
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
 
 
 def test_one_that_only_sleeps_is_accepted_in_time(application):
@@ -218,7 +218,7 @@ def test_the_server_stops(application):
     for thread in threads:
         thread.start()
     begun = time.monotonic()
-    server.app.extensions["flask_websockets"].shut_down()
+    server.app.extensions["flask_websockets.runtime"].shut_down()
     assert time.monotonic() - begun < 1.5
     assert codes == [1001, 1001]
     for thread in threads:
@@ -358,7 +358,7 @@ def test_a_handler_that_gathers_ends_with_its_peer(application):
     with wire.connect(application.serve().port, "/ws") as connection:
         for i in range(5):
             connection.sendall(wire.frame(1, b"%d" % i))
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open, 3)
+    wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open, 3)
     assert read == list("01234")  # all that had arrived came first
 
 
@@ -397,7 +397,7 @@ def test_no_thread_for_the_event_loop_is_503_and_later_there_is_one(application,
     client.send("now")
     assert client.recv() == "now"
     client.close()
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
     loops["loop"].stop()
     loops["loop"].close()
 
@@ -410,7 +410,7 @@ def test_a_refused_thread_delays_the_end_of_a_handler_and_loses_nothing(applicat
         start(thread)
 
     echo_view(application)
-    runtime = application.app.extensions["flask_websockets"]
+    runtime = application.app.extensions["flask_websockets.runtime"]
     server, refused, start = application.serve(), [], threading.Thread.start
     client = server.connect("/ws")
     wait_for(lambda: not THREADS.idle, 2 * IDLE_TIME)

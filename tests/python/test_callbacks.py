@@ -267,7 +267,7 @@ def test_a_callback_that_never_returns(application, noted):
     reader = threading.Thread(target=client.recv_data)
     reader.start()
     begun = time.monotonic()
-    server.app.extensions["flask_websockets"].shut_down()
+    server.app.extensions["flask_websockets.runtime"].shut_down()
     assert time.monotonic() - begun < 6
     assert ("close", 1001) in noted.calls
     reader.join()
@@ -327,5 +327,5 @@ def test_on_close_is_called_though_the_context_cannot_be_entered(application, mo
     wait_for(lambda: unraisable)  # on_message's context could not be left
     client.close()
     wait_for(lambda: noted.calls)
-    wait_for(lambda: not application.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
     assert [call[0] for call in noted.calls] == ["close"]

@@ -60,7 +60,7 @@ def test_open_message_close(application, noted):
         ("message", b"two"),
         ("close", 4001, "enough", True),
     ]
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not server.app.extensions["flask_websockets.runtime"]._open)
 
 
 @pytest.mark.parametrize("context", ["request", "app"])
@@ -223,7 +223,7 @@ def test_on_open_may_refuse(application, noted):
     client.close()
     noted.wait("close", 1000)
     assert noted.calls == [("close", 1000)]
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not server.app.extensions["flask_websockets.runtime"]._open)
 
 
 def test_before_request_may_refuse(application):
@@ -280,7 +280,7 @@ def test_limits_count_class_views(application):
     assert refused.value.status_code == 503
     client.close()
     wait_for(lambda: not server.websockets.connections)
-    wait_for(lambda: not server.app.extensions["flask_websockets"]._open)
+    wait_for(lambda: not server.app.extensions["flask_websockets.runtime"]._open)
     server.connect("/ws")
 
 
@@ -438,7 +438,7 @@ def test_the_server_stops(application, noted):
     for thread in threads:
         thread.start()
     begun = time.monotonic()
-    server.app.extensions["flask_websockets"].shut_down()
+    server.app.extensions["flask_websockets.runtime"].shut_down()
     assert time.monotonic() - begun < 5
     assert noted.calls == [("close", 1001)] * 10
     for thread in threads:

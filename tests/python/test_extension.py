@@ -94,10 +94,16 @@ def test_two_extensions_on_one_app_are_an_error():
         WebSockets(app)
 
 
+def test_a_blueprint_finds_the_extension_of_its_application():
+    app = flask.Flask("x")
+    websockets = WebSockets(app)
+    assert app.extensions["flask_websockets"] is websockets
+
+
 def bound_app(websockets, name):
     app = flask.Flask(name)
     websockets.init_app(app)
-    return app, app.extensions["flask_websockets"]
+    return app, app.extensions["flask_websockets.runtime"]
 
 
 def test_of_one_application_the_extension_is_used_in_whichever_context():
@@ -271,7 +277,7 @@ def test_a_shutdown_waits_for_handlers_but_not_for_ever(application):
     server = application.serve()
     client = server.connect("/ws")
     client.recv()
-    runtime = application.app.extensions["flask_websockets"]
+    runtime = application.app.extensions["flask_websockets.runtime"]
     begun = time.monotonic()
     runtime.shut_down()
     assert 0.4 < time.monotonic() - begun < 2

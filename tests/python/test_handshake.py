@@ -394,7 +394,7 @@ def test_a_path_that_was_changed_before_our_middleware_says_so(application, capl
     def ws_(ws):
         pass
 
-    inner = application.app.extensions["flask_websockets"].app.wsgi_app.wsgi_app
+    inner = application.app.extensions["flask_websockets.runtime"].app.wsgi_app.wsgi_app
 
     def rewriting(environ, start_response):
         environ["PATH_INFO"] = "/ws"

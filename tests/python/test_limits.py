@@ -196,7 +196,7 @@ def test_a_body_that_does_not_come_holds_no_worker(application):
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(wire.request(server.port, "/ws", "Content-Length: 100\r\n") + b"a few")
         assert wire.read_head(connection).startswith("HTTP/1.1 400")
-    assert application.app.extensions["flask_websockets"]._handlers == 0
+    assert application.app.extensions["flask_websockets.runtime"]._handlers == 0
 
 
 # ---- connections of one address ----
@@ -419,7 +419,7 @@ def test_no_thread_to_be_had_is_503(application, monkeypatch):
 
 def test_no_memory_at_the_handshake_is_503(application, monkeypatch):
     server = echo_on(application)
-    runtime = application.app.extensions["flask_websockets"]
+    runtime = application.app.extensions["flask_websockets.runtime"]
 
     class Exhausted:
         def attach(self, *args, **options):
@@ -437,7 +437,7 @@ def test_no_memory_at_the_handshake_is_503(application, monkeypatch):
 
 def test_what_no_memory_has_refused_may_be_accepted_later(application, monkeypatch):
     """With what the client had sent meanwhile."""
-    runtime = application.app.extensions["flask_websockets"]
+    runtime = application.app.extensions["flask_websockets.runtime"]
     raised = []
 
     @application.route("/ws")

@@ -22,7 +22,7 @@ SECONDS = 2.0
 app = Flask(__name__)
 app.config.update(WEBSOCKETS_MAX_CONNECTIONS=50, WEBSOCKETS_HANDLER_THREADS=20)
 websockets = WebSockets(app)
-runtime = app.extensions["flask_websockets"]
+runtime = app.extensions["flask_websockets.runtime"]
 lasting = []
 calls = 0
 app.errors = []
@@ -203,7 +203,7 @@ sys.setswitchinterval(1e-6)
 for _ in range(20):
     app = Flask("x")
     WebSockets(app)
-    runtime = app.extensions["flask_websockets"]
+    runtime = app.extensions["flask_websockets.runtime"]
     assert len({id(engine) for engine in at_once(lambda: runtime.engine)}) == 1
     ws = WebSocket(None, None, None)
     assert len(set(at_once(lambda: ws.id))) == 1

@@ -48,7 +48,7 @@ class Server:
         def snapshot(ws):
             ws.send(SNAPSHOT)
 
-        self.runtime = self.app.extensions["flask_websockets"]
+        self.runtime = self.app.extensions["flask_websockets.runtime"]
         self.http = make_server("127.0.0.1", 0, self.app, threaded=True, ssl_context=certificate)
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
         self.thread.start()

@@ -28,7 +28,7 @@ class Meeting:
     def __init__(self, application):
         application.app.config["WEBSOCKETS_ACCEPT_DELAY"] = 30
         application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.3
-        self.runtime = application.app.extensions["flask_websockets"]
+        self.runtime = application.app.extensions["flask_websockets.runtime"]
         self.arrived, self.may_go_on = threading.Event(), threading.Event()
         self.raised = []
 
@@ -194,7 +194,7 @@ def test_a_handler_that_ends_after_its_client_was_refused_is_silent(application,
     status, _, _ = split(server.request(wire.request(server.port, "/ws").decode().replace("\r", "")))
     assert status == 503
     ended.set()
-    wait_for(lambda: application.app.extensions["flask_websockets"]._handlers == 0)
+    wait_for(lambda: application.app.extensions["flask_websockets.runtime"]._handlers == 0)
     assert seen == [1006] * uses_it
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -239,7 +239,7 @@ def test_the_end_of_a_websocket_whose_peer_is_silent_is_reported_to_its_view(app
 
     server = application.serve()
     with wire.connect(server.port, "/ws"):  # which never answers a close frame
-        application.app.extensions["flask_websockets"].shut_down()
+        application.app.extensions["flask_websockets.runtime"].shut_down()
         assert closed == [1001]
     assert warnings(caplog) == []
 
@@ -271,7 +271,7 @@ def test_what_has_not_ended_at_the_end_is_logged(application, caplog, kind):
     server = application.serve()
     with wire.connect(server.port, "/ws"):  # which never answers a close frame
         assert started.wait(10)
-        application.app.extensions["flask_websockets"].shut_down()
+        application.app.extensions["flask_websockets.runtime"].shut_down()
         may_end.set()
     left = {"function": "1 handlers and 1 websockets", "class": "0 handlers and 1 websockets"}[kind]
     assert [text for text in warnings(caplog) if text.startswith(f"shut down with {left} that")]

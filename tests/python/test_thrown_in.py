@@ -25,7 +25,7 @@ logging.raiseExceptions = False
 app = Flask(__name__)
 app.logger.setLevel(logging.CRITICAL + 1)
 websockets = WebSockets(app)
-runtime = app.extensions["flask_websockets"]
+runtime = app.extensions["flask_websockets.runtime"]
 handlers, thrown, reported = set(), 0, 0
 
 class Thrown(Exception):
@@ -138,7 +138,7 @@ app = Flask(__name__)
 app.logger.setLevel(logging.CRITICAL + 1)
 app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 0.2
 websockets = WebSockets(app)
-runtime = app.extensions["flask_websockets"]
+runtime = app.extensions["flask_websockets.runtime"]
 threading.excepthook = lambda arguments: None
 threads.IDLE_MAX = 0  # a thread in which a trace function has raised is not traced any more
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import urllib.request
 
 import pytest
 from conftest import wait_for
@@ -167,3 +168,106 @@ def test_a_forked_child_has_no_connections(serve, kind):
     for client in clients:
         client.send("still the parent's")
         assert client.recv() == "still the parent's"
+
+
+PUBLISHING = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from flask import Flask
+from flask_websockets import WebSockets, WebSocketView
+
+app = Flask(__name__)
+app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = SECONDS
+websockets = WebSockets(app)
+pool = ThreadPoolExecutor(1)
+
+def note(what):
+    print(f"<{what}>", flush=True)
+
+@websockets.route("/function")
+def function(ws):
+    try:
+        with websockets.subscribe(ws, "room"):
+            ws.send("hello")
+            ws.receive()
+    finally:
+        websockets.publish("has left", "room")
+        note("function")
+
+@websockets.route("/async")
+async def coroutine(ws):
+    try:
+        with websockets.subscribe(ws, "room"):
+            await ws.send("hello")
+            await ws.receive()
+    finally:
+        websockets.publish("has left", "room")
+        note("async")
+
+@websockets.route("/class")
+class View(WebSocketView):
+    def on_open(self, ws):
+        websockets.subscribe(ws, "room")
+        ws.send("hello")
+
+    def on_message(self, ws, data):
+        pass
+
+    def on_close(self, ws, code, reason):
+        websockets.publish("has left", "room")
+        note("class")
+
+def job(name):
+    for step in range(10):
+        time.sleep(0.1)
+        websockets.publish(f"step {step}", "room")
+    note(name)
+
+def clock():
+    try:
+        while True:
+            websockets.publish("tick", "room")
+            time.sleep(0.05)
+    finally:
+        note("clock")
+
+@app.get("/job")
+def start():
+    threading.Thread(target=job, args=("thread",)).start()
+    pool.submit(job, "pool")
+    return "started"
+
+threading.Thread(target=clock).start()
+app.run(port=PORT)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_publish_ends_nobody_who_has_time_left(program, number):
+    """Handlers' cleanup, and jobs that the interpreter waits for, publish to their end; a clock that
+    has none publishes until WEBSOCKETS_CLOSE_TIMEOUT is over, and the process can end then."""
+    server = program(PUBLISHING.replace("SECONDS", "3"))
+    clients = [server.connect(path) for path in ("/function", "/async", "/class")]
+    assert all(client.recv() in ("hello", "tick") for client in clients)
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/job", timeout=10) as answer:
+        assert answer.read() == b"started"
+    begun = time.monotonic()
+    server.process.send_signal(number)
+    server.wait()
+    assert time.monotonic() - begun >= 3  # until then the clock had time as well
+    for what in ("function", "async", "class", "thread", "pool", "clock"):
+        assert server.log.count(f"<{what}>") == 1, (what, server.log)
+    assert "Traceback" not in server.log
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_clock(program):
+    server = program(PUBLISHING.replace("SECONDS", "60"))
+    client = server.connect("/function")
+    server.interrupt()
+    while client.recv_data()[0] != 8:
+        pass
+    time.sleep(0.3)
+    begun = time.monotonic()
+    server.interrupt()
+    server.wait()
+    assert time.monotonic() - begun < 2

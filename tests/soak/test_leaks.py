@@ -83,7 +83,7 @@ def test_nothing_is_left_after_many_rounds(application, progress):
     pid = os.getpid()
     others = thread_ids(pid)  # as of earlier tests, some of which stay for all of the process
     server = application.serve()
-    runtime = application.app.extensions["flask_websockets"]
+    runtime = application.app.extensions["flask_websockets.runtime"]
 
     def settled():
         return (
