@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ("ConfigurationError", "ConnectionClosed")
+import builtins
+import sys
+from typing import Any
+
+__all__ = ("ConfigurationError", "ConnectionClosed", "only_closed")
 
 
 class ConnectionClosed(RuntimeError):
@@ -27,3 +31,21 @@ class ConnectionClosed(RuntimeError):
 
 class ConfigurationError(ValueError):
     """A ``WEBSOCKETS_`` key of ``app.config`` is unknown or has a value that it cannot have."""
+
+
+def only_closed(error: BaseException) -> bool:
+    """Is this :class:`ConnectionClosed`, or a group of exceptions that hold nothing else, however deep?
+    A task group raises such a one when a peer leaves that its tasks were receiving from or sending to.
+    """
+    # Python 3.10 has no groups of its own; there the package exceptiongroup has them, once imported.
+    home = builtins if hasattr(builtins, "BaseExceptionGroup") else sys.modules.get("exceptiongroup")
+    group: Any = getattr(home, "BaseExceptionGroup", ())
+    errors = [error]
+    while errors:
+        error = errors.pop()
+        if isinstance(error, ConnectionClosed):
+            continue
+        if not isinstance(error, group):
+            return False
+        errors += error.exceptions
+    return True
