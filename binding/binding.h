@@ -30,6 +30,7 @@ typedef struct {
 
 typedef struct {
     PyTypeObject *engine_type;
+    PyTypeObject *base_websocket_type;
     PyTypeObject *websocket_type;
     PyTypeObject *iterator_type;
     PyTypeObject *protocol_type;
@@ -83,9 +84,10 @@ extern struct PyModuleDef fws_module;
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
-/* engine_type.c, websocket_type.c, iterator_type.c, protocol_type.c, notifier_type.c, quota_type.c,
- * loan_type.c, descriptor_type.c */
+/* engine_type.c, base_websocket_type.c, websocket_type.c, iterator_type.c, protocol_type.c,
+ * notifier_type.c, quota_type.c, loan_type.c, descriptor_type.c */
 extern PyType_Spec fws_engine_spec;
+extern PyType_Spec fws_base_websocket_spec;
 extern PyType_Spec fws_websocket_spec;
 extern PyType_Spec fws_iterator_spec;
 extern PyType_Spec fws_protocol_spec;
@@ -119,7 +121,12 @@ fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObj
 /* websocket_attributes.c */
 extern PyGetSetDef fws_websocket_attributes[];
 
-/* websocket_type.c: answers the handshake unless that has happened; false with an exception set. */
+/* websocket_type.c: sends a ping and waits for the pong. */
+extern const char fws_websocket_ping_doc[];
+PyObject *fws_websocket_object_wait_for_pong(PyObject *object, PyObject *args, PyObject *kwargs);
+
+/* base_websocket_type.c: answers the handshake unless that has happened; false with an exception
+ * set. */
 bool fws_websocket_object_open(fws_websocket_object *self);
 /* Sets the exception that a status stands for. */
 void fws_websocket_object_raise(fws_websocket_object *self, fws_status status);

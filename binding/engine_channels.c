@@ -6,7 +6,7 @@
 fws_websocket_object *fws_engine_object_websocket(fws_engine_object *self, PyObject *value,
                                                   const char *name)
 {
-    if (PyObject_TypeCheck(value, self->state->websocket_type))
+    if (PyObject_TypeCheck(value, self->state->base_websocket_type))
         return (fws_websocket_object *)value;
     PyErr_Format(PyExc_TypeError, "%s must be a WebSocket, not %.100s", name,
                  Py_TYPE(value)->tp_name);
@@ -149,7 +149,7 @@ static PyObject *read_excluded(fws_engine_object *self, PyObject *value)
 {
     if (value == Py_None)
         return PyTuple_New(0);
-    if (PyObject_TypeCheck(value, self->state->websocket_type))
+    if (PyObject_TypeCheck(value, self->state->base_websocket_type))
         return PyTuple_Pack(1, value);
     PyObject *tuple = PySequence_Tuple(value);
     if (tuple == NULL) {

@@ -49,9 +49,10 @@ static PyMethodDef functions[] = {
 
 /* ---- the module ---- */
 
-static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
+/* `base`: NULL for object. */
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
     if (type == NULL)
         return NULL;
     if (PyModule_AddType(module, (PyTypeObject *)type) < 0)
@@ -66,18 +67,21 @@ static int module_exec(PyObject *module)
     state->interpreter = PyInterpreterState_Get();
     if (!fws_hooks_init(&state->hooks))
         return -1;
-    state->engine_type = add_type(module, &fws_engine_spec);
-    state->websocket_type = add_type(module, &fws_websocket_spec);
-    state->iterator_type = add_type(module, &fws_iterator_spec);
-    state->protocol_type = add_type(module, &fws_protocol_spec);
-    state->notifier_type = add_type(module, &fws_notifier_spec);
-    state->quota_type = add_type(module, &fws_quota_spec);
-    state->admission_type = add_type(module, &fws_admission_spec);
-    state->loan_type = add_type(module, &fws_loan_spec);
-    state->descriptor_type = add_type(module, &fws_descriptor_spec);
-    if (!state->engine_type || !state->websocket_type || !state->iterator_type ||
-        !state->protocol_type || !state->notifier_type || !state->quota_type ||
-        !state->admission_type || !state->loan_type || !state->descriptor_type)
+    state->engine_type = add_type(module, &fws_engine_spec, NULL);
+    state->base_websocket_type = add_type(module, &fws_base_websocket_spec, NULL);
+    if (!state->engine_type || !state->base_websocket_type)
+        return -1;
+    state->websocket_type = add_type(module, &fws_websocket_spec, state->base_websocket_type);
+    state->iterator_type = add_type(module, &fws_iterator_spec, NULL);
+    state->protocol_type = add_type(module, &fws_protocol_spec, NULL);
+    state->notifier_type = add_type(module, &fws_notifier_spec, NULL);
+    state->quota_type = add_type(module, &fws_quota_spec, NULL);
+    state->admission_type = add_type(module, &fws_admission_spec, NULL);
+    state->loan_type = add_type(module, &fws_loan_spec, NULL);
+    state->descriptor_type = add_type(module, &fws_descriptor_spec, NULL);
+    if (!state->websocket_type || !state->iterator_type || !state->protocol_type ||
+        !state->notifier_type || !state->quota_type || !state->admission_type ||
+        !state->loan_type || !state->descriptor_type)
         return -1;
     if (PyModule_AddFunctions(module, functions) < 0 ||
         PyModule_AddFunctions(module, fws_descriptor_functions) < 0)
@@ -89,6 +93,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     fws_module_state *state = PyModule_GetState(module);
     Py_VISIT(state->engine_type);
+    Py_VISIT(state->base_websocket_type);
     Py_VISIT(state->websocket_type);
     Py_VISIT(state->iterator_type);
     Py_VISIT(state->protocol_type);
@@ -104,6 +109,7 @@ static int module_clear(PyObject *module)
 {
     fws_module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->engine_type);
+    Py_CLEAR(state->base_websocket_type);
     Py_CLEAR(state->websocket_type);
     Py_CLEAR(state->iterator_type);
     Py_CLEAR(state->protocol_type);

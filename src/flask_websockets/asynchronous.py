@@ -20,7 +20,7 @@ from .handlers import asynchronous
 from .handlers.threads import THREADS
 from .runtime import Runtime
 from .upgrade import Upgrade
-from .websocket import WebSocket
+from .websocket import BaseWebSocket
 
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask
@@ -36,7 +36,7 @@ def is_async(handler: object) -> bool:
     return inspect.iscoroutinefunction(handler)
 
 
-class AsyncWebSocket(WebSocket):
+class AsyncWebSocket(BaseWebSocket):
     """A WebSocket connection, given to an ``async def`` handler: what waits in :class:`WebSocket` is
     awaited here. To be used in the handler's event loop; ``close`` and the attributes from anywhere.
 
@@ -57,7 +57,7 @@ class AsyncWebSocket(WebSocket):
     def _server_ends(self) -> bool:
         return self._runtime.shutting_down
 
-    async def send(self, data: Any) -> None:  # type: ignore[override]
+    async def send(self, data: Any) -> None:
         """Send one message: a str as a text message, a bytes-like object as a binary one.
 
         Waits while more than ``WEBSOCKETS_SEND_BUFFER`` bytes are queued for this peer.
@@ -79,26 +79,26 @@ class AsyncWebSocket(WebSocket):
         finally:
             loan.end()
 
-    async def send_text(self, data: str) -> None:  # type: ignore[override]
+    async def send_text(self, data: str) -> None:
         """Send a str as one text message; else as :meth:`send`."""
         if not isinstance(data, str):
             raise TypeError(f"send_text() takes str, not {type(data).__name__}")
         await self.send(data)
 
-    async def send_bytes(self, data: Any) -> None:  # type: ignore[override]
+    async def send_bytes(self, data: Any) -> None:
         """Send a bytes-like object, or the UTF-8 of a str, as one binary message; else as
         :meth:`send`."""
         await self.send(data.encode() if isinstance(data, str) else data)
 
-    async def send_json(self, data: Any) -> None:  # type: ignore[override]
+    async def send_json(self, data: Any) -> None:
         """Send a value as JSON in a text message, encoded by the app's JSON provider."""
         await self.send(self._json.dumps(data))
 
-    async def send_msgpack(self, data: Any) -> None:  # type: ignore[override]
+    async def send_msgpack(self, data: Any) -> None:
         """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``."""
         await self.send(msgpack.encode(data))
 
-    async def receive(self, timeout: float | None = None) -> Any:  # type: ignore[override]
+    async def receive(self, timeout: float | None = None) -> Any:
         """Receive one message.
 
         :param timeout: seconds; None waits for ever.
@@ -128,14 +128,14 @@ class AsyncWebSocket(WebSocket):
             None if data is None else msgpack.decode(data.encode() if isinstance(data, str) else data)
         )
 
-    async def ping(self, data: Any = b"") -> float:  # type: ignore[override]
+    async def ping(self, data: Any = b"") -> float:
         """Send a ping and wait for its pong.
 
         :param data: at most 125 bytes; some of our own by default.
         :returns: the round trip, seconds.
         :raises TimeoutError: when it does not come within ``WEBSOCKETS_PING_TIMEOUT``.
         """
-        ping = functools.partial(super().ping, data)
+        ping = functools.partial(self._ping, data)
         return await asynchronous.event_loop().on_a_thread(ping, "ws ping")
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
@@ -146,21 +146,21 @@ class AsyncWebSocket(WebSocket):
         except ConnectionClosed:
             return
 
-    def iter_data(self) -> AsyncIterator[str | bytes]:  # type: ignore[override]
+    def iter_data(self) -> AsyncIterator[str | bytes]:
         """The same as iterating over the websocket."""
         return self.__aiter__()
 
-    async def iter_text(self) -> AsyncIterator[str]:  # type: ignore[override]
+    async def iter_text(self) -> AsyncIterator[str]:
         """The messages as ``str``."""
         async for data in self:
             yield data if isinstance(data, str) else data.decode()
 
-    async def iter_bytes(self) -> AsyncIterator[bytes]:  # type: ignore[override]
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
         """The messages as ``bytes``."""
         async for data in self:
             yield data if isinstance(data, bytes) else data.encode()
 
-    async def iter_json(self) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def iter_json(self) -> AsyncIterator[Any]:
         """The messages decoded as JSON."""
         async for data in self:
             yield self._load_json(data)

@@ -12,12 +12,13 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import msgpack, routing
 from ._core import Engine
+from .asynchronous import AsyncWebSocket
 from .config import Config
 from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
 from .runtime import EXTENSION_KEY, RUNTIME_KEY, Runtime
-from .websocket import WebSocket
+from .websocket import BaseWebSocket, WebSocket
 
 __all__ = ("Subscription", "WebSockets")
 
@@ -101,7 +102,7 @@ class WebSockets:
 
     # ---- channels ----
 
-    def subscribe(self, ws: WebSocket, channels: str | Iterable[str]) -> Subscription:
+    def subscribe(self, ws: BaseWebSocket, channels: str | Iterable[str]) -> Subscription:
         """Subscribe a websocket to channels, at once.
 
         Subscriptions are counted: a channel that it is subscribed to already takes as many
@@ -119,7 +120,7 @@ class WebSockets:
             raise ConnectionClosed(ws.close_code or 1006, ws.close_reason or "")
         return Subscription(self, ws, names)
 
-    def unsubscribe(self, ws: WebSocket, channels: str | Iterable[str] | None = None) -> None:
+    def unsubscribe(self, ws: BaseWebSocket, channels: str | Iterable[str] | None = None) -> None:
         """Take back subscriptions, one of each channel; nothing that is published later is sent to it.
 
         Once the websocket has closed nothing is published to it any more, and ``ws.channels`` still
@@ -139,7 +140,7 @@ class WebSockets:
         *,
         encode_json: bool = False,
         encode_msgpack: bool = False,
-        exclude: WebSocket | Iterable[WebSocket] | None = None,
+        exclude: BaseWebSocket | Iterable[BaseWebSocket] | None = None,
     ) -> int:
         """Send one message to every websocket that is subscribed to any of the channels, once to
         each. Never waits; ``WEBSOCKETS_SLOW_CONSUMER`` says what happens to a slow subscriber.
@@ -173,7 +174,7 @@ class WebSockets:
     # ---- what is connected ----
 
     @property
-    def connections(self) -> frozenset[WebSocket]:
+    def connections(self) -> frozenset[WebSocket | AsyncWebSocket]:
         """The open websockets of this process."""
         return self._runtime().connections()
 
@@ -215,8 +216,8 @@ class WebSockets:
             raise RuntimeError("WebSockets is not bound to an application: call init_app() first")
         return runtime
 
-    def _engine_of(self, ws: WebSocket) -> Engine:
-        if not isinstance(ws, WebSocket):
+    def _engine_of(self, ws: BaseWebSocket) -> Engine:
+        if not isinstance(ws, BaseWebSocket):
             raise TypeError(f"ws must be a WebSocket, not {type(ws).__name__}")
         return ws._upgrade.engine
 
@@ -248,7 +249,7 @@ class Subscription:
     :ivar channels: the names, a tuple of ``str``.
     """
 
-    def __init__(self, websockets: WebSockets, ws: WebSocket, channels: Iterable[str]) -> None:
+    def __init__(self, websockets: WebSockets, ws: BaseWebSocket, channels: Iterable[str]) -> None:
         self._websockets = websockets
         self.ws = ws
         self.channels = tuple(channels)

@@ -59,8 +59,9 @@ def make_view(handler: Handler) -> Callable[..., Any]:
     :param handler: a function, called with the :class:`WebSocket` and the values of the URL; or a
         :class:`WebSocketView`.
     """
-    kind: type[WebSocket] = WebSocket
-    run, place = run_function_view, OWN_THREAD
+    kind: type[WebSocket | AsyncWebSocket] = WebSocket
+    run: Callable[..., Any] = run_function_view
+    place = OWN_THREAD
     if inspect.isclass(handler):
         run, place = run_class_view, SERVER_THREAD
     elif is_async(handler):
@@ -170,7 +171,7 @@ def run_class_view(
 
 def run_async_view(
     handler: Handler,
-    ws: WebSocket,
+    ws: AsyncWebSocket,
     upgrade: Upgrade,
     handshake_request: Request,
     app: Flask,
@@ -178,7 +179,6 @@ def run_async_view(
     values: Any,
 ) -> Any:
     """The opening of an async view, until its coroutine has accepted or refused."""
-    assert isinstance(ws, AsyncWebSocket)
     runtime: Runtime = app.extensions[RUNTIME_KEY]
     start = functools.partial(handler, ws, *args, **values)
     async_handler = AsyncHandler(start, ws, upgrade, app, runtime)

@@ -21,7 +21,7 @@ from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
 from .interfaces import Condition
-from .websocket import WebSocket, WebSocketState
+from .websocket import BaseWebSocket, WebSocketState
 
 __all__ = ("Runtime",)
 
@@ -131,7 +131,7 @@ class Runtime:
     # ---- websockets and handlers ----
 
     @property
-    def _open(self) -> dict[WebSocket, str]:
+    def _open(self) -> dict[BaseWebSocket, str]:
         """The websockets that are counted, each with the name that it is counted under."""
         return self._websocket_quota.members()
 
@@ -140,7 +140,7 @@ class Runtime:
         """How many handlers of function views run."""
         return self._handler_quota.total
 
-    def admit_websocket(self, ws: WebSocket) -> Admission | str:
+    def admit_websocket(self, ws: BaseWebSocket) -> Admission | str:
         """Count a websocket in.
 
         :returns: what counts it until its ``discard`` is called, followed by :meth:`notify`; or the key
@@ -156,7 +156,7 @@ class Runtime:
         admission = self._handler_quota.admit("", self.config.handler_threads, 0)
         return None if isinstance(admission, str) else admission
 
-    def connections(self) -> frozenset[WebSocket]:
+    def connections(self) -> frozenset[Any]:
         """The open websockets of this process."""
         return frozenset(ws for ws in self._open if ws._state == WebSocketState.OPEN)
 

@@ -27,7 +27,7 @@ from .interfaces import Condition, Executor
 from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
 from .views import ViewCallbacks
-from .websocket import WebSocket
+from .websocket import BaseWebSocket
 
 __all__ = (
     "ENVIRON_KEY",
@@ -153,13 +153,13 @@ class Upgrade:
         self.engine = runtime.engine
         self._runtime = runtime
         self._finished = finished
-        self._ws: WebSocket | None = None
+        self._ws: BaseWebSocket | None = None
         self._executor = executor
         self._socket: ServerSocket | None = socket
         self._config = runtime.config
         self._changed: Condition = executor.condition()
         self._request: Request | None = None
-        self._pending_accept: tuple[WebSocket, float] | None = None
+        self._pending_accept: tuple[BaseWebSocket, float] | None = None
         self._callbacks: ViewCallbacks | None = None
         #: Called with the websocket when it is accepted, in the thread that accepts.
         self.on_attached: Callable[[Any], None] | None = None
@@ -184,7 +184,7 @@ class Upgrade:
     # ---- the handler's thread ----
 
     def handler_started(
-        self, ws: WebSocket, request: Request, callbacks: ViewCallbacks | None = None
+        self, ws: BaseWebSocket, request: Request, callbacks: ViewCallbacks | None = None
     ) -> None:
         """The accept delay counts from now on.
 
@@ -213,7 +213,7 @@ class Upgrade:
 
     def accept(
         self,
-        ws: WebSocket,
+        ws: BaseWebSocket,
         subprotocol: str | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> bool:
@@ -238,7 +238,7 @@ class Upgrade:
 
     def _accept(
         self,
-        ws: WebSocket,
+        ws: BaseWebSocket,
         subprotocol: str | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> None:
@@ -266,7 +266,7 @@ class Upgrade:
 
     def _attach(
         self,
-        ws: WebSocket,
+        ws: BaseWebSocket,
         socket: ServerSocket,
         subprotocol: str | None,
         reply: bytes,
@@ -296,7 +296,7 @@ class Upgrade:
                 self._attached(ws, socket, subprotocol)
             raise
 
-    def _attached(self, ws: WebSocket, socket: ServerSocket, subprotocol: str | None) -> None:
+    def _attached(self, ws: BaseWebSocket, socket: ServerSocket, subprotocol: str | None) -> None:
         """The connection is the engine's. A second call does what is left of an interrupted first."""
         self.accepted = True
         self._pending_accept = None

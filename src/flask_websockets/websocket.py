@@ -12,7 +12,7 @@ from . import _core, msgpack
 from .errors import ConnectionClosed
 from .interfaces import Callbacks, Handshake
 
-__all__ = ("WebSocket", "WebSocketState")
+__all__ = ("BaseWebSocket", "WebSocket", "WebSocketState")
 
 
 class WebSocketState(enum.IntEnum):
@@ -27,12 +27,12 @@ class WebSocketState(enum.IntEnum):
     DISCONNECTED = 3
 
 
-class WebSocket(_core.WebSocket):
-    """A WebSocket connection, given to the handler of a route.
+class BaseWebSocket(_core.BaseWebSocket):
+    """What :class:`WebSocket` and :class:`AsyncWebSocket` have in common: all but sending, receiving
+    and :meth:`ping`, which wait in the one and are awaited in the other.
 
     The handshake is answered at the first send, receive, subscribe or :meth:`accept`, so that a
-    handler may still refuse it with ``abort`` or by returning a response. Every method may be called
-    from any thread.
+    handler may still refuse it with ``abort`` or by returning a response.
 
     :ivar subprotocol: the subprotocol agreed on, ``str``, or None.
     :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
@@ -47,7 +47,7 @@ class WebSocket(_core.WebSocket):
         self.subprotocol: str | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self.id} {self.remote_addr} {self.state.name}>"
+        return f"<{type(self).__name__} {self.id} {self.remote_addr} {self.state.name}>"
 
     # ---- the handshake ----
 
@@ -97,6 +97,14 @@ class WebSocket(_core.WebSocket):
     def channels(self) -> list[str]:
         """The names of the channels that it is subscribed to, or was when it closed."""
         return self._upgrade.engine.channels(self)
+
+
+class WebSocket(BaseWebSocket, _core.WebSocket):
+    """A WebSocket connection, given to the handler of a route. Every method may be called from any
+    thread. The handshake is answered at the first use, see :class:`BaseWebSocket`.
+    """
+
+    __slots__ = ()
 
     # ---- JSON and MessagePack ----
 
