@@ -140,17 +140,37 @@ static PyObject *websocket_close(PyObject *object, PyObject *args, PyObject *kwa
 
 /* ---- what does not wait ---- */
 
-PyDoc_STRVAR(start_callbacks_doc, "_start_callbacks($self, /)\n--\n\n"
-                                  "Let on_message() be called from now on; see Engine.attach().\n"
-                                  "Does nothing the second time.");
+PyDoc_STRVAR(start_callbacks_doc,
+             "_start_callbacks($self, context=None, /)\n--\n\n"
+             "Let on_message() be called from now on, in the context (a contextvars.Context;\n"
+             "None: whichever the thread has); see Engine.attach(). Does nothing the second time.");
 
-static PyObject *websocket_start_callbacks(PyObject *object, PyObject *Py_UNUSED(none))
+static PyObject *websocket_start_callbacks(PyObject *object, PyObject *args)
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
-    if (self->core && !self->callbacks_started) {
+    PyObject *context = Py_None;
+    if (!PyArg_ParseTuple(args, "|O:_start_callbacks", &context))
+        return NULL;
+    if (context != Py_None && !PyContext_CheckExact(context)) {
+        PyErr_SetString(PyExc_TypeError, "context must be a contextvars.Context or None");
+        return NULL;
+    }
+    if (self->core && self->callbacks != NULL && !self->callbacks_started) {
         self->callbacks_started = true;
+        self->context = context == Py_None ? NULL : Py_NewRef(context);
         fws_websocket_release_callbacks(self->core);
     }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(begin_unit_doc,
+             "_begin_unit($self, /)\n--\n\n"
+             "Have _unit_ended(callbacks) called when the call of on_message() that\n"
+             "runs has returned.");
+
+static PyObject *websocket_begin_unit(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    ((fws_websocket_object *)object)->in_unit = true;
     Py_RETURN_NONE;
 }
 
@@ -213,7 +233,8 @@ static PyObject *websocket_offer(PyObject *object, PyObject *data)
 static PyMethodDef base_websocket_methods[] = {
     {"_offer", websocket_offer, METH_O, offer_doc},
     {"_next", websocket_next, METH_NOARGS, next_doc},
-    {"_start_callbacks", websocket_start_callbacks, METH_NOARGS, start_callbacks_doc},
+    {"_start_callbacks", websocket_start_callbacks, METH_VARARGS, start_callbacks_doc},
+    {"_begin_unit", websocket_begin_unit, METH_NOARGS, begin_unit_doc},
     {"_answer_handshake", fws_hook_default_answer_handshake, METH_NOARGS,
      fws_hook_answer_handshake_doc},
     {"_closed_error", fws_hook_default_closed_error, METH_VARARGS, fws_hook_closed_error_doc},
@@ -222,6 +243,7 @@ static PyMethodDef base_websocket_methods[] = {
      fws_hook_callback_failed_doc},
     {"_callbacks_ended", fws_hook_default_callbacks_ended, METH_VARARGS,
      fws_hook_callbacks_ended_doc},
+    {"_unit_ended", fws_hook_default_unit_ended, METH_O, fws_hook_unit_ended_doc},
     {"close", (PyCFunction)(void (*)(void))websocket_close, METH_VARARGS | METH_KEYWORDS,
      close_doc},
     {"_ping", (PyCFunction)(void (*)(void))fws_websocket_object_wait_for_pong,

@@ -26,6 +26,7 @@ typedef struct {
     PyObject *load_json;
     PyObject *callback_failed;
     PyObject *callbacks_ended;
+    PyObject *unit_ended;
 } fws_hooks;
 
 typedef struct {
@@ -50,7 +51,7 @@ typedef struct fws_conversion fws_conversion;
 typedef struct {
     PyObject_HEAD fws_module_state *state;
     fws_websocket *core; /* NULL until the handshake is answered */
-    PyObject *context;   /* the contextvars.Context of its callbacks; may be NULL */
+    PyObject *context;   /* the contextvars.Context of its callbacks; NULL: that of the thread */
     PyObject
         *on_message; /* of a class view: the function that is called for a message, with `receiver`,
                         the self of a bound method, or NULL; None: an event loop calls _next() */
@@ -59,6 +60,7 @@ typedef struct {
     PyObject *wait;   /* wait() of Engine.attach(), by which a greenlet waits; NULL: it has none */
     unsigned long thread;   /* the thread to whose event loop `wait` belongs */
     bool callbacks_started; /* _start_callbacks() has been called */
+    bool in_unit;           /* _begin_unit() has been called by the callback that runs */
     bool has_yielded; /* it has let its event loop run, because its budget was spent; see waiting.c
                        */
     PyObject *callbacks; /* of a class view: what the hooks get as `callbacks`, until
@@ -141,18 +143,21 @@ bool fws_hook_answer_handshake(fws_websocket_object *self);
 /* Sets the exception that stands for a closed connection. */
 void fws_hook_raise_closed(fws_websocket_object *self, int code, PyObject *reason);
 PyObject *fws_hook_load_json(fws_websocket_object *self, PyObject *data);
-/* An exception that is raised in these two is reported to sys.unraisablehook(). */
+/* An exception that is raised in these three is reported to sys.unraisablehook(). */
 void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error);
 void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *reason);
+void fws_hook_unit_ended(fws_websocket_object *self);
 
 /* For the table of methods. */
 extern const char fws_hook_answer_handshake_doc[], fws_hook_closed_error_doc[],
-    fws_hook_load_json_doc[], fws_hook_callback_failed_doc[], fws_hook_callbacks_ended_doc[];
+    fws_hook_load_json_doc[], fws_hook_callback_failed_doc[], fws_hook_callbacks_ended_doc[],
+    fws_hook_unit_ended_doc[];
 PyObject *fws_hook_default_answer_handshake(PyObject *self, PyObject *none);
 PyObject *fws_hook_default_closed_error(PyObject *self, PyObject *args);
 PyObject *fws_hook_default_load_json(PyObject *self, PyObject *data);
 PyObject *fws_hook_default_callback_failed(PyObject *self, PyObject *args);
 PyObject *fws_hook_default_callbacks_ended(PyObject *self, PyObject *args);
+PyObject *fws_hook_default_unit_ended(PyObject *self, PyObject *callbacks);
 
 /* callbacks.c: class views. */
 
@@ -160,7 +165,7 @@ fws_callbacks fws_callbacks_of(fws_module_state *state);
 /* To be called before attaching; false with an exception set. The core then owns one reference
  * to the websocket object. */
 bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on_message,
-                                        PyObject *context, PyObject *callbacks);
+                                        PyObject *callbacks);
 /* There are no more callbacks: drops what they needed, and the core's reference. */
 void fws_websocket_object_detach(fws_websocket_object *self);
 

@@ -81,6 +81,10 @@ static void deliver_message(fws_websocket_object *self, fws_message *message)
         report_failure(self);
     Py_XDECREF(result);
     Py_XDECREF(data);
+    if (self->in_unit) {
+        self->in_unit = false;
+        fws_hook_unit_ended(self);
+    }
 }
 
 static uint32_t deliver_messages(fws_websocket_object *self, fws_inbox *messages)
@@ -157,12 +161,8 @@ fws_callbacks fws_callbacks_of(fws_module_state *state)
 /* ---- attaching ---- */
 
 bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on_message,
-                                        PyObject *context, PyObject *callbacks)
+                                        PyObject *callbacks)
 {
-    if (context != Py_None && !PyContext_CheckExact(context)) {
-        PyErr_SetString(PyExc_TypeError, "context must be a contextvars.Context or None");
-        return false;
-    }
     if (!PyCallable_Check(on_message)) {
         PyErr_SetString(PyExc_TypeError, "on_message must be callable");
         return false;
@@ -172,7 +172,6 @@ bool fws_websocket_object_set_callbacks(fws_websocket_object *self, PyObject *on
         on_message = PyMethod_GET_FUNCTION(on_message);
     }
     self->on_message = Py_NewRef(on_message);
-    self->context = context == Py_None ? NULL : Py_NewRef(context);
     self->callbacks = Py_NewRef(callbacks);
     return true;
 }

@@ -3,7 +3,7 @@
 
 const char fws_engine_attach_doc[] =
     "attach($self, websocket, descriptor, reply, received, /, compression=None, client=False,\n"
-    "       notifier=None, wait=None, on_message=None, context=None, callbacks=None)\n--\n\n"
+    "       notifier=None, wait=None, on_message=None, callbacks=None)\n--\n\n"
     "Give the descriptor of an accepted handshake to the engine, for this websocket.\n\n"
     "descriptor: a Descriptor of a connected stream socket, which the engine takes: from here\n"
     "on its fileno() is -1. reply: bytes to send first (the 101 answer). received: bytes already "
@@ -16,14 +16,13 @@ const char fws_engine_attach_doc[] =
     "on_message: makes the websocket event-driven. on_message(websocket, data) is called for\n"
     "each message, websocket._callback_failed(callbacks, error) when that raises, and\n"
     "websocket._callbacks_ended(callbacks, code, reason) once at the end: one after the other, in\n"
-    "threads of the engine's and in the context (a contextvars.Context or None); the first after\n"
-    "websocket._start_callbacks(). With a notifier the engine calls none of them: its event\n"
-    "loop does, with what websocket._next() gives.\n"
+    "threads of the engine's; the first after websocket._start_callbacks(). With a notifier the\n"
+    "engine calls none of them: its event loop does, with what websocket._next() gives.\n"
     "Any exception: the descriptor stays the caller's, and nothing was sent; errno.ESHUTDOWN: the\n"
     "engine has begun to stop().";
 
 typedef struct {
-    PyObject *websocket, *compression, *notifier, *wait, *on_message, *context, *callbacks;
+    PyObject *websocket, *compression, *notifier, *wait, *on_message, *callbacks;
     PyObject *descriptor;
     int client;
     Py_buffer reply, received; /* to be released */
@@ -32,18 +31,18 @@ typedef struct {
 static bool read_arguments(PyTypeObject *descriptor_type, PyObject *args, PyObject *kwargs,
                            arguments *given)
 {
-    static char *keywords[] = {"",         "",     "",           "",        "compression", "client",
-                               "notifier", "wait", "on_message", "context", "callbacks",   NULL};
+    static char *keywords[] = {"",       "",         "",     "",           "compression",
+                               "client", "notifier", "wait", "on_message", "callbacks",
+                               NULL};
     *given = (arguments){.compression = Py_None,
                          .notifier = Py_None,
                          .wait = Py_None,
                          .on_message = Py_None,
-                         .context = Py_None,
                          .callbacks = Py_None};
     return PyArg_ParseTupleAndKeywords(
-        args, kwargs, "OO!y*y*|OpOOOOO:attach", keywords, &given->websocket, descriptor_type,
+        args, kwargs, "OO!y*y*|OpOOOO:attach", keywords, &given->websocket, descriptor_type,
         &given->descriptor, &given->reply, &given->received, &given->compression, &given->client,
-        &given->notifier, &given->wait, &given->on_message, &given->context, &given->callbacks);
+        &given->notifier, &given->wait, &given->on_message, &given->callbacks);
 }
 
 /* NULL for None; false with an exception set. */
@@ -99,8 +98,7 @@ static bool prepare_callbacks(fws_websocket_object *websocket, const arguments *
         websocket->on_message = Py_NewRef(Py_None);
         return true;
     }
-    if (!fws_websocket_object_set_callbacks(websocket, given->on_message, given->context,
-                                            given->callbacks))
+    if (!fws_websocket_object_set_callbacks(websocket, given->on_message, given->callbacks))
         return false;
     attachment->owner = Py_NewRef(websocket);
     return true;

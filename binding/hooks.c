@@ -9,8 +9,9 @@ bool fws_hooks_init(fws_hooks *hooks)
     hooks->load_json = PyUnicode_InternFromString("_load_json");
     hooks->callback_failed = PyUnicode_InternFromString("_callback_failed");
     hooks->callbacks_ended = PyUnicode_InternFromString("_callbacks_ended");
+    hooks->unit_ended = PyUnicode_InternFromString("_unit_ended");
     return hooks->answer_handshake && hooks->closed_error && hooks->load_json &&
-           hooks->callback_failed && hooks->callbacks_ended;
+           hooks->callback_failed && hooks->callbacks_ended && hooks->unit_ended;
 }
 
 void fws_hooks_clear(fws_hooks *hooks)
@@ -20,6 +21,7 @@ void fws_hooks_clear(fws_hooks *hooks)
     Py_CLEAR(hooks->load_json);
     Py_CLEAR(hooks->callback_failed);
     Py_CLEAR(hooks->callbacks_ended);
+    Py_CLEAR(hooks->unit_ended);
 }
 
 /* ---- where they are called ---- */
@@ -76,6 +78,15 @@ void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *re
     if (result == NULL)
         PyErr_WriteUnraisable(self->callbacks);
     Py_XDECREF(number);
+    Py_XDECREF(result);
+}
+
+void fws_hook_unit_ended(fws_websocket_object *self)
+{
+    PyObject *result =
+        PyObject_CallMethodOneArg((PyObject *)self, self->state->hooks.unit_ended, self->callbacks);
+    if (result == NULL)
+        PyErr_WriteUnraisable(self->callbacks);
     Py_XDECREF(result);
 }
 
@@ -139,6 +150,16 @@ const char fws_hook_callbacks_ended_doc[] =
     "callbacks: what attach() was given. reason: bytes.";
 
 PyObject *fws_hook_default_callbacks_ended(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
+{
+    Py_RETURN_NONE;
+}
+
+const char fws_hook_unit_ended_doc[] =
+    "_unit_ended($self, callbacks, /)\n--\n\n"
+    "Overridden: the call of on_message() has returned in which _begin_unit() was called.\n"
+    "callbacks: what attach() was given.";
+
+PyObject *fws_hook_default_unit_ended(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(callbacks))
 {
     Py_RETURN_NONE;
 }

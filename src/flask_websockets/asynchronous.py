@@ -7,26 +7,19 @@ import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
-
-from flask import Flask
+from contextvars import Context
+from typing import Any
 
 from . import msgpack
 from ._core import Loan
-from .context import fail, leave_context
-from .errors import ConnectionClosed
+from .answer import warn_of_lost_session, warn_of_lost_value
+from .context import fail
+from .errors import ConnectionClosed, only_closed
 from .handlers import asynchronous
-from .handlers.threads import THREADS
 from .runtime import Runtime
+from .unit import UnitOfWork
 from .upgrade import Upgrade
 from .websocket import BaseWebSocket
-
-if TYPE_CHECKING:
-    from flask.ctx import RequestContext  # deprecated in later versions of Flask
-
-#: When a thread could not be started, seconds.
-RETRY_AFTER = 0.1
 
 __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned", "is_async")
 
@@ -174,11 +167,14 @@ class Returned:
 
 
 class AsyncHandler:
-    """One handler, from its start on until the request context is left.
+    """One handler: a task of the event loop. Its request ends in the server's thread once the handshake
+    is answered; the handler is a unit of work of its own, whose teardown functions run in the event
+    loop's thread when it ends.
 
     :param start: makes the coroutine.
     :param ws: its websocket.
-    :param upgrade: has the context that the request runs in, and the teardown functions.
+    :param unit: the application context of the handler.
+    :param context: what the handler runs in: a copy of that of the request.
     """
 
     def __init__(
@@ -186,21 +182,20 @@ class AsyncHandler:
         start: Callable[[], Any],
         ws: AsyncWebSocket,
         upgrade: Upgrade,
-        app: Flask,
         runtime: Runtime,
+        unit: UnitOfWork,
+        context: Context,
     ) -> None:
-        assert upgrade.admission is not None and upgrade.context is not None
+        assert upgrade.admission is not None
         self._start = start
         self.ws = ws
         self._upgrade = upgrade
-        self._app = app
         self._runtime = runtime
+        self._app = runtime.app
+        self._unit = unit
+        self._context = context
         self._admission = upgrade.admission
-        self._context = upgrade.context
-        self.request_context: RequestContext | None = None
         self._loop = asynchronous.event_loop()
-        #: The parts that run. When both have ended, the request context is left.
-        self._parts_running = {"handler", "request"}
 
     # ---- the server's thread ----
 
@@ -212,17 +207,12 @@ class AsyncHandler:
         :raises BaseException: what it has raised instead.
         """
         self._upgrade.on_attached = self._loop.watch
-        # A copy with the same values, because this thread is inside the context itself.
         try:
-            self._loop.call(self._make_task, context=copy_context())
+            self._loop.call(self._make_task, context=self._context)
             return self._upgrade.wait()
         except BaseException:
             self._upgrade.server_answers()
             raise
-
-    def request_ended(self) -> None:
-        """The server's thread has left the context. A second call does nothing."""
-        self._loop.call(self._part_ended, "request")
 
     # ---- the event loop's thread ----
 
@@ -235,34 +225,50 @@ class AsyncHandler:
         error = None if task.cancelled() else task.exception()
         if error is not None:  # of the report, say
             self._app.logger.error("Exception after a WebSocket handshake", exc_info=error)
-        self._part_ended("handler")
+        self._admission.discard()
+        self._runtime.notify()
 
     async def _run(self) -> None:
+        error = None
+        try:
+            error = await self._handle()
+        finally:
+            self._loop.unwatch(self.ws)
+            self._unit.end(error)
+            del error  # it refers to this frame
+            warn_of_lost_session(self._app)
+
+    async def _handle(self) -> BaseException | None:
+        """Run the handler, and do what its end asks for.
+
+        :returns: an exception that it has raised after the handshake was accepted, which is reported.
+        """
         ws, upgrade = self.ws, self._upgrade
         try:
+            self._unit.begin()
             result = await self._start()
-        except (ConnectionClosed, asyncio.CancelledError) as error:
-            closed = isinstance(error, ConnectionClosed)
+        except asyncio.CancelledError:
             if not upgrade.handler_ended():
-                upgrade.decide(error if closed else RuntimeError("cancelled"))
-            elif closed and not ws.closed:  # it was another websocket's
-                fail(self._app, ws, error)
+                upgrade.decide(RuntimeError("cancelled"))
             else:
                 ws.close(1000)
         except BaseException as error:
-            if upgrade.handler_ended():
-                fail(self._app, ws, error)
+            if not upgrade.handler_ended():
+                upgrade.decide(error)  # Flask answers in plain HTTP
+            elif only_closed(error) and ws.closed:  # else it was another websocket's
+                ws.close(1000)
             else:
-                upgrade.decide(error)  # not accepted, so Flask answers in plain HTTP
+                fail(self._app, ws, error)
+                return error
         else:
             if upgrade.handler_ended():
                 ws.close(1000)
+                warn_of_lost_value(self._app, self._start, result)
             elif result is None:
                 self._accept_and_close()
             else:
                 upgrade.decide(Returned(result))
-        finally:
-            self._loop.unwatch(ws)
+        return None
 
     def _accept_and_close(self) -> None:
         try:
@@ -270,25 +276,3 @@ class AsyncHandler:
             self.ws.close(1000)
         except Exception as error:
             self._upgrade.decide(error)
-
-    def _part_ended(self, part: str) -> None:
-        if part in self._parts_running:
-            self._parts_running.remove(part)
-            if not self._parts_running:
-                self._start_end()
-
-    def _start_end(self) -> None:
-        """Leave the context in a thread, because teardown functions may block the event loop."""
-        try:
-            THREADS.start(self._end, "ws teardown")
-        except (RuntimeError, MemoryError):  # no thread can be started now
-            self._loop.loop.call_later(RETRY_AFTER, self._start_end)
-
-    def _end(self) -> None:
-        context, self.request_context = self.request_context, None
-        try:
-            if context is not None:
-                self._context.run(leave_context, self._app, context)
-        finally:
-            self._admission.discard()
-            self._runtime.notify()

@@ -1,46 +1,123 @@
-"""The request context of a handshake, which outlives the request, and the report of its exceptions."""
+"""Flask's contexts around a handler, in every version of Flask, and the report of its exceptions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import flask.globals
 from flask import Flask, got_request_exception
-from flask.globals import request_ctx
 
 from .interfaces import Closable
 
 if TYPE_CHECKING:
-    from flask.ctx import RequestContext  # deprecated in later versions of Flask
+    from flask.ctx import AppContext, RequestContext  # the latter deprecated in later versions of Flask
+    from flask.sessions import SessionMixin
+    from flask.wrappers import Response
 
-__all__ = ("fail", "keep_context", "leave_context", "report")
+__all__ = (
+    "MERGED",
+    "fail",
+    "is_interrupt",
+    "process_response",
+    "report",
+    "request_context",
+    "session_of",
+    "teardown",
+    "teardown_with",
+)
+
+#: Since Flask 3.2 the application context has the request as well; before, the request context is one
+#: of its own, beside it.
+MERGED = "request_ctx" not in vars(flask.globals)
+
+_current: Any = flask.globals.app_ctx if MERGED else flask.globals.request_ctx
 
 
-def keep_context() -> RequestContext:
-    """Enter the current request context once more, so that the end of the request does not leave it.
+def request_context() -> RequestContext | None:
+    """The context that has the current request; None when there is none."""
+    if not _current:
+        return None
+    context: RequestContext = _current._get_current_object()
+    return None if MERGED and not context.has_request else context  # type: ignore[attr-defined]
 
-    :returns: the context, to be given to :func:`leave_context`.
+
+def session_of(context: RequestContext) -> SessionMixin | None:
+    """The session of a request; None when it has not been opened. Not as ``flask.session``, which would
+    count as an access."""
+    return context._session  # type: ignore[attr-defined, no-any-return, unused-ignore]
+
+
+def teardown_with(error: BaseException) -> None:
+    """Have the teardown functions of the current request given an exception that Flask does not see, as
+    the handshake was answered before it."""
+    context = request_context()
+    if context is None:
+        return
+    leave = context.pop
+
+    def pop(exc: BaseException | None = None) -> None:
+        vars(context).pop("pop", None)  # or else it refers to itself
+        leave(error if exc is None else exc)
+
+    context.pop = pop  # type: ignore[method-assign]
+
+
+# ---- what Flask's methods are given: since 3.2, the context first ----
+
+
+def _call(method: Callable[..., Any], *arguments: Any) -> Any:
+    if MERGED:
+        return method(flask.globals.app_ctx._get_current_object(), *arguments)  # type: ignore[attr-defined]
+    return method(*arguments)
+
+
+def process_response(app: Flask, response: Response) -> Response:
+    """Run the after_request functions and save the session."""
+    processed: Response = _call(app.process_response, response)
+    return processed
+
+
+def teardown(app: Flask, context: AppContext, error: BaseException | None) -> None:
+    """Run the functions of ``teardown_appcontext``.
+
+    :param context: the current one.
     """
-    context: RequestContext = request_ctx._get_current_object()  # type: ignore[attr-defined]
-    context.push()
-    return context
+    if MERGED:
+        app.do_teardown_appcontext(context, error)  # type: ignore[call-arg, arg-type]
+    else:
+        app.do_teardown_appcontext(error)
 
 
-def leave_context(app: Flask, context: RequestContext) -> None:
-    """Leave a context that :func:`keep_context` has kept, which runs the teardown functions. It must be
-    the current one."""
-    try:
-        context.pop(None)
-    except Exception as error:
-        app.logger.error("Exception in a teardown function", exc_info=error)
+# ---- exceptions ----
 
 
-def report(app: Flask, error: BaseException) -> None:
-    """Log an exception of a handler, in its request context, and send the signal that Flask sends for
-    an exception of a view."""
+def is_interrupt(error: BaseException) -> bool:
+    """Is it a Ctrl-C that is meant for the whole process? Python raises it in whatever the main thread
+    does, which may be a handler."""
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.main_thread().native_id == threading.get_native_id()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+
+
+def report(app: Flask, error: BaseException, where: str = "") -> None:
+    """Send the signal that Flask sends for an exception of a view, and log the exception. A receiver
+    that fails is logged too.
+
+    :param where: what has raised it, for the log, if there is no request context.
+    """
     try:
         got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
-    finally:
-        app.log_exception((type(error), error, error.__traceback__))  # type: ignore[arg-type]
+    except BaseException as failure:
+        app.logger.error("Exception in a receiver of got_request_exception", exc_info=failure)
+    if request_context() is None:
+        app.logger.error("Exception in %s", where, exc_info=error)
+    else:
+        _call(app.log_exception, (type(error), error, error.__traceback__))
 
 
 def fail(app: Flask, ws: Closable, error: BaseException) -> None:

@@ -59,6 +59,7 @@ class WebSockets:
         app.extensions[EXTENSION_KEY] = self
         app.extensions[RUNTIME_KEY] = runtime
         app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
+        routing.answer_once(app)
         handle_signals()
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
         if self.bp is not None:

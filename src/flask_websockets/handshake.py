@@ -19,6 +19,7 @@ __all__ = (
     "accept_response",
     "choose_compression",
     "choose_subprotocol",
+    "handshake_fields",
     "refusal",
     "requested_subprotocols",
 )
@@ -129,20 +130,45 @@ def accept_key(key: str) -> str:
     return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
+def handshake_fields(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> list[tuple[str, str]]:
+    """The header fields that a handler wants in the answer.
+
+    :raises TypeError: for names or values that are not ``str``.
+    :raises ValueError: for a header that only the server may set, or with characters that would
+        break the answer.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    fields = []
+    for name, value in pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"header names and values are str, not {name!r}: {value!r}")
+        check_field(name, value)
+        if name.lower() in RESERVED_HEADERS or name.lower().startswith("sec-websocket-"):
+            raise ValueError(f"the header {name} is set by flask-websockets itself")
+        fields.append((name, value))
+    return fields
+
+
+def check_field(name: str, value: str) -> None:
+    if not is_token(name) or any(c in value for c in "\r\n\0"):
+        raise ValueError(f"{name!r}: {value!r} is not a valid header field")
+
+
 def accept_response(
     request: Request,
     subprotocol: str | None,
     extensions: str | None,
-    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    fields: Iterable[tuple[str, str]],
 ) -> bytes:
     """The bytes of the 101 answer.
 
     :param request: the Flask request of the handshake.
     :param subprotocol: what was agreed on, or None.
     :param extensions: the value of ``Sec-WebSocket-Extensions``, or None.
-    :param headers: further header fields, names and values ``str``.
-    :raises ValueError: for a header that only the server may set, or with characters that would
-        break the answer.
+    :param fields: further header fields.
+    :raises ValueError: for one with characters that would break the answer.
     """
     lines = [
         "HTTP/1.1 101 Switching Protocols",
@@ -154,13 +180,7 @@ def accept_response(
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     if extensions is not None:
         lines.append(f"Sec-WebSocket-Extensions: {extensions}")
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    for name, value in pairs:
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"header names and values are str, not {name!r}: {value!r}")
-        if not is_token(name) or any(c in value for c in "\r\n\0"):
-            raise ValueError(f"{name!r}: {value!r} is not a valid header field")
-        if name.lower() in RESERVED_HEADERS or name.lower().startswith("sec-websocket-"):
-            raise ValueError(f"the header {name} is set by flask-websockets itself")
+    for name, value in fields:
+        check_field(name, value)
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from typing import Any, Protocol
 
 from . import _core
@@ -16,6 +17,7 @@ __all__ = (
     "Executor",
     "Handshake",
     "TaskWebSocket",
+    "UnitWebSocket",
 )
 
 
@@ -55,6 +57,13 @@ class Callbacks(Protocol):
     def ws(self) -> _core.WebSocket:
         """The websocket that they belong to."""
 
+    @property
+    def context(self) -> Context:
+        """What they run in."""
+
+    def unit_ended(self) -> None:
+        """The call of ``on_message`` has returned in which ``_begin_unit`` was called."""
+
     def failed(self, error: BaseException) -> None:
         """``on_message`` has raised this."""
 
@@ -65,13 +74,20 @@ class Callbacks(Protocol):
         """Call ``on_message`` in its context, and :meth:`failed` when it raises."""
 
     def run_on_close(self, code: int, reason: bytes) -> None:
-        """Call :meth:`closed` in the same context."""
+        """Call :meth:`closed` in that context."""
 
 
 class Closable(Protocol):
     """A websocket that an error closes."""
 
     def close(self, code: int = ..., reason: str = ...) -> Any: ...
+
+
+class UnitWebSocket(Protocol):
+    """A websocket whose callbacks are units of work."""
+
+    def _begin_unit(self) -> None:
+        """Have the unit of work ended when the callback that runs has returned."""
 
 
 class TaskWebSocket(Protocol):

@@ -8,6 +8,7 @@ without that worker.
 from __future__ import annotations
 
 import contextvars
+import functools
 import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,15 +19,16 @@ from . import handlers, servers
 from ._core import Admission, list_contains
 from .handlers.asynchronous import event_loop
 from .interfaces import Executor
+from .refusals import PlainAnswer
 from .runtime import Runtime
 from .upgrade import (
     ENVIRON_KEY,
     EVENT_LOOP,
     NO_SOCKET_KEY,
     OWN_THREAD,
+    SERVER_THREAD,
     VIEW_MARK,
     FinishedHandshake,
-    PlainAnswer,
     Upgrade,
 )
 
@@ -96,7 +98,8 @@ class Middleware:
             try:
                 executor = handlers.current_executor()
                 environ[ENVIRON_KEY] = upgrade = self.upgrade(socket, executor)
-                executor.start(Call(self, environ, upgrade, admission).run, name)
+                call = Call(self, environ, upgrade, admission)
+                executor.start(functools.partial(contextvars.copy_context().run, call.run), name)
             except (RuntimeError, MemoryError):  # no thread can be started
                 admission.discard()
                 return too_many_handlers(start_response)
@@ -167,6 +170,8 @@ class Middleware:
         upgrade = self.upgrade(socket, executor)
         environ[ENVIRON_KEY] = upgrade
         upgrade.context = context = contextvars.copy_context()
+        if place == SERVER_THREAD:
+            upgrade.outer_context = contextvars.copy_context()
         answer = CollectedAnswer()
         try:
             body = context.run(self.wsgi_app, environ, answer.start_response)
@@ -260,7 +265,7 @@ class Call(CollectedAnswer):
         except BaseException as error:
             # Before the decision the server reports it, as for any page.
             upgrade.decide(error)
-            if upgrade.accepted and isinstance(error, Exception):
+            if upgrade.accepted:
                 logger = self._middleware.runtime.app.logger
                 logger.error("Exception after a WebSocket handshake", exc_info=error)
         finally:

@@ -6,18 +6,22 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from contextvars import copy_context
+from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, current_app, request
-from werkzeug.datastructures import Headers
+from flask import Flask, Request, Response, current_app, g, request
+from werkzeug.exceptions import InternalServerError
 from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
+from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value
 from .asynchronous import AsyncHandler, AsyncWebSocket, Returned, is_async
-from .context import fail, keep_context
-from .errors import ConnectionClosed
+from .context import fail, is_interrupt, report, request_context, teardown_with
+from .errors import ConnectionClosed, only_closed
+from .refusals import PlainAnswer
 from .runtime import RUNTIME_KEY, Runtime
+from .unit import UnitOfWork
 from .upgrade import (
     ENVIRON_KEY,
     EVENT_LOOP,
@@ -25,13 +29,12 @@ from .upgrade import (
     OWN_THREAD,
     SERVER_THREAD,
     VIEW_MARK,
-    PlainAnswer,
     Upgrade,
 )
 from .views import ViewCallbacks, WebSocketView, check_view
 from .websocket import WebSocket
 
-__all__ = ("check_handler", "check_rule_options", "make_view", "respond_to_mismatch")
+__all__ = ("answer_once", "check_handler", "check_rule_options", "make_view", "respond_to_mismatch")
 
 Handler = Callable[..., Any]
 
@@ -120,23 +123,45 @@ def run_function_view(
     upgrade.handler_started(ws, handshake_request)
     try:
         result = handler(ws, *args, **values)
-    except ConnectionClosed as error:
-        if upgrade.handler_ended() and not ws.closed:  # it was another websocket's
-            fail(app, ws, error)
-    except Exception as error:
-        if not upgrade.handler_ended():
-            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
-        fail(app, ws, error)
-    except BaseException:
+    except BaseException as error:
         if upgrade.handler_ended():
-            ws.close(1011, "internal error")
-        raise
+            end_with(app, ws, error)
+        elif not (upgrade.refused and only_closed(error)):
+            answer_with(app, error)
     else:
         if not upgrade.handler_ended() and result is not None:
             return result
         with contextlib.suppress(ConnectionClosed):  # the handshake was refused with 503 meanwhile
             ws.close(1000)
+        warn_of_lost_value(app, handler, result)
+    warn_of_lost_session(app)
     return AlreadyAnswered()
+
+
+def answer_with(app: Flask, error: BaseException) -> NoReturn:
+    """A handler has ended with an exception before the handshake was accepted: it is answered in plain
+    HTTP, as for any page. That a page calls ``sys.exit()`` ends no thread of the server's either.
+
+    :raises BaseException: what Flask answers with: the exception itself, be it of ``abort(401)`` or a
+        bug; or a 500 for one that Flask lets pass.
+    """
+    if isinstance(error, Exception) or is_interrupt(error):
+        raise error
+    report(app, error)
+    raise InternalServerError(original_exception=error) from error
+
+
+def end_with(app: Flask, ws: WebSocket, error: BaseException) -> None:
+    """A handler has ended with an exception after the handshake was accepted.
+
+    :raises KeyboardInterrupt: a Ctrl-C for the process.
+    """
+    if only_closed(error) and ws.closed:  # else it was another websocket's
+        return
+    fail(app, ws, error)
+    teardown_with(error)
+    if is_interrupt(error):
+        raise error
 
 
 def run_class_view(
@@ -149,10 +174,10 @@ def run_class_view(
     values: Any,
 ) -> Any:
     """The opening of a class view, in the server's thread."""
-    assert upgrade.context is not None and upgrade.admission is not None
+    assert upgrade.outer_context is not None and upgrade.admission is not None
     runtime: Runtime = app.extensions[RUNTIME_KEY]
     view: WebSocketView = handler()
-    callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
+    callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.outer_context)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
         result = view.on_open(ws, *args, **values)
@@ -160,12 +185,17 @@ def run_class_view(
             if result is not None:
                 return result
             upgrade.accept(ws, None, None)
+        else:
+            warn_of_lost_value(app, handler, result)
     except BaseException as error:
         if not upgrade.accepted:
-            raise  # still plain HTTP: Flask answers, be it abort(401) or a bug
+            answer_with(app, error)
         callbacks.failed(error)
-    if callbacks.context is not None:
-        callbacks.request_context = keep_context()
+        teardown_with(error)
+        if is_interrupt(error):
+            raise
+    finally:
+        callbacks.opened()
     return LIVES_ON
 
 
@@ -181,34 +211,35 @@ def run_async_view(
     """The opening of an async view, until its coroutine has accepted or refused."""
     runtime: Runtime = app.extensions[RUNTIME_KEY]
     start = functools.partial(handler, ws, *args, **values)
-    async_handler = AsyncHandler(start, ws, upgrade, app, runtime)
+    unit, context = UnitOfWork(app), copy_context()
+    unit.inherit(g)
+    context.run(unit.activate, request_context())
+    async_handler = AsyncHandler(start, ws, upgrade, runtime, unit, context)
     upgrade.handler_started(ws, handshake_request)
-    outcome = async_handler.start()
+    try:
+        outcome = async_handler.start()
+    except BaseException as error:
+        answer_with(app, error)
     if isinstance(outcome, PlainAnswer):
         return Response(outcome.body, outcome.status, outcome.headers)
-    if isinstance(outcome, Returned):
-        return outcome.value
-    upgrade.on_request_end = async_handler.request_ended
-    async_handler.request_context = keep_context()
-    return LIVES_ON
+    return outcome.value if isinstance(outcome, Returned) else LIVES_ON
 
 
-class AlreadyAnswered(Response):
-    """What a view returns whose handshake was accepted. The after_request functions are given it;
-    nothing of it is sent, as the 101 has been."""
+def answer_once(app: Flask) -> None:
+    """Keep the after_request functions, and the session, from the response of a view whose handshake
+    was accepted: they have had the 101, and nothing of that response is sent.
 
-    def __init__(self) -> None:
-        self.__dict__.update(ALREADY_ANSWERED)
-        self.headers = Headers()
-        self.response = []
-        self._on_close = []
+    ``app.process_response`` is what Flask documents to be overridden for that.
+    """
+    process = app.process_response
 
-    def __call__(self, environ: Any, start_response: Any) -> tuple[bytes, ...]:
-        return ()
+    def process_response(*arguments: Any) -> Any:
+        upgrade: Upgrade | None = request.environ.get(ENVIRON_KEY)
+        if upgrade is not None and (upgrade.accepted or upgrade.refused):
+            return arguments[-1]
+        return process(*arguments)
 
-
-#: What all of them have in common, made once, as making a response takes long.
-ALREADY_ANSWERED = dict(Response(status=101).__dict__)
+    app.process_response = process_response  # type: ignore[method-assign, assignment]
 
 
 def no_socket() -> Response:

@@ -7,7 +7,7 @@ import errno
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import Context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from flask import Request
@@ -15,15 +15,18 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from . import servers
 from ._core import Admission, Engine
+from .answer import fields_of_101
 from .config import DeflateParameters
 from .errors import ConnectionClosed
 from .handshake import (
     accept_response,
     choose_compression,
     choose_subprotocol,
+    handshake_fields,
     requested_subprotocols,
 )
 from .interfaces import Condition, Executor
+from .refusals import USED_UP, plain_answer, shutting_down, too_late, used_up
 from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
 from .views import ViewCallbacks
@@ -37,7 +40,6 @@ __all__ = (
     "SERVER_THREAD",
     "VIEW_MARK",
     "FinishedHandshake",
-    "PlainAnswer",
     "Upgrade",
 )
 
@@ -80,42 +82,8 @@ class NoCondition:
 
 NO_CONDITION = NoCondition()
 
-
-class PlainAnswer:
-    """An answer in plain HTTP: what start_response is to be given, and the body."""
-
-    def __init__(self, status: str, headers: list[tuple[str, str]], body: list[bytes]) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-
-#: The errors of descriptors, memory or threads that are used up. The handler did nothing wrong, and a
-#: later attempt may succeed.
-USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
-
-
-def used_up() -> ServiceUnavailable:
-    return ServiceUnavailable(
-        "The server has no descriptors or no memory left for another WebSocket; try again later.",
-        retry_after=5,
-    )
-
-
-def shutting_down() -> ServiceUnavailable:
-    return ServiceUnavailable("The server is shutting down; try again later.", retry_after=5)
-
-
-def too_late() -> ServiceUnavailable:
-    return ServiceUnavailable("The handshake took too long; try again later.", retry_after=5)
-
-
-def plain_answer(error: ServiceUnavailable) -> PlainAnswer:
-    """The response of an error, as the server's thread sends it without the application. It ends the
-    connection, because the handler is still running and may be reading the request from it."""
-    response = error.get_response()
-    headers = [*response.get_wsgi_headers({}), ("Connection", "close")]
-    return PlainAnswer(response.status, headers, [response.get_data()])
+#: Whose handshake is being answered by the code that runs.
+ACCEPTING: ContextVar[Upgrade | None] = ContextVar("flask_websockets.accepting", default=None)
 
 
 class FinishedHandshake:
@@ -163,10 +131,10 @@ class Upgrade:
         self._callbacks: ViewCallbacks | None = None
         #: Called with the websocket when it is accepted, in the thread that accepts.
         self.on_attached: Callable[[Any], None] | None = None
-        #: Called by request_ended().
-        self.on_request_end: Callable[[], None] | None = None
-        #: The context that the request of a class or async view runs in.
+        #: The context that the request of a class or async view runs in; and one as it was before, for
+        #: the callbacks of a class view that do without the request.
         self.context: Context | None = None
+        self.outer_context: Context | None = None
         #: What counts the websocket.
         self.admission: Admission | None = None
         #: True once the connection belongs to the engine; it never becomes False again.
@@ -178,8 +146,14 @@ class Upgrade:
         self._outcome: Any = None
         #: The view has ended without having accepted, so nobody else may: nothing counts the websocket.
         self._view_ended = False
-        #: accept() runs. Meanwhile a signal handler or a ``__del__`` may call it in the same thread.
-        self._accepting = False
+        #: What the call of accept() is known by that is answering with 101; it runs code of the
+        #: application, without the lock.
+        self._accepting: object = None
+        #: Those of threads that wait until it has.
+        self._others: list[Condition] = []
+        #: The context of the view, for that code; and what it has made for the 101.
+        self._request_context: Context | None = None
+        self._fields: list[tuple[str, str]] | None = None
 
     # ---- the handler's thread ----
 
@@ -192,10 +166,16 @@ class Upgrade:
         """
         with self._changed:
             self._request = request
+            self._request_context = copy_context()
             self._callbacks = callbacks
             self._pending_accept = (ws, time.monotonic() + self._config.accept_delay)
             if self._config.accept_delay < LOOK_INTERVAL:  # else wait() looks in time by itself
                 self._changed.notify_all()
+
+    @property
+    def refused(self) -> bool:
+        """Has the server's thread answered with 503, whatever the handler does after that?"""
+        return self._too_late is not None
 
     def handler_ended(self) -> bool:
         """From now on the server's thread does not accept either.
@@ -204,37 +184,89 @@ class Upgrade:
         """
         with self._changed:
             self._pending_accept = None
-            return self.accepted
+        if self._accepting is not None:
+            self._wait_for_other()
+        return self.accepted
 
     def view_ended(self) -> None:
         """From now on no other thread accepts either, if the view has given its websocket to one."""
         with self._changed:
             self._view_ended = True
+        if self._accepting is not None:
+            self._wait_for_other()
 
     def accept(
         self,
         ws: BaseWebSocket,
         subprotocol: str | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+        after_delay: bool = False,
     ) -> bool:
-        """Answer with 101 and give the connection to the engine; False if that has happened.
+        """Answer with 101 and give the connection to the engine; False if that has happened. While
+        another thread does that, it is waited for.
 
+        :param after_delay: the server's thread calls, because the accept delay is over: only if the
+            handler has not ended meanwhile.
         :raises ServiceUnavailable: when the server is shutting down, or has no descriptors or memory.
         :raises ConnectionClosed: when the client has got that answer already.
-        :raises RuntimeError: when the handshake was refused; or to a signal handler or ``__del__`` that
-            has interrupted this very call, as the connection is not there yet.
+        :raises RuntimeError: when the handshake was refused; or to code that this very call runs, or
+            that has interrupted it, as the connection is not there yet.
         """
-        with self._changed:
-            if self.accepted:
+        if self.accepted:
+            return False
+        before = ACCEPTING.get()
+        if before is self:
+            raise RuntimeError(
+                "the handshake is being answered by the code that was interrupted, or has called this"
+            )
+        # Another thread may raise an exception in this one between any two calls.
+        mine = object()
+        try:
+            ACCEPTING.set(self)
+            if not self._claim(mine, after_delay):
                 return False
-            if self._accepting:
-                raise RuntimeError("the handshake is being answered by the code that was interrupted")
-            self._accepting = True
-            try:
-                self._accept(ws, subprotocol, headers)
-            finally:
-                self._accepting = False
-            return True
+            self._accept(ws, subprotocol, headers)
+        finally:
+            if self._accepting is mine:
+                self._accepting = None
+            ACCEPTING.set(before)
+            for condition in tuple(self._others):
+                condition.notify_all()
+        return True
+
+    def _claim(self, mine: object, after_delay: bool) -> bool:
+        """Be the one that answers. False: there is nothing to be answered."""
+        while True:
+            with self._changed:
+                if self.accepted or (after_delay and self._pending_accept is None):
+                    return False
+                if self._accepting is None:
+                    self._accepting = mine
+                    return True
+            self._wait_for_other()
+
+    def _wait_for_other(self) -> None:
+        """Wait until no other thread is answering."""
+        condition = self._executor.condition()
+        self._others.append(condition)
+        try:
+            with condition:
+                while self._accepting is not None:
+                    condition.wait(LOOK_INTERVAL)
+        finally:
+            self._others.remove(condition)
+
+    def _open_request(self) -> tuple[Request, ServerSocket]:
+        """The request, and its connection, if it may still be accepted; else the exceptions of
+        :meth:`accept`."""
+        if self._too_late is not None:
+            raise self._too_late
+        if self._runtime.shutting_down:
+            raise shutting_down()
+        request, socket = self._request, self._socket
+        if self._view_ended or request is None or self._outcome is not None or socket is None:
+            raise RuntimeError("the handshake was refused: there is no connection")
+        return request, socket
 
     def _accept(
         self,
@@ -242,27 +274,34 @@ class Upgrade:
         subprotocol: str | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> None:
-        socket = self._socket
-        if self._too_late is not None:
-            raise self._too_late
-        if self._runtime.shutting_down:
-            raise shutting_down()
-        if self._view_ended or self._request is None or self._outcome is not None or socket is None:
-            raise RuntimeError("the handshake was refused: there is no connection")
+        with self._changed:
+            request, _ = self._open_request()
         if subprotocol is None:
-            subprotocol = choose_subprotocol(self._request, self._config.subprotocols)
-        elif subprotocol not in requested_subprotocols(self._request):
+            subprotocol = choose_subprotocol(request, self._config.subprotocols)
+        elif subprotocol not in requested_subprotocols(request):
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
-        extensions, compression = choose_compression(self._request, self._config) or (None, None)
-        reply = accept_response(self._request, subprotocol, extensions, headers)
-        try:
-            self._attach(ws, socket, subprotocol, reply, compression)
-        except (OSError, MemoryError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
-                raise shutting_down() from error
-            if isinstance(error, OSError) and error.errno not in USED_UP:
-                raise
-            raise used_up() from error
+        extensions, compression = choose_compression(request, self._config) or (None, None)
+        fields = handshake_fields(headers)
+        # The application's functions run, which may take their time, so no lock is held; but once only,
+        # also if this is called again because what comes after it has failed.
+        if self._fields is None:
+            assert self._request_context is not None  # as there is a request
+            self._fields = self._request_context.copy().run(self._make_fields, fields)
+        reply = accept_response(request, subprotocol, extensions, self._fields)
+        with self._changed:
+            _, socket = self._open_request()
+            try:
+                self._attach(ws, socket, subprotocol, reply, compression)
+            except (OSError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
+                    raise shutting_down() from error
+                if isinstance(error, OSError) and error.errno not in USED_UP:
+                    raise
+                raise used_up() from error
+
+    def _make_fields(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        ACCEPTING.set(self)
+        return fields_of_101(self._runtime.app, fields)
 
     def _attach(
         self,
@@ -285,7 +324,6 @@ class Upgrade:
                 notifier=self._executor.notifier,
                 wait=self._executor.wait,
                 on_message=None if callbacks is None else callbacks.on_message,
-                context=None if callbacks is None else callbacks.context,
                 callbacks=callbacks,
             )
             self._attached(ws, socket, subprotocol)
@@ -307,7 +345,7 @@ class Upgrade:
             # The socket is not the server's any more, so the objects around it can be freed.
             for key in servers.SOCKET_KEYS:
                 self._request.environ.pop(key, None)
-            self._request = None
+            self._request = self._request_context = None
         if self.on_attached is not None:
             self.on_attached(ws)
         if self._runtime.shutting_down:  # close_all() has perhaps not seen this websocket
@@ -365,6 +403,25 @@ class Upgrade:
     def _wait(self) -> Any:
         limit = self._config.handshake_timeout
         end = time.monotonic() + limit if limit else math.inf
+        while (ws := self._wait_until(end)) is not None:
+            try:
+                self.accept(ws, None, None, after_delay=True)
+            except ServiceUnavailable as error:
+                self.decide(plain_answer(error))
+            except Exception as error:
+                self.decide(error)
+        if self.accepted:
+            return None
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+    def _wait_until(self, end: float) -> BaseWebSocket | None:
+        """Wait for the decision, or for the end of the accept delay.
+
+        :param end: when it is refused; of ``time.monotonic()``.
+        :returns: the websocket, which is to be accepted; None when it is decided.
+        """
         with self._changed:
             while not self.accepted and self._outcome is None:
                 now = time.monotonic()
@@ -375,31 +432,21 @@ class Upgrade:
                 # The delay of a handler that has not started yet cannot be over before that time.
                 delay = max(self._config.accept_delay, LOOK_INTERVAL)
                 ws, deadline = self._pending_accept or (None, now + delay)
-                if ws is None or now < deadline:
-                    self._changed.wait(min(end, deadline) - now)
-                    continue
-                try:
-                    self.accept(ws, None, None)
-                except ServiceUnavailable as error:
-                    self._outcome = plain_answer(error)
-                except Exception as error:
-                    self._outcome = error
-            if self.accepted:
-                return None
-            if isinstance(self._outcome, BaseException):
-                raise self._outcome
-            return self._outcome
+                if ws is not None and now >= deadline:
+                    if self._accepting is None:
+                        return ws
+                    deadline = now + LOOK_INTERVAL
+                self._changed.wait(min(end, deadline) - now)
+        return None
 
     def request_ended(self) -> None:
         """The request of a class or async view has ended in the server's thread: callbacks may run. A
         second call does what is left of an interrupted first."""
-        self.context = self.admission = None  # those of whom they are have them
+        # Those of whom they are have them.
+        self.context = self.outer_context = self.admission = None
         if self._callbacks is not None and self.accepted:
             self._executor.run_callbacks(self._callbacks)
         self._callbacks = None
-        if self.on_request_end is not None:
-            self.on_request_end()
-            self.on_request_end = None
 
     def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
         """Give the server the answer that it expects. What it writes of it is discarded, as the client

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextvars import Context
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from flask import has_request_context
+from contextvars import Context, copy_context
+from typing import Any, ClassVar
 
 from ._core import Admission
-from .context import leave_context, report
-from .errors import ConnectionClosed
+from .answer import warn_of_lost_session
+from .context import is_interrupt, report, request_context
+from .errors import only_closed
 from .runtime import Runtime
+from .unit import UnitOfWork, needs_calls
 from .websocket import WebSocket
-
-if TYPE_CHECKING:
-    from flask.ctx import RequestContext  # deprecated in later versions of Flask
 
 __all__ = ("ViewCallbacks", "WebSocketView", "check_view")
 
@@ -36,16 +33,18 @@ class WebSocketView:
     nothing: a hundred thousand need no thread each. The methods run one after the other, never two of
     one instance at once, in any thread. A method that blocks holds up no other websocket.
 
-    ``request``, ``session``, ``g`` and ``current_app`` are those of the handshake in every method.
+    Each call of a method is a unit of work: ``g`` is fresh, and the functions of
+    ``teardown_appcontext`` run when it returns, in its thread, so that nothing, be it a database
+    connection, is held while the websocket is idle. ``request`` and ``session`` are those of the
+    handshake.
 
     An exception is logged and closes the websocket with 1011; but for :class:`ConnectionClosed`, which
     ends the method and nothing else, as a peer may be gone at any moment.
     """
 
-    #: "request": the methods run in the request context of the handshake, which lives as long as the
-    #: websocket. "app": after :meth:`on_open` it is given up, and with it most of the memory of an
-    #: idle websocket; the methods then have an application context of their own each time, with
-    #: ``current_app`` and an empty ``g``.
+    #: "request": ``request`` and ``session`` of the handshake live as long as the websocket. "app":
+    #: after :meth:`on_open` they are given up, and with them most of the memory of an idle websocket;
+    #: the methods then have ``current_app`` and ``g``.
     context: ClassVar[str] = "request"
 
     def on_open(self, ws: WebSocket, **values: Any) -> Any:
@@ -98,12 +97,14 @@ def check_view(view: type[Any]) -> None:
 
 
 class ViewCallbacks:
-    """What the engine calls for one websocket with a class view: see ``Engine.attach``.
+    """What the engine, or an event loop, calls for one websocket with a class view: see
+    ``Engine.attach``. Each callback is a unit of work.
 
-    :ivar context: the context that the callbacks run in; None when each makes an application context.
+    :ivar context: the context (of :mod:`contextvars`) that the callbacks run in. There is one for all
+        of them, and nothing of it is left to the thread.
     """
 
-    __slots__ = ("admission", "context", "on_message", "request_context", "runtime", "view", "ws")
+    __slots__ = ("_needs_calls", "admission", "context", "runtime", "unit", "view", "ws")
 
     def __init__(
         self,
@@ -113,43 +114,71 @@ class ViewCallbacks:
         admission: Admission,
         context: Context,
     ) -> None:
+        """
+        :param context: a copy of that of the request's call, without the request.
+        """
         self.view = view
         self.ws = ws
         self.runtime = runtime
         #: What counts the websocket, until the last callback.
         self.admission = admission
-        #: What leave_context() is given after the last callback.
-        self.request_context: RequestContext | None = None
-        if view.context == "request":
-            self.context: Context | None = context
-            self.on_message: Callable[[WebSocket, str | bytes], None] = view.on_message
-        else:
-            self.context = None
-            self.on_message = self  # not a bound method, which would take memory
+        self.unit = UnitOfWork(runtime.app, ws)
+        self._needs_calls = needs_calls(runtime.app)
+        self.context = context
+        context.run(self.unit.activate, None)
+
+    def opened(self) -> None:
+        """on_open has returned; to be called in the request's context. What on_open has set in it is
+        there in the callbacks."""
+        if self.view.context == "request":
+            self.context = copy_context()
+            self.context.run(self.unit.activate, request_context())
+
+    @property
+    def on_message(self) -> Callable[[WebSocket, str | bytes], None]:
+        """What the engine calls, in :attr:`context`."""
+        return self if self._needs_calls else self.view.on_message
 
     def __call__(self, ws: WebSocket, data: str | bytes) -> None:
-        with self.runtime.app.app_context():
+        """A unit of work around on_message, if something must be called for it."""
+        error = None
+        try:
+            self.unit.begin()
             self.view.on_message(ws, data)
+        except BaseException as caught:
+            error = caught
+            self.failed(caught)
+            if is_interrupt(caught):
+                raise
+        finally:
+            self.unit.end(error)
+            del error  # it refers to this frame
+
+    def unit_ended(self) -> None:
+        """on_message has returned, and g was touched though nothing must be called."""
+        self.unit.drop()
 
     def run_on_message(self, data: str | bytes) -> None:
         """Call on_message in its context, and failed() when it raises; for event loops."""
-        run = self.context.run if self.context is not None else call
-        run(self._message_or_failure, data)
+        self.context.run(self._message, data)
 
-    def _message_or_failure(self, data: str | bytes) -> None:
+    def _message(self, data: str | bytes) -> None:
         try:
             self.on_message(self.ws, data)
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.failed(error)
+        finally:
+            self.unit.drop()
 
     def run_on_close(self, code: int, reason: bytes) -> None:
         """Call closed() in its context; for event loops."""
-        run = self.context.run if self.context is not None else call
-        run(self.closed, code, reason)
+        self.context.run(self.closed, code, reason)
 
     def failed(self, error: BaseException) -> None:
         """A callback has raised. ConnectionClosed is no failure: the peer may be gone at any moment."""
-        if isinstance(error, ConnectionClosed):
+        if only_closed(error):
             return
         try:
             self.log(error)
@@ -157,36 +186,32 @@ class ViewCallbacks:
             self.ws.close(1011, "internal error")
 
     def log(self, error: BaseException) -> None:
-        if has_request_context():
-            report(self.runtime.app, error)
-        else:
-            name = type(self.view).__qualname__
-            self.runtime.app.logger.error("Exception in the WebSocket view %s", name, exc_info=error)
+        report(self.runtime.app, error, f"the WebSocket view {type(self.view).__qualname__}")
 
     def closed(self, code: int, reason: bytes) -> None:
         """Call on_close, after which there is no more callback."""
         try:
-            if self.context is None:
-                with self.runtime.app.app_context():
-                    self._closed(code, reason)
-            else:
-                self._closed(code, reason)
+            self._closed(code, reason)
         finally:
             self.admission.discard()
             self.runtime.notify()
 
     def _closed(self, code: int, reason: bytes) -> None:
+        error = None
         try:
+            if self._needs_calls:
+                self.unit.begin()
             self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))
-        except ConnectionClosed:
-            pass
-        except BaseException as error:
-            self.log(error)
+        except BaseException as caught:
+            if not only_closed(caught):
+                error = caught
+                self.log(caught)
+            if is_interrupt(caught):
+                raise
         finally:
-            context, self.request_context = self.request_context, None
-            if context is not None:
-                leave_context(self.runtime.app, context)
-
-
-def call(function: Any, *arguments: Any) -> None:
-    function(*arguments)
+            if self._needs_calls:
+                self.unit.end(error)
+            else:
+                self.unit.drop()
+            del error  # it refers to this frame
+            warn_of_lost_session(self.runtime.app)

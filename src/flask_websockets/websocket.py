@@ -86,6 +86,9 @@ class BaseWebSocket(_core.BaseWebSocket):
     def _callbacks_ended(self, callbacks: Callbacks, code: int, reason: bytes, /) -> None:
         callbacks.closed(code, reason)
 
+    def _unit_ended(self, callbacks: Callbacks, /) -> None:
+        callbacks.unit_ended()
+
     # ---- where it stands ----
 
     @property

@@ -14,7 +14,6 @@ import wire
 from conftest import wait_for
 
 from flask_websockets import AsyncWebSocket, ConnectionClosed
-from flask_websockets.handlers.threads import IDLE_TIME, THREADS
 
 
 def echo_view(application, path="/ws"):
@@ -158,13 +157,15 @@ def test_the_end(application, caplog):
     noted = []
     variable = contextvars.ContextVar("variable", default=0)
 
-    @application.app.teardown_request
+    @application.app.teardown_appcontext
     def teardown(error):
-        noted.append(("teardown", variable.get(), flask.request.path))
+        if "handler" in flask.g:
+            noted.append(("teardown", variable.get(), flask.request.path))
 
     @application.route("/ws/<how>")
     async def ends(ws, how):
         variable.set(1)
+        flask.g.handler = True
         try:
             await ws.send("in")
             if how == "raise":
@@ -188,7 +189,7 @@ def test_the_end(application, caplog):
         assert client.recv() == "in"
         client.close(4001)
         wait_for(lambda: len(noted) == 3)
-        assert noted == [expected, ("end", f"/ws/{how}"), ("teardown", 0, f"/ws/{how}")]
+        assert noted == [expected, ("end", f"/ws/{how}"), ("teardown", 1, f"/ws/{how}")]
         noted.clear()
         assert caplog.text == ""
     client = server.connect("/ws/raise")
@@ -312,15 +313,22 @@ def test_a_generator_is_no_handler(application):
 def test_pings_that_nobody_answers_keep_nobody_waiting(application):
     left = []
 
-    @application.app.teardown_request
+    @application.app.teardown_appcontext
     def leave(error):
-        left.append(flask.request.path)
+        if "handler" in flask.g:
+            left.append(flask.request.path)
 
     @application.route("/ping")
     async def ping(ws):
+        flask.g.handler = True
         await ws.ping()
 
-    echo_view(application)
+    @application.route("/ws")
+    async def echo(ws):
+        flask.g.handler = True
+        async for data in ws:
+            await ws.send(data)
+
     server = application.serve()
     silent = [wire.connect(server.port, "/ping") for _ in range(50)]
     for connection in silent:
@@ -400,22 +408,3 @@ def test_no_thread_for_the_event_loop_is_503_and_later_there_is_one(application,
     wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
     loops["loop"].stop()
     loops["loop"].close()
-
-
-def test_a_refused_thread_delays_the_end_of_a_handler_and_loses_nothing(application, monkeypatch):
-    def no_thread(thread):
-        if thread.name == "ws teardown":
-            refused.append(thread)
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    echo_view(application)
-    runtime = application.app.extensions["flask_websockets.runtime"]
-    server, refused, start = application.serve(), [], threading.Thread.start
-    client = server.connect("/ws")
-    wait_for(lambda: not THREADS.idle, 2 * IDLE_TIME)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
-        client.close()
-        wait_for(lambda: len(refused) > 1)
-    wait_for(lambda: not runtime._open)

@@ -116,7 +116,8 @@ def test_no_thread_for_each(application):
 
 
 @pytest.mark.parametrize("context", ["request", "app"])
-def test_contexts_of_callbacks(application, context, noted):
+@pytest.mark.parametrize("torn_down", [True, False], ids=["teardown", "no teardown"])
+def test_each_callback_is_a_unit_of_work(application, context, torn_down, noted):
     application.app.secret_key = "secret"
 
     @application.app.before_request
@@ -124,47 +125,48 @@ def test_contexts_of_callbacks(application, context, noted):
         flask.g.user = flask.request.args.get("user")
         flask.session["seen"] = True
 
-    @application.app.teardown_request
-    def teardown(error):
-        noted("teardown", error)
+    if torn_down:
 
-    @application.app.teardown_appcontext
-    def teardown_app(error):
-        noted("teardown app", error)
+        @application.app.teardown_request
+        def teardown(error):
+            noted("teardown request", error)
 
-    @application.route("/ws")
-    class Contexts(WebSocketView):
+        @application.app.teardown_appcontext
+        def teardown_app(error):
+            thread = threading.get_ident()
+            noted("teardown", flask.g.pop("what", None), flask.g.pop("thread", thread) == thread)
+
+    class Units(WebSocketView):
+        def on_open(self, ws):
+            flask.g.what = "open"
+
         def on_message(self, ws, data):
-            if context == "request":
-                g = flask.g
-                ws.send(
-                    f"{g.user} {flask.request.path} {flask.session['seen']} {flask.request.endpoint}"
-                )
-            else:
-                assert not flask.has_request_context()
-                ws.send(f"{flask.current_app.name} {'user' in flask.g}")
-                flask.g.user = "left behind"
+            work(data)
 
         def on_close(self, ws, code, reason):
-            noted("close", flask.g.get("user"), flask.current_app.name)
+            work("close")
 
-    Contexts.context = context
+    def work(what):
+        left = sorted(flask.g)
+        flask.g.what, flask.g.thread = what, threading.get_ident()
+        request = flask.has_request_context()
+        seen = (flask.request.path, flask.session["seen"]) if request else None
+        noted(what, left, flask.current_app.name, seen)
+
+    def expected(what):
+        done = [(what, [], "tested", ("/ws", True) if context == "request" else None)]
+        return done + ([("teardown", what, True)] if torn_down else [])
+
+    Units.context = context
+    application.route("/ws")(Units)
     client = application.serve().connect("/ws?user=ann")
-    if context == "app":
-        noted.wait("teardown app", None)
-    for _ in range(2):
-        client.send("?")
-        expected = "ann /ws True Contexts" if context == "request" else "tested False"
-        assert client.recv() == expected
-    if context == "request":
-        assert noted.calls == []  # the request goes on
+    opened = [("teardown request", None), ("teardown", "open", True)] if torn_down else []
+    wait_for(lambda: noted.calls == opened)  # and not only at the end of the websocket
+    client.send("one")
+    client.send("two")
     client.close()
-    user = "ann" if context == "request" else None
-    noted.wait("close", user, "tested")
-    wait_for(
-        lambda: ("teardown app", None) in noted.calls[noted.calls.index(("close", user, "tested")) :]
-    )
-    assert noted.calls.count(("teardown", None)) == 1
+    calls = opened + expected("one") + expected("two") + expected("close")
+    wait_for(lambda: noted.calls == calls, what=f"{calls}, not {noted.calls}")
 
 
 def test_a_context_variable_lives_as_long_as_the_websocket(application):

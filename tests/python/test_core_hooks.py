@@ -3,6 +3,7 @@ knows nothing else of the package around it."""
 
 from __future__ import annotations
 
+import contextvars
 import os
 import socket
 import sys
@@ -112,6 +113,34 @@ def test_the_hooks_of_callbacks_are_given_what_attach_was_given(attach):
     assert heard[1] == (mine, 4000, b"enough")
 
 
+def test_a_unit_of_work_ends_when_on_message_returns(attach):
+    heard = []
+
+    class Own(_core.WebSocket):
+        def _callback_failed(self, callbacks, error):
+            heard.append(repr(error))
+
+        def _unit_ended(self, callbacks):
+            heard.append(callbacks)
+
+    def on_message(websocket, data):
+        heard.append(variable.get())
+        websocket._begin_unit()
+        websocket._begin_unit()
+        raise ValueError(data)
+
+    websocket = Own()
+    variable = contextvars.ContextVar("variable", default="outside")
+    context = contextvars.copy_context()
+    context.run(variable.set, "inside")
+    attach(websocket, MESSAGE, on_message=on_message, callbacks="mine")
+    with pytest.raises(TypeError, match=r"must be a contextvars\.Context or None"):
+        websocket._start_callbacks(1)
+    websocket._start_callbacks(context)
+    wait_for(lambda: heard == ["inside", "ValueError('x')", "mine"])
+    websocket.close(4000)
+
+
 def test_what_a_hook_raises_goes_to_the_unraisable_hook(attach, monkeypatch):
     heard = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: heard.append(what.exc_value))
@@ -132,21 +161,14 @@ def test_what_a_hook_raises_goes_to_the_unraisable_hook(attach, monkeypatch):
     assert [repr(error) for error in heard] == ["ValueError('x')", "LookupError(4000)"]
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"on_message": 1}, "on_message must be callable"),
-        ({"on_message": print, "context": 1}, "context must be a contextvars.Context or None"),
-    ],
-)
-def test_callbacks_of_a_wrong_type_leave_the_websocket_and_the_descriptor_as_they_were(options, error):
+def test_callbacks_of_a_wrong_type_leave_the_websocket_and_the_descriptor_as_they_were():
     engine = _core.Engine(**ENGINE)
     websocket = _core.WebSocket()
     ours, peer = socket.socketpair()
     with ours, peer:
         descriptor = _core.Descriptor(ours)
-        with pytest.raises(TypeError, match=error):
-            engine.attach(websocket, descriptor, b"", b"", **options)
+        with pytest.raises(TypeError, match="on_message must be callable"):
+            engine.attach(websocket, descriptor, b"", b"", on_message=1)
         assert descriptor.fileno() >= 0
         ours.sendall(b"still ours")
         assert peer.recv(100) == b"still ours"

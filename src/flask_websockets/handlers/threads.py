@@ -165,7 +165,7 @@ class Threads:
 
     def run_callbacks(self, callbacks: Callbacks) -> None:
         """The engine's own threads run them."""
-        callbacks.ws._start_callbacks()
+        callbacks.ws._start_callbacks(callbacks.context)
 
     def condition(self) -> Condition:
         return Condition()

@@ -1,0 +1,100 @@
+"""The 101 as Flask sees it: a response, for which the after_request functions run and the session is
+saved, once. Both are in its header fields, :rfc:`6455#section-1.3`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, abort
+from werkzeug.datastructures import Headers
+
+from .context import process_response, request_context, session_of
+
+__all__ = ("AlreadyAnswered", "fields_of_101", "warn_of_lost_session", "warn_of_lost_value")
+
+#: What a 101 has no use for, as it has no content; and what the handshake itself sets.
+NOT_SENT = frozenset(
+    ("content-type", "content-length", "upgrade", "connection", "transfer-encoding", "date", "server")
+)
+
+
+class AlreadyAnswered(Response):
+    """What a view returns whose handshake was accepted. Nothing of it is sent, as the 101 has been."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(ALREADY_ANSWERED)
+        self.headers = Headers()
+        self.response = []
+        self._on_close = []
+
+    def __call__(self, environ: Any, start_response: Any) -> tuple[bytes, ...]:
+        return ()
+
+
+#: What all of them have in common, made once, as making a response takes long.
+ALREADY_ANSWERED = dict(Response(status=101).__dict__)
+
+
+def fields_of_101(app: Flask, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The header fields of the 101, after the after_request functions have run and the session has been
+    saved. To be called in the request's context.
+
+    :param fields: those that the handler has given to accept().
+    :raises HTTPException: when an after_request function has made another answer of it, with that.
+    """
+    response = app.response_class(status=101)
+    response.headers.extend(fields)
+    response = process_response(app, response)
+    if response.status_code != 101:
+        abort(response)
+    note_saved_session()
+    return [
+        (name, value)
+        for name, value in response.headers.to_wsgi_list()
+        if name.lower() not in NOT_SENT and not name.lower().startswith("sec-websocket-")
+    ]
+
+
+def warn_of_lost_value(app: Flask, handler: Callable[..., Any], value: Any) -> None:
+    """A handler has returned something, which nobody gets, as the handshake was accepted."""
+    if value is not None:
+        handler = getattr(handler, "func", handler)  # of a functools.partial
+        name = getattr(handler, "__qualname__", repr(handler))
+        app.logger.warning(
+            "The WebSocket handler %s has returned %s, which nobody gets: its handshake was accepted "
+            "before.",
+            name,
+            type(value).__name__,
+        )
+
+
+# ---- the session ----
+
+
+def note_saved_session() -> None:
+    """What changes in the session from now on is lost: :func:`warn_of_lost_session` tells by this."""
+    context = request_context()
+    session = None if context is None else session_of(context)
+    if session is not None and getattr(session, "modified", False) is not False:
+        try:
+            session.modified = False
+        except AttributeError:  # that of a class of the application's, say
+            return
+
+
+def warn_of_lost_session(app: Flask) -> None:
+    """Log it if the current request's session was changed after the 101, which had the cookie. To be
+    called when the handler has ended."""
+    context = request_context()
+    session = None if context is None else session_of(context)
+    # A class of sessions that does not tell whether they were modified says that all of them were.
+    if session is None or getattr(session, "__dict__", {}).get("modified") is not True:
+        return
+    assert context is not None
+    app.logger.warning(
+        "The session was changed in the WebSocket %s after its handshake had been answered, and is not "
+        "saved: the answer has taken the cookie with it. Change it before the first use of the "
+        "websocket, or in an ordinary page.",
+        context.request.path,
+    )
