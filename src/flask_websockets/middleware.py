@@ -169,11 +169,11 @@ class Middleware:
                 return too_many_handlers(start_response)
         upgrade = self.upgrade(socket, executor)
         environ[ENVIRON_KEY] = upgrade
-        upgrade.context = context = contextvars.copy_context()
         if place == SERVER_THREAD:
-            upgrade.outer_context = contextvars.copy_context()
+            upgrade.context = contextvars.copy_context()
         answer = CollectedAnswer()
         try:
+            context = contextvars.copy_context()
             body = context.run(self.wsgi_app, environ, answer.start_response)
             if not upgrade.accepted:
                 return answer.replay(start_response, body)

@@ -174,10 +174,10 @@ def run_class_view(
     values: Any,
 ) -> Any:
     """The opening of a class view, in the server's thread."""
-    assert upgrade.outer_context is not None and upgrade.admission is not None
+    assert upgrade.context is not None and upgrade.admission is not None
     runtime: Runtime = app.extensions[RUNTIME_KEY]
     view: WebSocketView = handler()
-    callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.outer_context)
+    callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
         result = view.on_open(ws, *args, **values)

@@ -131,10 +131,8 @@ class Upgrade:
         self._callbacks: ViewCallbacks | None = None
         #: Called with the websocket when it is accepted, in the thread that accepts.
         self.on_attached: Callable[[Any], None] | None = None
-        #: The context that the request of a class or async view runs in; and one as it was before, for
-        #: the callbacks of a class view that do without the request.
+        #: A context as it was before the request: for the callbacks of a class view that do without it.
         self.context: Context | None = None
-        self.outer_context: Context | None = None
         #: What counts the websocket.
         self.admission: Admission | None = None
         #: True once the connection belongs to the engine; it never becomes False again.
@@ -443,7 +441,7 @@ class Upgrade:
         """The request of a class or async view has ended in the server's thread: callbacks may run. A
         second call does what is left of an interrupted first."""
         # Those of whom they are have them.
-        self.context = self.outer_context = self.admission = None
+        self.context = self.admission = None
         if self._callbacks is not None and self.accepted:
             self._executor.run_callbacks(self._callbacks)
         self._callbacks = None

@@ -202,7 +202,7 @@ def test_on_open_may_refuse(application, noted):
             if how == "abort":
                 flask.abort(401)
             if how == "redirect":
-                return flask.redirect("/elsewhere")
+                return flask.redirect("/elsewhere", 302)  # whatever Flask's default is
             if how == "response":
                 return "no", 418
             if how == "raise":

@@ -49,6 +49,19 @@ app.wsgi_app = WatchesAnswers(ReplacesInput(app.wsgi_app))
 def refuse():
     if flask.request.headers.get("X-Refuse"):
         flask.abort(403, "refused before the request")
+    if "visit" in flask.request.args:
+        flask.session["visit"] = flask.request.args["visit"]
+
+
+@app.after_request
+def after(response):
+    response.headers["X-After"] = f"{flask.request.path} {response.status_code}"
+    return response
+
+
+@app.get("/visit")
+def visit():
+    return flask.session.get("visit", "none")
 
 
 @app.get("/")

@@ -54,14 +54,16 @@ class Served(Program):
             return connection
         return self.context.wrap_socket(connection, server_hostname="localhost")
 
-    def page(self, method: str, path: str, body: str | None = None) -> http.client.HTTPResponse:
+    def page(
+        self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+    ) -> http.client.HTTPResponse:
         if self.kind.tls:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 "localhost", self.port, timeout=10, context=self.context
             )
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request(method, path, body, {"Connection": "close"})
+        connection.request(method, path, body, {"Connection": "close", **(headers or {})})
         answer = connection.getresponse()
         answer.text = answer.read().decode()  # type: ignore[attr-defined]
         connection.close()

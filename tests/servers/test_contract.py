@@ -100,9 +100,9 @@ def test_a_class_view(served):
     with contextlib.closing(served.connect("/channel/ends-ann")) as listener:
         assert listener.recv() == "subscribed"
         client = served.connect("/class/ann")
-        for answer in ("ann /class/ann None", "ann /class/ann before"):
+        for _ in range(2):
             client.send("where")
-            assert client.recv() == answer
+            assert client.recv() == "ann /class/ann None"  # g is fresh
         for size in (1, 70_000, 1 << 20):
             client.send_binary(b"x" * size)
             assert client.recv() == b"x" * size
@@ -169,6 +169,20 @@ def test_an_async_view(served):
 
 
 # ---- the handshake ----
+
+
+def test_session_and_after_request_go_with_the_101(served):
+    kinds = ["function", "class", "async"]
+    if "gevent" in served.kind.name or "eventlet" in served.kind.name:
+        kinds.remove("async")
+    for kind in kinds:
+        path = "/echo" if kind == "function" else f"/{kind}/ann"
+        client = served.connect(f"{path}?visit={kind}")
+        headers = client.getheaders()
+        assert headers["x-after"] == f"{path} 101"
+        cookie = headers["set-cookie"].split(";")[0]
+        assert served.page("GET", "/visit", headers={"Cookie": cookie}).text == kind
+        client.close()
 
 
 @pytest.mark.parametrize("size", [1, 300, 3000])
