@@ -29,7 +29,7 @@ from flask_websockets.handlers import threads
 #: Leaks are looked for in the process of the tests. Without a sanitizer this means nothing.
 WITHOUT_LEAK_CHECK = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
-pytest_plugins = ["serving"]
+pytest_plugins = ["serving", "relaying"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from _typeshed import FileDescriptorLike
 from typing_extensions import Buffer, disjoint_base
 
 LOOP: str
 
+_A = TypeVar("_A")
+_R = TypeVar("_R")
+
 def name_thread(name: str, /) -> None: ...
+def call_after(first: Callable[[], object], then: Callable[[_A], _R], argument: _A, /) -> _R: ...
 
 @final
 class Descriptor:

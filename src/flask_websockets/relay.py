@@ -10,42 +10,23 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
-import fcntl
 import logging
 import os
-import socket
-import ssl
-import struct
 import sys
-import termios
 import time
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from ._core import Descriptor, name_thread
+from .relayed import ERROR, HUNG_UP, NOT_WATCHED, READABLE, TLS, Connection
 
 logger = logging.getLogger(__package__)
 
-__all__ = ("Connection", "Relay", "limit_unsent", "native_pair", "relay")
+__all__ = ("Relay", "native_pair", "relay")
 
-#: How much is read from the peer at once, bytes.
-CHUNK = 64 * 1024
-#: How much of what the engine has written is read at once: one TLS record (RFC 8446 section 5.1). The
-#: engine counts the bytes here and in the socket below as taken by the peer, so they are kept few.
-RECORD = 16 * 1024
-#: Reads of one connection in a turn, so that a busy one does not starve the others.
-READS_PER_TURN = 8
-WRITES_PER_TURN = 32
-#: What the socket below may keep besides what is on its way, bytes: TCP_NOTSENT_LOWAT. With a quarter
-#: of it a fast peer is a little slower; with more, the engine counts more bytes too early as taken.
-UNSENT_MAX = 64 * 1024
 #: How long a peer may take none of the remaining bytes once the engine has finished with the
 #: connection, seconds.
 LAST_BYTES_TIMEOUT = 5.0
-
-READABLE, WRITABLE, ERROR, HUNG_UP = 1, 4, 8, 16  # in poll(2) as in epoll(7)
-#: Instead of events: not even errors.
-NOT_WATCHED = -1
 
 
 def original(module: str, name: str) -> Any:
@@ -60,216 +41,6 @@ def original(module: str, name: str) -> Any:
 
         return getattr(unpatched(module), name)
     return getattr(__import__(module), name)
-
-
-class TLS(Protocol):
-    """A connection with its SSL object; see :class:`flask_websockets.servers.tls.Taken`."""
-
-    ssl: Any
-
-    def close(self) -> None: ...
-
-
-class Connection:
-    """One connection on its way through the relay.
-
-    Bytes flow in two directions, and at most one chunk of each is here: while that chunk is not
-    written, nothing more is read, and TCP holds the sender back.
-    """
-
-    def __init__(self, tls: TLS, tls_fd: int, plain: _socket.socket, received: bytes) -> None:
-        self.tls = tls
-        self.tls_fd = tls_fd
-        self.plain = plain
-        self.plain_fd = plain.fileno()
-        self.to_plain = memoryview(received)
-        self.to_tls = memoryview(b"")
-        self.started = False
-        self.tls_ended = False
-        self.tls_hung_up = False
-        self.tls_readable = False
-        self.plain_ended = False
-        self.plain_shut = False
-        self.closed_output = False
-        self.engine_gone = False
-        self.give_up_at = 0.0
-        self.encrypted = 0
-        self._progress_seen = (0, 0)
-        #: The SSL layer wants to write before it can read on (a key update), or the other way round.
-        self.wants_write = False
-        #: The former: it is to be asked again although nothing has arrived.
-        self.reads_on = False
-        self.watched = {tls_fd: NOT_WATCHED, self.plain_fd: NOT_WATCHED}
-
-    # ---- peer to engine ----
-
-    def receive(self) -> bool:
-        """Decrypt what has arrived; True when there may be more at once."""
-        for _ in range(READS_PER_TURN):
-            if not self._flush_plain() or self.tls_ended or self.engine_gone:
-                return False
-            if not self.reads_on and self._has_read_all():
-                return False
-            self.tls_readable = self.reads_on = False
-            try:
-                data = self.tls.ssl.read(CHUNK)
-            except ssl.SSLWantReadError:
-                return False
-            except ssl.SSLWantWriteError:
-                self.wants_write = self.reads_on = True
-                return False
-            except (ssl.SSLError, OSError):  # also the regular end, SSLZeroReturnError
-                data = b""
-            if data:
-                self.to_plain = memoryview(data)
-            else:
-                self.tls_ended = True
-        return True
-
-    def _has_read_all(self) -> bool:
-        """Is nothing there to be read at present? A peer may end its side of the stream without a
-        close_notify, and read on. OpenSSL is not to see that, as it writes nothing after it."""
-        if self.tls.ssl.pending() > 0 or unread(self.tls_fd) > 0:
-            return False
-        if self.tls_readable or self.tls_hung_up:  # so that is the end of the stream
-            self.tls_ended = True
-            self._flush_plain()
-        return True
-
-    def _flush_plain(self) -> bool:
-        """Give the engine what is decrypted; False when it does not take all of it."""
-        while self.to_plain:
-            try:
-                sent = self.plain.send(self.to_plain)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.engine_gone = True
-                self.to_plain = memoryview(b"")
-                return False
-            self.to_plain = self.to_plain[sent:]
-        if self.tls_ended and not self.plain_shut:
-            self.plain_shut = True
-            with contextlib.suppress(OSError):
-                self.plain.shutdown(socket.SHUT_WR)
-        return True
-
-    # ---- engine to peer ----
-
-    def send(self) -> bool:
-        """Encrypt what the engine has written; True when there may be more at once."""
-        for _ in range(WRITES_PER_TURN):
-            if not self._flush_tls() or self.plain_ended:
-                return False
-            try:
-                data = self.plain.recv(RECORD)
-            except BlockingIOError:
-                return False
-            except OSError:
-                data = b""
-            if data:
-                self.to_tls = memoryview(data)
-            else:
-                self.plain_ended = True
-        return True
-
-    def _flush_tls(self) -> bool:
-        while self.to_tls:
-            try:
-                sent = self.tls.ssl.write(self.to_tls)
-            except ssl.SSLWantWriteError:
-                self.wants_write = True
-                return False
-            except ssl.SSLWantReadError:  # answered by the next receive()
-                return False
-            except (ssl.SSLError, OSError):
-                self.tls_ended = self.plain_ended = self.engine_gone = True
-                self.to_tls = memoryview(b"")
-                return True
-            self.to_tls = self.to_tls[sent:]
-            self.encrypted += sent
-        if self.plain_ended and not self.closed_output:
-            self.closed_output = True
-            # Sends close_notify. That the peer has not sent its own yet raises, and does not matter.
-            with contextlib.suppress(ssl.SSLError, OSError, ValueError):
-                self.tls.ssl.shutdown()
-            with contextlib.suppress(OSError):
-                end_output(self.tls_fd)
-        return True
-
-    # ---- both ----
-
-    def has_progressed(self) -> bool:
-        """Has the peer taken anything since the last call?"""
-        encrypted, kept = self._progress_seen
-        self._progress_seen = (self.encrypted, unsent(self.tls_fd))
-        return self._progress_seen[0] > encrypted or self._progress_seen[1] < kept
-
-    @property
-    def is_finished(self) -> bool:
-        sent_all = self.plain_ended and not self.to_tls
-        return sent_all and (self.engine_gone or (self.tls_ended and not self.to_plain))
-
-    def interest(self) -> dict[int, int]:
-        """The events to wait for, by descriptor. A descriptor without any event is still watched, and a
-        closed other end is reported again and again; so it is not watched any more after the first
-        report."""
-        tls = plain = 0
-        if not self.to_plain and not self.tls_ended and not self.engine_gone:
-            tls |= READABLE
-        if self.to_tls or self.wants_write:
-            tls |= WRITABLE
-        if not self.to_tls and not self.plain_ended:
-            plain |= READABLE
-        if self.to_plain:
-            plain |= WRITABLE
-        return {
-            self.tls_fd: NOT_WATCHED if self.tls_hung_up else tls,
-            self.plain_fd: NOT_WATCHED if self.engine_gone else plain,
-        }
-
-    def hung_up(self, fd: int) -> None:
-        """The other end of a descriptor is closed. What it has written before can still be read."""
-        if fd == self.tls_fd:
-            self.tls_hung_up = True
-        else:
-            self.engine_gone = True
-            self.to_plain = memoryview(b"")
-
-    def close(self) -> None:
-        self.plain.close()
-        self.tls.close()
-
-
-def unread(fd: int) -> int:
-    """Bytes that have arrived on a socket."""
-    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
-    return int(size)
-
-
-def unsent(fd: int) -> int:
-    """Bytes that were written to a socket and that the peer has not acknowledged; 0 where the system
-    does not tell."""
-    try:
-        answer = fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ is the same number
-    except OSError:
-        return 0
-    (size,) = struct.unpack("i", answer)
-    return int(size)
-
-
-def limit_unsent(connection: Any) -> None:
-    """Limit the bytes that a socket keeps besides those on their way to :data:`UNSENT_MAX`, where the
-    system has such an option."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
-    if option is not None:
-        with contextlib.suppress(OSError):  # a Unix socket
-            connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_MAX)
-
-
-def end_output(fd: int) -> None:
-    with socket.socket(fileno=os.dup(fd)) as copy:
-        copy.shutdown(socket.SHUT_WR)
 
 
 class Poll:
@@ -297,15 +68,22 @@ class Poll:
 
 
 class Relay:
-    """The relay of one process. :meth:`connect` and :meth:`start` may be called from any thread; the
-    rest is the relay thread's own."""
+    """The relay of one process. :meth:`connect`, :meth:`start` and :meth:`stop` may be called from any
+    thread; the rest is the relay thread's own.
+
+    What a connection raises ends that connection. An error of the relay's own, no memory for a list
+    say, costs nothing but time, as what is to be done stays noted. When there is one in each of two
+    turns, all connections are cut off, and the next one starts another relay.
+    """
 
     def __init__(self) -> None:
         self._new: deque[Connection] = deque()
         self._connections: dict[int, Connection] = {}
-        self._again: set[Connection] = set()
+        #: To be served in this turn.
+        self._due: set[Connection] = set()
         self._draining: set[Connection] = set()
         self._woken, self._wake = native_pair()
+        self._woken.setblocking(False)
         self._wake.setblocking(False)
         self._stopped = False
         self._poll = Poll()
@@ -318,10 +96,15 @@ class Relay:
         except RuntimeError as error:
             raise OSError(errno.EAGAIN, "no thread can be started for TLS") from error
 
+    def wake(self) -> None:
+        """From any thread; never waits."""
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
+            self._wake.send(b"x")
+
     def stop(self) -> None:
         """End the thread; for a relay without connections. From any thread."""
         self._stopped = True
-        self._wake.send(b"x")
+        self.wake()
 
     def close(self) -> None:
         """Give the descriptors back; not while the thread runs."""
@@ -351,60 +134,94 @@ class Relay:
     def start(self, connection: Connection) -> None:
         """Relay it from now on, until it is at its end and closed. A second call does nothing."""
         self._new.append(connection)
-        with contextlib.suppress(BlockingIOError):  # full: it is awake already
-            self._wake.send(b"x")
+        self.wake()
+        if self._stopped:  # it may have looked for new ones for the last time
+            self._drop_new()
 
     def run(self) -> None:
         name_thread("fws-tls")
-        while not self._stopped:
-            self.turn()
+        failed = False
+        try:
+            while not self._stopped:
+                try:
+                    self.turn()
+                    failed = False
+                except BaseException:  # of no connection: see _serve()
+                    if failed:
+                        raise
+                    failed = True
+                    report("a turn of the TLS relay has failed; it goes on")
+        except BaseException:
+            report("the TLS relay has failed: its connections are cut off, the next one starts another")
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._stopped = True
+        if _relays.get("relay") is self:  # nobody else takes it out
+            del _relays["relay"]
+        self._drop_new()
+        for connection in {*self._connections.values()}:
+            self._drop(connection)
         self.close()
 
     def turn(self) -> None:
-        ready = self._poll.wait(self._timeout())
-        busy, self._again = self._again, set()
-        for fd, events in ready:
-            if fd == self._woken.fileno():
-                self._woken.recv(4096)
-                continue
-            connection = self._connections.get(fd)
-            if connection is None:
-                continue
-            busy.add(connection)
+        for fd, events in self._poll.wait(self._timeout()):
+            self._note(fd, events)
+        while self._new:
+            self._take(self._new[0])
+            self._new.popleft()
+        now = time.monotonic()
+        self._due.update(c for c in self._draining if now >= c.give_up_at)
+        for connection in list(self._due):
+            self._serve(connection, now)
+
+    def _note(self, fd: int, events: int) -> None:
+        """What is not noted, because there is no memory for it, is reported again."""
+        connection = self._connections.get(fd)
+        if connection is not None:
+            self._due.add(connection)
             if fd == connection.tls_fd and events & READABLE:
                 connection.tls_readable = True
             if events & (HUNG_UP | ERROR):
                 connection.hung_up(fd)
-        while self._new:
-            connection = self._new.popleft()
-            if connection.started:
-                continue
-            connection.started = True
+        elif fd == self._woken.fileno():
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(4096)
+
+    def _take(self, connection: Connection) -> None:
+        if connection.started:
+            return
+        connection.started = True
+        try:
             self._connections[connection.tls_fd] = connection
             self._connections[connection.plain_fd] = connection
-            busy.add(connection)
-        now = time.monotonic()
-        busy.update(c for c in self._draining if now >= c.give_up_at)
-        for connection in busy:
-            try:
-                self._serve(connection, now)
-            except Exception:  # no memory, say: the others must not suffer from it
-                logger.exception("a TLS connection is cut off")
-                self._cut_off(connection)
+            self._due.add(connection)
+        except BaseException:
+            report("a TLS connection is cut off")
+            self._drop(connection)
+
+    def _serve(self, connection: Connection, now: float) -> None:
+        try:
+            self._due.discard(connection)
+            self._relay(connection, now)
+        except BaseException:  # also what a callback of the server's SSL context raises
+            report("a TLS connection is cut off")
+            self._drop(connection)
 
     def _timeout(self) -> float | None:
-        if self._again:
+        if self._due or self._new:
             return 0.0
         if not self._draining:
             return None
         soonest = min(connection.give_up_at for connection in self._draining)
         return max(0.0, soonest - time.monotonic())
 
-    def _serve(self, connection: Connection, now: float) -> None:
+    def _relay(self, connection: Connection, now: float) -> None:
         connection.wants_write = False
         more = connection.receive()
         if connection.send() or more:
-            self._again.add(connection)
+            self._due.add(connection)
         due = connection.engine_gone and now >= connection.give_up_at
         if due and (connection.has_progressed() or connection.give_up_at == 0.0):
             # The engine has finished with it, so the relay must end it when the peer stalls.
@@ -430,21 +247,33 @@ class Relay:
 
     def _finish(self, connection: Connection) -> None:
         self._watch(connection, dict.fromkeys(connection.watched, NOT_WATCHED))
-        self._again.discard(connection)
-        self._draining.discard(connection)
-        del self._connections[connection.tls_fd], self._connections[connection.plain_fd]
-        connection.close()
+        self._drop(connection)
 
-    def _cut_off(self, connection: Connection) -> None:
-        """End one that has failed, wherever it was."""
-        for fd, events in connection.watched.items():
+    def _drop(self, connection: Connection) -> None:
+        """Close it, wherever it is. Raises nothing, and may be done twice."""
+        watched, connection.watched = connection.watched, {}
+        for fd, events in watched.items():
             if events != NOT_WATCHED:
-                with contextlib.suppress(OSError, KeyError, ValueError):
+                with contextlib.suppress(BaseException):
                     self._poll.unregister(fd)
-            self._connections.pop(fd, None)
-        self._again.discard(connection)
+            if self._connections.get(fd) is connection:
+                del self._connections[fd]
+        self._due.discard(connection)
         self._draining.discard(connection)
-        connection.close()
+        with contextlib.suppress(BaseException):
+            connection.close()
+
+    def _drop_new(self) -> None:
+        """At the end of the relay, and by every thread that comes after it."""
+        while self._new:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._drop(self._new.popleft())
+
+
+def report(what: str) -> None:
+    """Log the exception that is being handled; whatever the handlers of the application raise."""
+    with contextlib.suppress(BaseException):
+        logger.error(what, exc_info=sys.exc_info()[1])
 
 
 def native_pair() -> tuple[_socket.socket, _socket.socket]:
@@ -460,16 +289,19 @@ _relays: dict[str, Relay] = {}
 def relay() -> Relay:
     """The relay of this process; it starts with the first connection."""
     found = _relays.get("relay")
-    if found is None:
-        made = Relay()
-        try:  # before others can find it: without a thread it would be of no use to them
-            made.start_thread()
-        except BaseException:
-            made.close()
-            raise
+    if found is not None:
+        return found
+    made = Relay()
+    try:
+        made.start_thread()  # before others can find it: without a thread it would be of no use to them
+    except OSError:
+        made.close()
+        raise
+    try:
         # One step of C, so that threads which make one at once agree on the first.
         found = _relays.setdefault("relay", made)
-        if found is not made:
+    finally:  # also when another thread has raised an exception in this one
+        if _relays.get("relay") is not made:
             made.stop()
     return found
 
@@ -478,8 +310,10 @@ def after_fork_in_child() -> None:
     """The connections belong to the parent: a child closes its copies of the descriptors, and sends
     nothing."""
     for inherited in _relays.values():
-        for connection in {*inherited._connections.values(), *inherited._new}:
-            connection.close()
+        copies: set[Connection | Relay] = {*inherited._connections.values(), *inherited._new, inherited}
+        for copy in copies:
+            with contextlib.suppress(OSError):
+                copy.close()
     _relays.clear()
 
 
