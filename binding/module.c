@@ -89,8 +89,28 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec, PyTypeObject 
     return (PyTypeObject *)type;
 }
 
+/* A free-threaded build enables its GIL when it loads this module, unless its user has forbidden
+ * that. */
+static bool has_gil(void)
+{
+    PyObject *ask = PySys_GetObject("_is_gil_enabled"); /* since 3.13 */
+    if (ask == NULL)
+        return true;
+    PyObject *enabled = PyObject_CallNoArgs(ask);
+    if (enabled == NULL)
+        return false;
+    if (enabled == Py_False)
+        PyErr_SetString(PyExc_ImportError,
+                        "flask_websockets needs Python's GIL, which is disabled: unset PYTHON_GIL, "
+                        "and leave out -X gil=0");
+    Py_DECREF(enabled);
+    return !PyErr_Occurred();
+}
+
 static int module_exec(PyObject *module)
 {
+    if (!has_gil())
+        return -1;
     fws_module_state *state = PyModule_GetState(module);
     fws_init_gates(state);
     state->interpreter = PyInterpreterState_Get();
@@ -160,6 +180,9 @@ static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_USED},
 #endif
     {0, NULL},
 };

@@ -288,13 +288,46 @@ except ConnectionClosed as error:
 engine.stop()
 """
 
+#: Interpreters that share one GIL: all until 3.11, "legacy" ones later.
+SHARING = """
+try:
+    import _interpreters as interpreters
+    create = lambda: interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    create = lambda: interpreters.create(isolated=sys.version_info < (3, 12))
+
+def run(interpreter, program):
+    failed = interpreters.run_string(interpreter, program)  # raises until 3.12
+    assert failed is None, failed.errdisplay
+"""
+
 SEVERAL = f"""
-import _xxsubinterpreters as interpreters
+{SHARING}
 program = f"import sys; sys.path[:0] = {{sys.path}}" + {IN_EACH!r}
 for _ in range(3):
-    interpreter = interpreters.create()
-    interpreters.run_string(interpreter, program)
+    interpreter = create()
+    run(interpreter, program)
     interpreters.destroy(interpreter)
+"""
+
+#: Only this module: interpreters with a GIL of their own crash at the end of 3.12 when they import ssl.
+OF_ITS_OWN = f"""
+{SHARING}
+interpreter = interpreters.create()
+try:
+    run(interpreter, f"import sys; sys.path[:0] = {{sys.path}}; CORE = {{CORE!r}}" + {ALONE!r})
+except Exception as error:
+    print(error)
+interpreters.destroy(interpreter)
+"""
+
+FREE_THREADED = f"""
+sys._is_gil_enabled = lambda: False
+try:
+    exec({ALONE!r})
+except ImportError as error:
+    print(error)
 """
 
 
@@ -303,5 +336,14 @@ def test_the_module_imports_nothing_of_the_package():
 
 
 def test_each_interpreter_of_a_process_has_its_own():
-    pytest.importorskip("_xxsubinterpreters", reason="other versions of Python name it otherwise")
     assert run(SEVERAL) == "1006\n" * 3
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="all interpreters share one GIL")
+def test_an_interpreter_with_a_gil_of_its_own_is_refused():
+    assert "_core does not support loading in subinterpreters" in run(OF_ITS_OWN)
+
+
+def test_an_interpreter_without_a_gil_is_refused():
+    """A free-threaded build enables its GIL for the module, unless its user forbids that."""
+    assert "needs Python's GIL, which is disabled: unset PYTHON_GIL" in run(FREE_THREADED)
