@@ -13,12 +13,11 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
-
 from . import handlers, servers
 from ._core import Admission, list_contains
 from .handlers.asynchronous import event_loop
 from .interfaces import Executor
+from .matching import Routes
 from .refusals import PlainAnswer
 from .runtime import Runtime
 from .upgrade import (
@@ -27,30 +26,11 @@ from .upgrade import (
     NO_SOCKET_KEY,
     OWN_THREAD,
     SERVER_THREAD,
-    VIEW_MARK,
     FinishedHandshake,
     Upgrade,
 )
 
 __all__ = ("Middleware",)
-
-#: The keys of the environment that the URL matching depends on.
-MATCHED_KEYS = (
-    "wsgi.url_scheme",
-    "HTTP_HOST",
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SCRIPT_NAME",
-    "PATH_INFO",
-    "HTTP_UPGRADE",
-    "HTTP_CONNECTION",
-)
-
-#: How many results of the URL matching are kept. Clients choose the URLs, so both their number and
-#: their length are limited.
-CACHED_URLS_MAX = 256
-#: Characters.
-CACHED_PATH_MAX = 200
 
 WSGIApp = Callable[..., Iterable[bytes]]
 
@@ -65,15 +45,15 @@ class Middleware:
     def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
-        #: For URLs that have been matched: where their views run. An outdated entry does no harm,
-        #: because Flask matches the URL again.
-        self._cached_places: dict[tuple[Any, ...], str] = {}
+        self._routes = Routes(runtime.app)
         self._finished_handshake: FinishedHandshake | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        place = self.view_place(environ) if is_upgrade(environ) else None
+        place = self._routes.place(environ) if is_upgrade(environ) else None
         if place is None:
             return self.wsgi_app(environ, start_response)
+        if environ["HTTP_UPGRADE"].lower() != "websocket":  # a list, of which this is what we take
+            environ["HTTP_UPGRADE"] = "websocket"  # Werkzeug's matching knows no list
         if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
         try:
@@ -97,7 +77,7 @@ class Middleware:
         try:
             try:
                 executor = handlers.current_executor()
-                environ[ENVIRON_KEY] = upgrade = self.upgrade(socket, executor)
+                environ[ENVIRON_KEY] = upgrade = self.upgrade(socket, executor, place)
                 call = Call(self, environ, upgrade, admission)
                 executor.start(functools.partial(contextvars.copy_context().run, call.run), name)
             except (RuntimeError, MemoryError):  # no thread can be started
@@ -119,35 +99,12 @@ class Middleware:
             return refusal.body
         return DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
 
-    def upgrade(self, socket: servers.ServerSocket, executor: Executor) -> Upgrade:
+    def upgrade(self, socket: servers.ServerSocket, executor: Executor, place: str) -> Upgrade:
         if self._finished_handshake is None:  # two threads may each make one, which does no harm
             self._finished_handshake = FinishedHandshake(self.runtime.engine)
-        return Upgrade(socket, self.runtime, executor, self._finished_handshake)
-
-    def view_place(self, environ: dict[str, Any]) -> str | None:
-        """Where the view of this URL runs; None when it is not a view of this extension: an ordinary
-        page, or a websocket of another extension. Those keep the server's thread and socket."""
-        url = tuple(map(environ.get, MATCHED_KEYS))
-        cached = self._cached_places.get(url)
-        if cached is not None:
-            return cached
-        place = self.match(environ)
-        if place is not None and len(environ.get("PATH_INFO", "")) <= CACHED_PATH_MAX:
-            if len(self._cached_places) >= CACHED_URLS_MAX:
-                self._cached_places.clear()
-            self._cached_places[url] = place
-        return place
-
-    def match(self, environ: dict[str, Any]) -> str | None:
-        app = self.runtime.app
-        try:
-            adapter = app.create_url_adapter(app.request_class(environ))
-            if adapter is None:
-                return None
-            rule, _ = adapter.match(return_rule=True)
-        except HTTPException:  # among them redirects
-            return None
-        return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, None)
+        upgrade = Upgrade(socket, self.runtime, executor, self._finished_handshake)
+        upgrade.place = place
+        return upgrade
 
     def run_in_server_thread(
         self, environ: dict[str, Any], start_response: Any, socket: servers.ServerSocket, place: str
@@ -167,7 +124,7 @@ class Middleware:
                 executor = event_loop()
             except (RuntimeError, MemoryError, OSError):  # no thread can be started
                 return too_many_handlers(start_response)
-        upgrade = self.upgrade(socket, executor)
+        upgrade = self.upgrade(socket, executor, place)
         environ[ENVIRON_KEY] = upgrade
         if place == SERVER_THREAD:
             upgrade.context = contextvars.copy_context()

@@ -79,7 +79,7 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         if refusal is not None:
             return refusal
         upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
-        if upgrade is None:
+        if upgrade is None or upgrade.place != place:
             return no_socket()
         ws = kind(upgrade, handshake_request.remote_addr, app.json)
         admission = runtime.admit_websocket(ws)

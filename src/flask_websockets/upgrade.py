@@ -119,6 +119,8 @@ class Upgrade:
         finished: FinishedHandshake,
     ) -> None:
         self.engine = runtime.engine
+        #: Where the view runs that the URL was found to belong to.
+        self.place: str | None = None
         self._runtime = runtime
         self._finished = finished
         self._ws: BaseWebSocket | None = None
