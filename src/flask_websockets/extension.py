@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Flask, current_app, has_app_context
 from werkzeug.routing import WebsocketMismatch
 
-from . import msgpack, routing
+from . import msgpack, routing, servers
 from ._core import Engine
 from .asynchronous import AsyncWebSocket
 from .config import Config
@@ -61,6 +62,9 @@ class WebSockets:
         app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
         routing.answer_once(app)
         handle_signals()
+        problem = servers.start_problem()
+        if problem is not None:
+            runtime.log_once(logging.WARNING, problem)
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
         if self.bp is not None:
             app.register_blueprint(self.bp)

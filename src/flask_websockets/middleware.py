@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import io
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -52,16 +53,12 @@ class Middleware:
         place = self._routes.place(environ) if is_upgrade(environ) else None
         if place is None:
             return self.wsgi_app(environ, start_response)
-        if environ["HTTP_UPGRADE"].lower() != "websocket":  # a list, of which this is what we take
-            environ["HTTP_UPGRADE"] = "websocket"  # Werkzeug's matching knows no list
         if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
-        try:
-            socket = servers.find(environ)
-        except servers.NoSocket as error:
-            environ[NO_SOCKET_KEY] = str(error)  # the view answers with it
+        socket = self.find_socket(environ)
+        if socket is None:
             return self.wsgi_app(environ, start_response)
-        socket.prepare(start_response)
+        start_response = socket.prepare(start_response)
         # There is no body. The server's own object would read the websocket's bytes, or keep its buffer
         # for as long as the request lives.
         environ["wsgi.input"] = io.BytesIO()
@@ -98,6 +95,19 @@ class Middleware:
             start_response(refusal.status, refusal.headers)
             return refusal.body
         return DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
+
+    def find_socket(self, environ: dict[str, Any]) -> servers.ServerSocket | None:
+        """The socket of a handshake; None when it cannot be had, and the view answers with why."""
+        socket = None
+        try:
+            socket = servers.find(environ)
+            if socket.notice is not None:
+                self.runtime.log_once(logging.WARNING, socket.notice)
+        except servers.NoSocket as error:
+            environ[NO_SOCKET_KEY] = str(error)
+        if environ["HTTP_UPGRADE"].lower() != "websocket":  # a list, of which this is what we take
+            environ["HTTP_UPGRADE"] = "websocket"  # Werkzeug's matching knows no list
+        return socket
 
     def upgrade(self, socket: servers.ServerSocket, executor: Executor, place: str) -> Upgrade:
         if self._finished_handshake is None:  # two threads may each make one, which does no harm
@@ -243,6 +253,8 @@ class DiscardedAnswer:
 
     def close(self) -> None:
         self._upgrade.answer_written()
+
+    __del__ = close  # a second call does nothing, and some servers make not even the first
 
 
 def close(body: Iterable[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, NoReturn
@@ -248,7 +249,8 @@ def no_socket() -> Response:
         "This request has not come through app.wsgi_app as WebSockets(app) left it, or its path was "
         "changed on the way. Wrap app.wsgi_app after WebSockets(app), and keep what it finds there."
     )
-    current_app.logger.error(text)
+    runtime: Runtime = current_app.extensions[RUNTIME_KEY]
+    runtime.log_once(logging.ERROR, text)
     return Response(text + "\n", status=501, mimetype="text/plain")
 
 

@@ -74,6 +74,7 @@ class Runtime:
         #: is refused when the end begins.
         self.undecided = Quota()
         self._all_ended: Condition | None = None
+        self._logged: dict[str, bool] = {}
         runtimes.add(self)
 
     @property
@@ -127,6 +128,12 @@ class Runtime:
         """To be called at a handshake; False when the runtime is shutting down, and it is refused."""
         self._started = True
         return not self.shutting_down
+
+    def log_once(self, level: int, text: str) -> None:
+        """Log what is wrong with how the application is run, and every handshake would say again."""
+        if text not in self._logged:
+            self._logged[text] = True  # of two threads both may log it
+            self.app.logger.log(level, "%s", text)
 
     # ---- websockets and handlers ----
 

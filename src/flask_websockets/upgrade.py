@@ -290,6 +290,8 @@ class Upgrade:
         reply = accept_response(request, subprotocol, extensions, self._fields)
         with self._changed:
             _, socket = self._open_request()
+            if socket.answered:  # which has agreed on nothing
+                subprotocol, reply, compression = None, b"", None
             try:
                 self._attach(ws, socket, subprotocol, reply, compression)
             except (OSError, MemoryError) as error:

@@ -42,7 +42,50 @@ class WatchesAnswers:
         return self.wsgi_app(environ, lambda *answer: start_response(*answer))
 
 
-app.wsgi_app = WatchesAnswers(ReplacesInput(app.wsgi_app))
+class Proxy:
+    """As wrapt's, which monitoring agents use."""
+
+    def __init__(self, wrapped):
+        object.__setattr__(self, "__wrapped__", wrapped)
+
+    __class__ = property(lambda self: self.__wrapped__.__class__)
+
+    def __getattr__(self, name):
+        return getattr(self.__wrapped__, name)
+
+    def __call__(self, *arguments):
+        statuses.append(arguments[0])
+        return self.__wrapped__(*arguments)
+
+
+class ReadsAlong:
+    """An input that counts what is read, as that of New Relic's agent."""
+
+    def __init__(self, stream):
+        self.__stream = stream
+
+    def read(self, *arguments):
+        return self.__stream.read(*arguments)
+
+
+class Agent:
+    """A middleware that puts proxies around the server's objects."""
+
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ, start_response):
+        if "HTTP_X_AGENT" in environ:
+            environ["wsgi.input"] = ReadsAlong(environ["wsgi.input"])
+            for key in {"werkzeug.socket", "gunicorn.socket"} & set(environ):
+                environ[key] = Proxy(environ[key])
+            start_response = Proxy(start_response)
+        return self.wsgi_app(environ, start_response)
+
+
+#: What proxies of ``start_response`` were given.
+statuses = []
+app.wsgi_app = Agent(WatchesAnswers(ReplacesInput(app.wsgi_app)))
 
 
 @app.before_request
@@ -67,6 +110,11 @@ def visit():
 @app.get("/")
 def page():
     return "a page"
+
+
+@app.get("/statuses")
+def seen_by_the_agent():
+    return " ".join(status[:3] for status in statuses)
 
 
 @app.get("/pid")

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-#: Packages of older versions, installed beside the current ones.
-OLDER = FOLDER.parent.parent / ".cache" / "older-servers"
+#: Packages of other versions, or that take the place of others, installed beside these.
+OTHERS = FOLDER.parent.parent / ".cache" / "other-servers"
 GUNICORN_20 = ["gunicorn==20.1.0", "setuptools<81"]
 
 
@@ -45,9 +45,13 @@ class Kind:
         program, *options = self.arguments
         if program == "serve":
             return [sys.executable, "-u", str(FOLDER / "serve.py"), *options, str(port), *tls]
-        if program == "uwsgi":
-            command = [str(pathlib.Path(sys.executable).parent / "uwsgi"), "--http-socket"]
-            command += [f"127.0.0.1:{port}", "--master", "--die-on-term", "--need-app"]
+        if program in ("uwsgi", "pyuwsgi"):
+            socket = "--http" if "--http" in options else "--http-socket"
+            options = [option for option in options if option != "--http"]
+            command = [str(pathlib.Path(sys.executable).parent / "uwsgi")]
+            if program == "pyuwsgi":
+                command = [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()"]
+            command += [socket, f"127.0.0.1:{port}", "--master", "--die-on-term", "--need-app"]
             command += ["--wsgi-file", str(FOLDER / "contract_app.py"), "--callable", "app"]
             return [*command, "--home", sys.prefix, "--listen", "100", *options]
         command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--access-logfile", "-"]
@@ -66,6 +70,8 @@ class Kind:
         ]
 
     def environment(self) -> dict[str, str]:
+        if self.arguments[0] == "pyuwsgi":  # in the environment itself it takes uwsgi's place
+            return {"PYTHONPATH": python_path(installed("pyuwsgi", "pyuwsgi", ["pyuwsgi"]))}
         return {"PYTHONPATH": python_path(older_gunicorn())} if self.older else {}
 
     def available(self) -> bool:
@@ -79,11 +85,16 @@ def python_path(folder: pathlib.Path) -> str:
 
 
 def older_gunicorn() -> pathlib.Path:
-    folder = OLDER / "gunicorn-20.1"
-    if not (folder / "gunicorn").exists():
+    return installed("gunicorn-20.1", "gunicorn", GUNICORN_20)
+
+
+def installed(name: str, module: str, requirements: list[str]) -> pathlib.Path:
+    """A folder of that name that has them."""
+    folder = OTHERS / name
+    if not any(folder.glob(f"{module}*")):
         shutil.rmtree(folder, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--target", str(folder), *GUNICORN_20], check=True)
+        subprocess.run([*pip, "--target", str(folder), *requirements], check=True)
     return folder
 
 
@@ -117,6 +128,7 @@ KINDS = [
     Kind("uwsgi", ("uwsgi", "--enable-threads"), access=UWSGI_ACCESS),
     Kind("uwsgi-threads", ("uwsgi", "--threads", "4"), access=UWSGI_ACCESS),
     Kind("uwsgi-gevent", ("uwsgi", "--gevent", "100"), access=UWSGI_ACCESS, sleeps=False),
+    Kind("pyuwsgi", ("pyuwsgi", "--enable-threads"), access=UWSGI_ACCESS),
     own("werkzeug-tls", tls=True),
     gunicorn("sync-tls", tls=True),
     gunicorn("gthread-tls", "--threads", "2", tls=True),

@@ -25,15 +25,20 @@ def werkzeug(threaded):
     app.run("127.0.0.1", PORT, threaded=threaded, **options)
 
 
-def gevent():
+def gevent(**options):
     from gevent import ssl
     from gevent.pywsgi import WSGIServer
 
-    options = {}
     if CERTIFICATE:
         options["ssl_context"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         options["ssl_context"].load_cert_chain(*CERTIFICATE)
     WSGIServer(("127.0.0.1", PORT), app, **options).serve_forever()
+
+
+def gevent_websocket():
+    from geventwebsocket.handler import WebSocketHandler
+
+    gevent(handler_class=WebSocketHandler)
 
 
 def eventlet():
@@ -64,8 +69,10 @@ def waitress():
 KINDS = {
     "werkzeug": lambda: werkzeug(True),
     "werkzeug-single": lambda: werkzeug(False),
+    "werkzeug-processes": lambda: app.run("127.0.0.1", PORT, threaded=False, processes=3),
     "gevent": gevent,
     "gevent-patched": gevent,
+    "gevent-websocket": gevent_websocket,
     "eventlet": eventlet,
     "eventlet-patched": eventlet,
     "cheroot": cheroot,

@@ -265,6 +265,27 @@ def test_a_middleware_that_replaces_the_input(served):
         client.close()
 
 
+def test_proxies_of_a_monitoring_agent(served):
+    """Around the server's socket, its input and its start_response, which sees each answer once."""
+    agent = {"X-Agent": "yes"}
+    clients = [served.connect(path, header=agent) for path in ("/echo", "/class/agent")]
+    assert all(echoes(client) for client in clients)
+    assert served.refused("/401", header=agent).status_code == 401
+    wait_for(lambda: served.page("GET", "/statuses").text == "101 101 401", what="all answers")
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("value", ["h2c, websocket", "websocket,h2c"])
+def test_a_list_of_protocols_to_upgrade_to(served, value):
+    request = served.upgrade("/echo").replace(b"Upgrade: websocket", b"Upgrade: " + value.encode())
+    with served.socket() as connection:
+        connection.sendall(request)
+        assert wire.read_head(connection).startswith("HTTP/1.1 101")
+        connection.sendall(wire.frame(1, b"chosen"))
+        assert wire.read_frame(connection) == (0x81, b"chosen")
+
+
 # ---- ends ----
 
 
@@ -376,7 +397,8 @@ def test_uwsgi_without_threads_says_so(serve):
 
 def test_a_server_that_hides_its_socket(serve):
     server = serve(kinds.own("waitress"))
-    error = server.refused("/echo")
+    for path in ("/class/a", "/async/a", "/echo"):
+        error = server.refused(path)
     assert error.status_code == 501
     assert b"waitress does not give it out" in error.resp_body
     assert b"gunicorn" in error.resp_body and b"uWSGI" in error.resp_body

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from . import cheroot, eventlet, gevent, gunicorn, uwsgi, werkzeug
+from .loading import NAMES, start_problem
 from .taking import NoSocket, ServerSocket
 
-__all__ = ("NAMES", "SOCKET_KEYS", "NoSocket", "ServerSocket", "find", "protocol")
+__all__ = ("NAMES", "SOCKET_KEYS", "NoSocket", "ServerSocket", "find", "protocol", "start_problem")
 
 ADAPTERS: tuple[Callable[[dict[str, Any]], ServerSocket | None], ...] = (
     gunicorn.find,
@@ -32,12 +33,6 @@ SOCKET_KEYS = (
     "wsgi.early_hints",
     "eventlet.input",
     "eventlet.set_idle",
-)
-
-#: For the message to someone whose server hides its socket.
-NAMES = (
-    "gunicorn (sync, gthread and gevent workers), uWSGI, gevent, eventlet, cheroot, and the Werkzeug "
-    "development server (flask run, app.run)"
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .taking import ServerSocket, find_reader, input_was_replaced
+from .taking import ServerSocket, find_reader, input_was_replaced, inputs
 
 __all__ = ("find",)
 
@@ -16,14 +16,13 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     :param environ: the WSGI environment; the socket is below ``wsgi.input``.
     """
     server = sys.modules.get("cheroot.server")
-    stream = environ.get("wsgi.input")
     if server is None:
         return None
-    if not isinstance(stream, (server.KnownLengthRFile, server.SizeCheckWrapper)):
-        if str(environ.get("SERVER_SOFTWARE", "")).startswith(("Cheroot/", "cheroot/")):
-            raise input_was_replaced(environ)
-        return None
-    reader = find_reader(stream.rfile)
-    if reader is None:
+    for stream in inputs(environ):
+        if isinstance(stream, (server.KnownLengthRFile, server.SizeCheckWrapper)):
+            reader = find_reader(stream.rfile)
+            if reader is not None:
+                return ServerSocket(reader.socket, reader.read_ahead)
+    if str(environ.get("SERVER_SOFTWARE", "")).startswith(("Cheroot/", "cheroot/")):
         raise input_was_replaced(environ)
-    return ServerSocket(reader.socket, reader.read_ahead)
+    return None

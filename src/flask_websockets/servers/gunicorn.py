@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import types
 from collections.abc import Callable
 from typing import Any
 
 from . import gevent
-from .taking import ServerSocket, input_was_replaced
+from .taking import NoSocket, ServerSocket, input_was_replaced, inputs
 
 __all__ = ("find",)
 
@@ -20,15 +21,22 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     server = environ.get("gunicorn.socket")
     if server is None:
         return None
+    if str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2"):
+        raise NoSocket(
+            "This request is one stream of an HTTP/2 connection, which others share, and a WebSocket "
+            "takes its connection whole. A proxy in between has to speak HTTP/1.1 to gunicorn for "
+            "WebSockets; or leave h2 out of gunicorn's --http-protocols."
+        )
     if (
         gevent.reader(environ) is not None
     ):  # the worker class gunicorn.workers.ggevent.GeventPyWSGIWorker
         return gevent.find(environ)
-    # What the parser has read past the request lies in its unreader.
-    unreader = getattr(getattr(environ.get("wsgi.input"), "reader", None), "unreader", None)
-    if unreader is None:
-        raise input_was_replaced(environ)
-    return GunicornSocket(server, unread(unreader))
+    for stream in inputs(environ):
+        # What the parser has read past the request lies in its unreader.
+        unreader = getattr(getattr(stream, "reader", None), "unreader", None)
+        if unreader is not None:
+            return GunicornSocket(server, unread(unreader))
+    raise input_was_replaced(environ)
 
 
 def unread(unreader: Any) -> Callable[[], bytes]:
@@ -43,14 +51,17 @@ def unread(unreader: Any) -> Callable[[], bytes]:
 class GunicornSocket(ServerSocket):
     _response: Any = None
 
-    def prepare(self, start_response: Any) -> None:
-        """``start_response`` is a method of gunicorn's response, unless some middleware has put its
-        own around it. It cannot be told by a header: those of the connection are not for
-        applications to set."""
-        response = getattr(start_response, "__self__", None)
+    def prepare(self, start_response: Any) -> Any:
+        """``start_response`` is a method of gunicorn's response, unless some middleware or monitoring
+        agent has put its own around it. It cannot be told by a header: those of the connection are not
+        for applications to set."""
+        # A proxy of the method has its attributes as well, and wants to be called.
+        plain = type(start_response) is types.MethodType
+        response = start_response.__self__ if plain else None
         if hasattr(response, "headers_sent") and callable(getattr(response, "force_close", None)):
             self._response = response
             self._silent = True
+        return start_response
 
     def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
         response = self._response

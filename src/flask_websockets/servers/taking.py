@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._core import Descriptor, exchange, take_over
 from . import tls
 
-__all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced")
+__all__ = ("NoSocket", "Reader", "ServerSocket", "find_reader", "input_was_replaced", "inputs")
 
 
 class NoSocket(Exception):
@@ -29,6 +29,46 @@ def input_was_replaced(environ: dict[str, Any]) -> NoSocket:
         "connection cannot be taken over whole. Let that middleware pass requests with an Upgrade "
         "header as they are."
     )
+
+
+#: How many objects :func:`inputs` looks at: one, but for wrappers.
+INPUTS_MAX = 16
+
+
+def inputs(environ: dict[str, Any]) -> Iterator[Any]:
+    """``wsgi.input``; then what it is a wrapper of, as those that monitoring agents make. While nobody
+    has read, and there is no body to be read, a wrapper holds nothing that the socket has lost."""
+    found = [environ.get("wsgi.input")]
+    for stream in found:  # which grows meanwhile
+        yield stream
+        held = (getattr(stream, name, None) for name in attributes(stream))
+        files = [value for value in held if callable(getattr(value, "read", None))]
+        found += [file for file in files if not any(file is known for known in found)]
+        del found[INPUTS_MAX:]
+
+
+def attributes(thing: object) -> list[str]:
+    """What an object of a Python class has for itself."""
+    slots = [vars(cls).get("__slots__", ()) for cls in type(thing).__mro__]
+    own = getattr(thing, "__dict__", {})
+    return [*own, *(name for names in slots for name in ([names] if isinstance(names, str) else names))]
+
+
+def unwrapped(thing: Any) -> Any:
+    """What a proxy stands for (wrapt's ``ObjectProxy``): the class of a proxy cannot be changed, and
+    its type is not the object's."""
+    inner = thing
+    for _ in range(INPUTS_MAX):
+        inner = getattr(inner, "__wrapped__", None)
+        if inner is None:
+            break
+        thing = inner
+    return thing
+
+
+def number_of(server: Any) -> int:
+    """The descriptor of a server's socket object, or of one that is its descriptor."""
+    return server if isinstance(server, int) else int(server.fileno())
 
 
 class Reader:
@@ -76,8 +116,13 @@ class ServerSocket:
         websocket. It is called when the server's socket is at end-of-file already.
     """
 
+    #: True when the server has answered with a 101 of its own, to which nothing can be added.
+    answered = False
+    #: What the operator should know about connections from here; to be logged once.
+    notice: str | None = None
+
     def __init__(self, server: Any, read_ahead: Callable[[], bytes]) -> None:
-        self._server = server
+        self._server = unwrapped(server)
         self._read_ahead: Callable[[], bytes] | None = read_ahead
         self._taken: tls.Taken | None = None
         #: What has been read ahead until now.
@@ -105,7 +150,7 @@ class ServerSocket:
                 self._taken = None
                 taken.give_back()
                 raise
-        fd = self._server if isinstance(self._server, int) else self._server.fileno()
+        fd = number_of(self._server)
         if self._silent:
             ours = exchange(fd, dead_end())
         else:
@@ -117,11 +162,13 @@ class ServerSocket:
             raise
         return ours, self._received
 
-    def prepare(self, start_response: Any) -> None:
+    def prepare(self, start_response: Any) -> Any:
         """Find out whether the server can be made to write nothing, as its answer is discarded.
 
         :param start_response: what the server has given; it has not been called.
+        :returns: what is to be called instead, by which a refusal is given to the client.
         """
+        return start_response
 
     def discard_answer(self, start_response: Any) -> tuple[bytes, ...]:
         """Give the server the answer that it expects, and that is discarded.
@@ -149,8 +196,7 @@ class ServerSocket:
         if taken is not None:
             taken.give_back()
         elif descriptor is not None:
-            server = self._server if isinstance(self._server, int) else self._server.fileno()
-            os.dup2(descriptor.fileno(), server, inheritable=False)
+            os.dup2(descriptor.fileno(), number_of(self._server), inheritable=False)
         if descriptor is not None:
             descriptor.close()
         self._close_far_end()

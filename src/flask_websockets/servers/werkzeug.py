@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .taking import ServerSocket, find_reader, input_was_replaced
+from .taking import NoSocket, ServerSocket, find_reader, input_was_replaced, inputs
 
 __all__ = ("find",)
 
@@ -17,7 +17,14 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     server = environ.get("werkzeug.socket")
     if server is None:
         return None
-    reader = find_reader(environ.get("wsgi.input"))
-    if reader is None:
-        raise input_was_replaced(environ)
-    return ServerSocket(server, reader.read_ahead)
+    if environ.get("wsgi.multiprocess"):
+        raise NoSocket(
+            "The development server runs with processes=N: each request has a process of its own, and "
+            "a WebSocket would end with it. Run it with threads, which is the default, or take "
+            "gunicorn with several workers."
+        )
+    for stream in inputs(environ):
+        reader = find_reader(stream)
+        if reader is not None:
+            return ServerSocket(server, reader.read_ahead)
+    raise input_was_replaced(environ)
