@@ -105,6 +105,9 @@ int fws_descriptor_take(PyObject *descriptor);
 void fws_descriptor_put_back(PyObject *descriptor, int fd);
 extern PyMethodDef fws_descriptor_functions[];
 
+/* signals.c */
+extern PyMethodDef fws_signal_functions[];
+
 /* engine_attach.c */
 extern const char fws_engine_attach_doc[];
 PyObject *fws_engine_object_attach(PyObject *object, PyObject *args, PyObject *kwargs);

@@ -133,7 +133,8 @@ static int module_exec(PyObject *module)
         !state->loan_type || !state->descriptor_type)
         return -1;
     if (PyModule_AddFunctions(module, functions) < 0 ||
-        PyModule_AddFunctions(module, fws_descriptor_functions) < 0)
+        PyModule_AddFunctions(module, fws_descriptor_functions) < 0 ||
+        PyModule_AddFunctions(module, fws_signal_functions) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "LOOP", fws_loop_name());
 }

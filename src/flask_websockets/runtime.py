@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from ._core import Admission, Engine, Quota
+from ._core import Admission, Engine, Quota, set_serving
 from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
@@ -126,7 +126,9 @@ class Runtime:
 
     def start(self) -> bool:
         """To be called at a handshake; False when the runtime is shutting down, and it is refused."""
-        self._started = True
+        if not self._started:
+            self._started = True
+            set_serving(True)
         return not self.shutting_down
 
     def log_once(self, level: int, text: str) -> None:
@@ -255,6 +257,7 @@ def register_atexit(runtime: Runtime) -> None:
 
 
 def after_fork_in_child() -> None:
+    set_serving(False)
     for runtime in list(runtimes):
         runtime.after_fork()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -10,6 +12,8 @@ import pytest
 from conftest import wait_for
 from kinds import gunicorn, own
 from processes import thread_names
+
+from flask_websockets import _core
 
 APP = """
 import signal, sys, time, threading
@@ -101,6 +105,85 @@ def test_a_process_that_serves_nothing_ends_by_the_signal(program):
     server = program(APP.replace("BEFORE", ""))
     server.process.send_signal(signal.SIGTERM)
     assert server.wait() == -signal.SIGTERM
+
+
+COMMAND = """
+import multiprocessing, os, signal, sys, threading
+signal.signal(signal.NUMBER, signal.SIG_DFL)  # as it is unless whoever runs this ignores it
+from flask import Flask
+from flask_websockets import WebSockets
+
+app = Flask(__name__)
+websockets = WebSockets(app)
+
+@websockets.route("/echo")
+def echo(ws):
+    for data in ws.iter_data():
+        ws.send(data)
+
+def busy(ready):
+    ready()
+    sum(range(10**14))  # one function of C, which looks at no signal
+
+def child():
+    reading, writing = os.pipe()
+    process = multiprocessing.get_context("fork").Process(
+        target=busy, args=(lambda: os.write(writing, b"ready"),)
+    )
+    process.start()
+    os.read(reading, 5)
+    return process
+"""
+
+ALONE = """
+busy(lambda: print("ready", flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_only_imports_the_application_ends_as_without_us(number):
+    """At once, whatever it is doing: its main thread need not come to an instruction of Python."""
+    source = COMMAND.replace("NUMBER", number.name) + ALONE
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            assert process.wait(20) == -number
+        finally:
+            process.kill()
+
+
+SERVING = """
+@app.get("/child")
+def ended():
+    process = child()
+    process.terminate()
+    process.join(20)
+    code = process.exitcode
+    process.kill()
+    return str(code)
+
+app.run(port=PORT)
+"""
+
+
+def test_a_child_of_a_server_that_serves_nothing_itself_ends_so_too(program):
+    server = program(COMMAND.replace("NUMBER", "SIGTERM") + SERVING)
+    client = server.connect("/echo")
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/child", timeout=30) as answer:
+        assert answer.read() == b"-15"
+    client.send("still there")
+    assert client.recv() == "still there"
+    server.process.send_signal(signal.SIGTERM)  # and the server still says goodbye
+    assert client.recv_data() == (8, (1001).to_bytes(2, "big") + b"server shutting down")
+    client.send((1001).to_bytes(2, "big"), 8)
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", [0, 99, signal.SIGKILL, signal.SIGUSR2])
+def test_only_a_signal_with_a_handler_is_guarded(number):
+    with pytest.raises(ValueError, match=f"no Python function handles the signal {int(number)}"):
+        _core.guard_signal(number)
 
 
 def test_a_second_one_ends_at_once(program):
