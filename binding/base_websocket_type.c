@@ -38,6 +38,7 @@ static void websocket_dealloc(PyObject *object)
     Py_XDECREF(self->context);
     Py_XDECREF(self->id);
     Py_XDECREF(self->data);
+    Py_XDECREF(self->attributes);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -53,15 +54,17 @@ static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->receiver);
     Py_VISIT(self->context);
     Py_VISIT(self->data);
+    Py_VISIT(self->attributes);
     return 0;
 }
 
-/* Only the application's own dict is cleared, because only it can be part of a reference cycle:
+/* Only the application's own dicts are cleared, because only they can be part of a reference cycle:
  * fws_websocket_object_detach() drops what the callbacks need, and the engine must outlive
  * `core`. */
 static int websocket_clear(PyObject *object)
 {
     Py_CLEAR(((fws_websocket_object *)object)->data);
+    Py_CLEAR(((fws_websocket_object *)object)->attributes);
     return 0;
 }
 
@@ -252,6 +255,8 @@ static PyMethodDef base_websocket_methods[] = {
 };
 
 static PyMemberDef websocket_members[] = {
+    /* The dict is made when the first attribute is set, and takes 8 bytes until then. */
+    {"__dictoffset__", T_PYSSIZET, offsetof(fws_websocket_object, attributes), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(fws_websocket_object, weak_references), READONLY,
      NULL},
     {0},

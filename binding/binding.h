@@ -67,6 +67,8 @@ typedef struct {
                             _callbacks_ended(); else NULL */
     PyObject *id;        /* a str and a dict for the application; NULL until they are used */
     PyObject *data;
+    PyObject
+        *attributes; /* its __dict__, of the application's own attributes; NULL until one is set */
     fws_conversion
         *conversion; /* a large message that is not converted to an object yet; may be NULL */
     PyObject *weak_references;

@@ -1,13 +1,11 @@
-/* What iter_data(), iter_text(), iter_bytes() and iter_json() return. It is a type of its own
- * and not a generator, because it must tell apart two ends of the loop: left early (disconnect
- * with 1000), and left by an exception (the websocket stays as it is for the code that handles
- * the exception). */
+/* What iter_data(), iter_text(), iter_bytes() and iter_json() return. A loop that is left early, by
+ * break or by an exception, leaves the websocket as it is: another loop goes on with the next
+ * message. */
 #include "binding.h"
 
 typedef struct {
     PyObject_HEAD fws_websocket_object *websocket;
     fws_iterate kind;
-    bool begun;
     bool exhausted;
 } iterator_object;
 
@@ -26,10 +24,6 @@ static void iterator_dealloc(PyObject *object)
 {
     iterator_object *self = (iterator_object *)object;
     PyTypeObject *type = Py_TYPE(object);
-    /* A for loop drops its iterator when it is left; if an exception leaves it, that is set at
-     * this moment. */
-    if (self->begun && !self->exhausted && !PyErr_Occurred() && self->websocket->core)
-        fws_websocket_close(self->websocket->core, FWS_CLOSE_NORMAL, NULL, 0);
     Py_DECREF(self->websocket);
     type->tp_free(object);
     Py_DECREF(type);
@@ -59,7 +53,6 @@ static PyObject *iterator_next(PyObject *object)
     iterator_object *self = (iterator_object *)object;
     if (self->exhausted || !fws_websocket_object_open(self->websocket))
         return NULL;
-    self->begun = true;
     fws_message message;
     PyObject *data = NULL;
     for (;;) {

@@ -110,6 +110,8 @@ PyGetSetDef fws_websocket_attributes[] = {
     {"id", get_id, NULL, "A name for this connection, unique in the world: 32 hexadecimal digits.",
      NULL},
     {"data", get_data, NULL, "A dict for the application's own use.", NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict,
+     "The attributes of the application's own, a dict.", NULL},
     {"_token", get_token, NULL, "By which the notifier names it.", NULL},
     {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
     {"closed", get_closed, NULL,

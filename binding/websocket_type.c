@@ -7,6 +7,19 @@
 
 /* ---- sending ---- */
 
+/* The argument of a method that has one, `data`, given by position or by name; NULL with a
+ * TypeError. */
+static PyObject *data_argument(const char *method, PyObject *const *args, Py_ssize_t count,
+                               PyObject *names)
+{
+    Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
+    if (count + named == 1 &&
+        (named == 0 || !PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "data")))
+        return args[0];
+    PyErr_Format(PyExc_TypeError, "%s() takes one argument, data", method);
+    return NULL;
+}
+
 static PyObject *send_payload(fws_websocket_object *self, fws_payload *payload, bool as_text)
 {
     fws_opcode opcode = as_text ? FWS_OPCODE_TEXT : FWS_OPCODE_BINARY;
@@ -17,19 +30,8 @@ static PyObject *send_payload(fws_websocket_object *self, fws_payload *payload, 
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(
-    send_doc,
-    "send($self, data, /)\n--\n\n"
-    "Send one message: a str as a text message, a bytes-like object as a binary one.\n\n"
-    "Waits while more than WEBSOCKETS_SEND_BUFFER bytes are queued for this peer; in a\n"
-    "class view eight times that, because there the peer's next messages wait instead. Safe\n"
-    "from any thread; messages never interleave.\n\n"
-    "Raises TypeError for any other type, ConnectionClosed when the connection is closing\n"
-    "or closed. RFC 6455 section 5.6.");
-
-static PyObject *websocket_send(PyObject *object, PyObject *data)
+static PyObject *send_as_its_type(fws_websocket_object *self, PyObject *data)
 {
-    fws_websocket_object *self = (fws_websocket_object *)object;
     fws_payload payload;
     if (!fws_argument_payload(data, "send()", &payload))
         return NULL;
@@ -40,30 +42,53 @@ static PyObject *websocket_send(PyObject *object, PyObject *data)
     return send_payload(self, &payload, payload.is_text);
 }
 
+PyDoc_STRVAR(
+    send_doc,
+    "send($self, data)\n--\n\n"
+    "Send one message: a str as a text message, a bytes-like object as a binary one.\n\n"
+    "Waits while more than WEBSOCKETS_SEND_BUFFER bytes are queued for this peer; in a\n"
+    "class view eight times that, because there the peer's next messages wait instead. Safe\n"
+    "from any thread; messages never interleave.\n\n"
+    "Raises TypeError for any other type, ConnectionClosed when the connection is closing\n"
+    "or closed. RFC 6455 section 5.6.");
+
+static PyObject *websocket_send(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                                PyObject *names)
+{
+    PyObject *data = data_argument("send", args, count, names);
+    return data ? send_as_its_type((fws_websocket_object *)object, data) : NULL;
+}
+
 PyDoc_STRVAR(send_text_doc,
-             "send_text($self, data, /)\n--\n\n"
+             "send_text($self, data)\n--\n\n"
              "Send a str as one text message. TypeError for any other type; else as\n"
              "send().");
 
-static PyObject *websocket_send_text(PyObject *object, PyObject *data)
+static PyObject *websocket_send_text(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                                     PyObject *names)
 {
+    PyObject *data = data_argument("send_text", args, count, names);
+    if (data == NULL)
+        return NULL;
     if (!PyUnicode_Check(data)) {
         PyErr_Format(PyExc_TypeError, "send_text() takes str, not %.100s", Py_TYPE(data)->tp_name);
         return NULL;
     }
-    return websocket_send(object, data);
+    return send_as_its_type((fws_websocket_object *)object, data);
 }
 
 PyDoc_STRVAR(
     send_bytes_doc,
-    "send_bytes($self, data, /)\n--\n\n"
+    "send_bytes($self, data)\n--\n\n"
     "Send one binary message: a bytes-like object, or the UTF-8 of a str. Else as send().");
 
-static PyObject *websocket_send_bytes(PyObject *object, PyObject *data)
+static PyObject *websocket_send_bytes(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                                      PyObject *names)
 {
     fws_websocket_object *self = (fws_websocket_object *)object;
+    PyObject *data = data_argument("send_bytes", args, count, names);
     fws_payload payload;
-    if (!fws_argument_payload(data, "send_bytes()", &payload))
+    if (data == NULL || !fws_argument_payload(data, "send_bytes()", &payload))
         return NULL;
     if (!fws_websocket_object_open(self)) {
         fws_argument_release(&payload);
@@ -119,10 +144,12 @@ static PyObject *websocket_receive(PyObject *object, PyObject *const *args, Py_s
     return NULL;
 }
 
-PyDoc_STRVAR(iter_data_doc,
-             "iter_data($self)\n--\n\n"
-             "Iterate over the messages (str or bytes). Waits for each, ends when the connection\n"
-             "closes; leaving the loop early (break, return) disconnects with 1000.");
+PyDoc_STRVAR(
+    iter_data_doc,
+    "iter_data($self)\n--\n\n"
+    "Iterate over the messages (str or bytes). Waits for each, ends when the connection\n"
+    "closes. A loop that is left early loses nothing: the next one, or receive(), goes on\n"
+    "with the next message, and the handler's return closes with 1000.");
 PyDoc_STRVAR(iter_text_doc, "iter_text($self)\n--\n\n"
                             "As iter_data(), text messages only; binary ones are passed over.");
 PyDoc_STRVAR(iter_bytes_doc, "iter_bytes($self)\n--\n\n"
@@ -203,9 +230,11 @@ PyObject *fws_websocket_object_wait_for_pong(PyObject *object, PyObject *args, P
 /* ---- the type ---- */
 
 static PyMethodDef websocket_methods[] = {
-    {"send", websocket_send, METH_O, send_doc},
-    {"send_text", websocket_send_text, METH_O, send_text_doc},
-    {"send_bytes", websocket_send_bytes, METH_O, send_bytes_doc},
+    {"send", (PyCFunction)(void (*)(void))websocket_send, METH_FASTCALL | METH_KEYWORDS, send_doc},
+    {"send_text", (PyCFunction)(void (*)(void))websocket_send_text, METH_FASTCALL | METH_KEYWORDS,
+     send_text_doc},
+    {"send_bytes", (PyCFunction)(void (*)(void))websocket_send_bytes, METH_FASTCALL | METH_KEYWORDS,
+     send_bytes_doc},
     {"receive", (PyCFunction)(void (*)(void))websocket_receive, METH_FASTCALL | METH_KEYWORDS,
      receive_doc},
     {"iter_data", websocket_iter_data, METH_NOARGS, iter_data_doc},

@@ -182,6 +182,8 @@ def seconds_or_off(key: str, value: Any) -> float:
 
 def whole(minimum: int, maximum: int, unit: str) -> Callable[[str, Any], int]:
     def check(key: str, value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # 1e6 is how a million is written
         if isinstance(value, bool) or not isinstance(value, int):
             raise ConfigurationError(f"{key} must be an int ({unit}), not {value!r}")
         if not minimum <= value <= maximum:
@@ -268,7 +270,8 @@ def subprotocol_names(key: str, value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     listed = (value,) if isinstance(value, str) else value
-    if not isinstance(listed, (list, tuple)):
+    # A set as well: it is the client's order that counts.
+    if not isinstance(listed, (list, tuple, set, frozenset)):
         raise ConfigurationError(f"{key} must be a list of str, not {value!r}")
     for name in listed:
         if not isinstance(name, str) or not is_token(name):

@@ -142,9 +142,9 @@ class WebSockets:
         self,
         data: Any,
         channels: str | Iterable[str],
-        *,
         encode_json: bool = False,
         encode_msgpack: bool = False,
+        *,
         exclude: BaseWebSocket | Iterable[BaseWebSocket] | None = None,
     ) -> int:
         """Send one message to every websocket that is subscribed to any of the channels, once to
@@ -165,10 +165,13 @@ class WebSockets:
         :param encode_json: encode with the app's JSON provider, and send as text.
         :param encode_msgpack: encode with msgspec, and send as binary.
         :param exclude: websockets that do not get it.
-        :returns: how many websockets are subscribed, each counted once, without the excluded ones.
+        :returns: how many websockets are subscribed, each counted once, without the excluded ones;
+            0 before :meth:`init_app`, when nobody can be.
         :raises TypeError, ValueError: for other arguments; nothing is sent then.
         """
         # Whoever publishes now and then finds nothing of this in a cache: short means quick here.
+        if self.app is None:
+            return 0  # a clock's thread may run before the application is made
         runtime = self._runtime()
         if encode_json or encode_msgpack:
             data = encode(runtime.app, data, encode_json, encode_msgpack)

@@ -39,6 +39,14 @@ class Handshake(Protocol):
 
     engine: _core.Engine
 
+    @property
+    def refused(self) -> bool:
+        """Was it answered with plain HTTP, so that there is no connection?"""
+
+    @property
+    def environ(self) -> dict[str, Any] | None:
+        """The WSGI environment, until it is accepted."""
+
     def accept(
         self,
         ws: Any,

@@ -30,6 +30,7 @@ from .upgrade import (
     OWN_THREAD,
     SERVER_THREAD,
     VIEW_MARK,
+    FinishedHandshake,
     Upgrade,
 )
 from .views import ViewCallbacks, WebSocketView, check_view
@@ -127,7 +128,7 @@ def run_function_view(
     except BaseException as error:
         if upgrade.handler_ended():
             end_with(app, ws, error)
-        elif not (upgrade.refused and only_closed(error)):
+        elif not (upgrade.server_answered and only_closed(error)):
             answer_with(app, error)
     else:
         if not upgrade.handler_ended() and result is not None:
@@ -197,6 +198,8 @@ def run_class_view(
             raise
     finally:
         callbacks.opened()
+    if view.context == "app":
+        ws._environ = None  # the request ends
     return LIVES_ON
 
 
@@ -235,8 +238,8 @@ def answer_once(app: Flask) -> None:
     process = app.process_response
 
     def process_response(*arguments: Any) -> Any:
-        upgrade: Upgrade | None = request.environ.get(ENVIRON_KEY)
-        if upgrade is not None and (upgrade.accepted or upgrade.refused):
+        upgrade: Upgrade | FinishedHandshake | None = request.environ.get(ENVIRON_KEY)
+        if upgrade is not None and (upgrade.accepted or upgrade.server_answered):
             return arguments[-1]
         return process(*arguments)
 

@@ -90,6 +90,13 @@ class FinishedHandshake:
     """Replaces the Upgrade of a websocket once its handshake is finished: one object for all of an
     engine, because an Upgrade takes more memory than the rest of an idle websocket."""
 
+    #: What was refused keeps its Upgrade.
+    refused = False
+    environ = None
+
+    accepted = True
+    server_answered = False
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
@@ -155,6 +162,16 @@ class Upgrade:
         self._request_context: Context | None = None
         self._fields: list[tuple[str, str]] | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Was it answered with plain HTTP, so that there is no connection?"""
+        return not self.accepted and (self._outcome is not None or self._view_ended)
+
+    @property
+    def environ(self) -> dict[str, Any] | None:
+        """The WSGI environment, until the handshake is accepted: then the websocket has it."""
+        return None if self._request is None else self._request.environ
+
     # ---- the handler's thread ----
 
     def handler_started(
@@ -173,7 +190,7 @@ class Upgrade:
                 self._changed.notify_all()
 
     @property
-    def refused(self) -> bool:
+    def server_answered(self) -> bool:
         """Has the server's thread answered with 503, whatever the handler does after that?"""
         return self._too_late is not None
 
@@ -347,6 +364,9 @@ class Upgrade:
             # The socket is not the server's any more, so the objects around it can be freed.
             for key in servers.SOCKET_KEYS:
                 self._request.environ.pop(key, None)
+            # So that the websocket does not lead to its own admission, which would not be freed then.
+            self._request.environ[ENVIRON_KEY] = self._finished
+            ws._environ = self._request.environ
             self._request = self._request_context = None
         if self.on_attached is not None:
             self.on_attached(ws)

@@ -11,12 +11,14 @@ from flask.json.provider import JSONProvider
 from . import _core, msgpack
 from .errors import ConnectionClosed
 from .interfaces import Callbacks, Handshake
+from .older import AbstractSocket, no_accept
 
-__all__ = ("BaseWebSocket", "WebSocket", "WebSocketState")
+__all__ = ("AbstractSocket", "BaseWebSocket", "WebSocket", "WebSocketState")
 
 
 class WebSocketState(enum.IntEnum):
-    """The states of :rfc:`6455#section-4.1`, as in the browser's ``WebSocket.readyState``."""
+    """The states of :rfc:`6455#section-4.1`, as in the browser's ``WebSocket.readyState``. A handler
+    meets two of them, see :attr:`WebSocket.state`; ``repr()`` of a websocket names all."""
 
     CONNECTING = 0
     OPEN = 1
@@ -36,18 +38,24 @@ class BaseWebSocket(_core.BaseWebSocket):
 
     :ivar subprotocol: the subprotocol agreed on, ``str``, or None.
     :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
+
+    Attributes of the application's own may be set on it.
     """
 
-    __slots__ = ("_json", "_upgrade", "remote_addr", "subprotocol")
+    __slots__ = ("_environ", "_json", "_upgrade", "remote_addr", "subprotocol")
 
     def __init__(self, upgrade: Handshake, remote_addr: str | None, json: JSONProvider) -> None:
         self._upgrade = upgrade
         self._json = json
+        #: From the handshake on, and only while the request lives as well: it takes more memory than
+        #: an idle websocket.
+        self._environ: dict[str, Any] | None = None
         self.remote_addr = remote_addr
         self.subprotocol: str | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.remote_addr} {self.state.name}>"
+        state = WebSocketState(self._state).name
+        return f"<{type(self).__name__} {self.id} {self.remote_addr} {state}>"
 
     # ---- the handshake ----
 
@@ -65,6 +73,8 @@ class BaseWebSocket(_core.BaseWebSocket):
             handshake is not answered then.
         :raises RuntimeError: when it is answered already.
         """
+        if not isinstance(self, BaseWebSocket):
+            raise no_accept(self)
         if not self._upgrade.accept(self, subprotocol, headers):
             raise RuntimeError("the handshake is answered already")
 
@@ -92,9 +102,40 @@ class BaseWebSocket(_core.BaseWebSocket):
     # ---- where it stands ----
 
     @property
+    def connected(self) -> bool:
+        """May it be used? True until the connection is closing or closed; before the handshake is
+        answered as well, as the first use answers it, unless it was refused."""
+        state = self._state
+        return state == WebSocketState.OPEN or (
+            state == WebSocketState.CONNECTING and not self._upgrade.refused
+        )
+
+    @property
+    def closed(self) -> bool:
+        """True once the connection is closing or closed, or was refused: nothing more can be sent."""
+        return not self.connected
+
+    @property
     def state(self) -> WebSocketState:
-        """Where the connection stands."""
-        return WebSocketState(self._state)
+        """``OPEN`` while it is :attr:`connected`, also before the handshake is answered, so that
+        ``while ws.state == WebSocketState.OPEN`` may begin a handler; ``CLOSED`` once it is
+        :attr:`closed`, whether the peer has answered our close frame or not."""
+        return WebSocketState.OPEN if self.connected else WebSocketState.CLOSED
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environment of the handshake, :pep:`3333`: that of ``request``.
+
+        :raises AttributeError: after ``on_open`` in a class view with ``context = "app"``, which gives
+            the request up.
+        """
+        environ = self._environ or self._upgrade.environ
+        if environ is None:
+            raise AttributeError(
+                "ws.environ has ended with the request, after on_open: this view has "
+                'context = "app". Keep what you need of it in on_open'
+            )
+        return environ
 
     @property
     def channels(self) -> list[str]:
@@ -111,13 +152,13 @@ class WebSocket(BaseWebSocket, _core.WebSocket):
 
     # ---- JSON and MessagePack ----
 
-    def send_json(self, data: Any) -> None:
+    def send_json(self, json_payload: Any) -> None:
         """Send a value as JSON in a text message, encoded by the app's JSON provider.
 
-        :param data: what the provider can encode; its TypeError otherwise, and nothing is sent.
+        :param json_payload: what the provider can encode; its TypeError otherwise, and nothing is sent.
         :raises ConnectionClosed: when the connection is closing or closed.
         """
-        self.send_text(self._json.dumps(data))
+        self.send_text(self._json.dumps(json_payload))
 
     def receive_json(self, timeout: float | None = None) -> Any:
         """Receive a message and decode it as JSON by the app's JSON provider.
@@ -129,16 +170,16 @@ class WebSocket(BaseWebSocket, _core.WebSocket):
         data = self.receive(timeout)
         return None if data is None else self._load_json(data)
 
-    def send_msgpack(self, data: Any) -> None:
-        """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``.
+    def send_msgpack(self, msgspec_payload: Any) -> None:
+        """Send a value as MessagePack in a binary message.
 
-        :param data: what msgspec can encode; its TypeError otherwise, and nothing is sent.
+        :param msgspec_payload: what msgspec can encode; its TypeError otherwise, and nothing is sent.
         :raises ConnectionClosed: when the connection is closing or closed.
         """
-        self.send_bytes(msgpack.encode(data))
+        self.send_bytes(msgpack.encode(msgspec_payload))
 
     def receive_msgpack(self, timeout: float | None = None) -> Any:
-        """Receive a message and decode it as MessagePack; needs ``flask-websockets[msgpack]``.
+        """Receive a message and decode it as MessagePack.
 
         :param timeout: seconds, as for :meth:`receive`; None is returned when it is over.
         :raises ValueError: when the message is not MessagePack.

@@ -31,5 +31,5 @@ def test_every_public_name_has_a_docstring(cls):
 
 def test_the_docstrings_of_methods_in_c_give_a_signature():
     assert str(inspect.signature(flask_websockets.WebSocket.receive)) == "(self, /, timeout=None)"
-    assert str(inspect.signature(flask_websockets.WebSocket.send)) == "(self, data, /)"
+    assert str(inspect.signature(flask_websockets.WebSocket.send)) == "(self, /, data)"
     assert str(inspect.signature(flask_websockets.WebSocket.close)) == "(self, /, code=1000, reason='')"

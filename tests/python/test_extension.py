@@ -129,9 +129,10 @@ def test_of_several_applications_the_current_one_counts():
         websockets.publish("x", "everybody")
 
 
-def test_publishing_before_init_app_is_an_error():
-    with pytest.raises(RuntimeError, match="init_app"):
-        WebSockets().publish("x", "a")
+def test_what_needs_an_application_says_so_before_init_app():
+    for call in (WebSockets().stats, WebSockets().close_all):
+        with pytest.raises(RuntimeError, match="init_app"):
+            call()
 
 
 def test_several_routes_for_one_handler_and_the_function_stays_itself():

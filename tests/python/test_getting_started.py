@@ -148,7 +148,8 @@ def test_leaving_the_loop_early_disconnects(program):
         assert client.recv(timeout=10) == b"one"
         with pytest.raises(ConnectionClosedOK):
             client.recv(timeout=10)
-    assert "closed: True" in server.log
+    # The return has disconnected it: until then the handler could have gone on.
+    assert "closed: False" in server.log
 
 
 def test_the_with_block_unsubscribes_however_it_is_left(program):
