@@ -1,4 +1,4 @@
-"""MessagePack by msgspec, which comes with ``pip install flask-websockets[msgpack]``."""
+"""MessagePack by msgspec, imported at its first use."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ __all__ = ("decode", "encode")
 
 def encode(data: Any) -> bytes:
     """The value as MessagePack; TypeError when msgspec cannot encode it."""
-    encoded: bytes = library().msgpack.encode(data)
-    return encoded
+    import msgspec
+
+    return msgspec.msgpack.encode(data)
 
 
 def decode(data: bytes) -> Any:
     """The value of a MessagePack message; ValueError when it is not one."""
-    return library().msgpack.decode(data)
+    import msgspec
 
-
-def library() -> Any:
-    try:
-        import msgspec
-    except ImportError as error:
-        raise RuntimeError(
-            "MessagePack needs msgspec: pip install flask-websockets[msgpack]"
-        ) from error
-    return msgspec
+    return msgspec.msgpack.decode(data)
