@@ -79,7 +79,9 @@ $(VENV)/bin/python:
 # `pip install .`, again whenever a source has changed; the build folder is kept, so that only what
 # has changed is compiled.
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	@command -v cc >/dev/null || { echo "A C compiler is missing: apt-get install gcc"; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing: apt-get install gcc libc6-dev"; exit 1; }
+	@printf '#include <stdio.h>\n#include <zlib.h>\n' | cc -E - >/dev/null || \
+	  { echo "Headers are missing: apt-get install libc6-dev zlib1g-dev"; exit 1; }
 	@$(BIN)/python -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h") and "Python.h is missing: apt-get install python3-dev")'
 	@echo "building and installing flask-websockets into $(VENV) ..."
 	@$(BIN)/pip install -q --disable-pip-version-check --config-settings=build-dir=build/wheel .

@@ -10,6 +10,7 @@ import sys
 
 #: A program that comes with the package, and the package, in Debian.
 PACKAGES = {
+    "caddy": "caddy",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "haproxy": "haproxy",

@@ -21,6 +21,13 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 DEPLOY = ROOT / "docs" / "deploy"
 
 
+def prefix_lines(language: str) -> list[str]:
+    """What the README of docs/deploy says to write for a path prefix, without its comments."""
+    text = (DEPLOY / "README.md").read_text()
+    block = text.split(f"```{language}\n")[1].split("```")[0]
+    return [line.partition("  #")[0].strip() for line in block.splitlines()]
+
+
 def edited(name: str, changes: dict[str, str]) -> str:
     """The documented file with ports and paths of the test. Each must be there."""
     text = (DEPLOY / name).read_text()
@@ -33,16 +40,20 @@ def edited(name: str, changes: dict[str, str]) -> str:
 class Proxy:
     """A proxy with its application.
 
-    ``silence``: how long, in seconds, a connection may be silent.
+    ``silence``: how long, in seconds, a connection may be silent. ``prefixed``: the application is
+    under /app, as the README of docs/deploy says.
     """
 
-    def __init__(self, tmp_path, authority, unix_socket=False, silence=60, ping_interval=25):
+    def __init__(
+        self, tmp_path, authority, unix_socket=False, silence=60, ping_interval=25, prefixed=False
+    ):
         self.folder = tmp_path
         self.clients: list[websocket.WebSocket] = []
         self.context, (self.certificate, self.key) = authority
         self.port = free_port()
         self.silence = silence
         self.unix_socket = unix_socket
+        self.prefixed = prefixed
         self.application_port = free_port()
         bind = f"unix:{tmp_path}/http.sock" if unix_socket else f"127.0.0.1:{self.application_port}"
         self.address = bind
@@ -52,7 +63,7 @@ class Proxy:
         if unix_socket:
             command += ["-b", f"127.0.0.1:{self.application_port}", "--umask", "0"]
         command += ["--no-control-socket", "--access-logfile", "-", "proxied_app:app"]
-        environment = {"PING_INTERVAL": str(ping_interval)}
+        environment = {"PING_INTERVAL": str(ping_interval), "PREFIXES": str(int(prefixed))}
         self.application = Program(folder, None, self.application_port, command, environment)
         with (tmp_path / "proxy.log").open("wb") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
@@ -81,9 +92,12 @@ class Nginx(Proxy):
     program = "nginx"
 
     def command(self) -> list[str]:
+        location, *lines = prefix_lines("nginx")
+        prefix = {"location / {": location, "proxy_pass http://application;": "\n".join(lines)}
         site = edited(
             "nginx.conf",
             {
+                **(prefix if self.prefixed else {}),
                 "server 127.0.0.1:8000;": f"server {self.address};",
                 "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
                 "server_name example.com;": "server_name localhost;",
@@ -120,11 +134,36 @@ class HAProxy(Proxy):
                 "timeout tunnel  60s": f"timeout tunnel  {self.silence}s",
             },
         )
+        if self.prefixed:
+            configuration += "".join(f"    {line}\n" for line in prefix_lines("haproxy"))
         (self.folder / "haproxy.cfg").write_text(configuration)
         return ["haproxy", "-f", str(self.folder / "haproxy.cfg")]
 
 
-PROXIES = [Nginx, HAProxy]
+class Caddy(Proxy):
+    program = "caddy"
+
+    def command(self) -> list[str]:
+        # It would get a certificate from an authority, and listen at the port 80 for that.
+        options = f"admin off\nauto_https disable_redirects\nstorage file_system {self.folder}/caddy\n"
+        listen = f"bind 127.0.0.1\ntls {self.certificate} {self.key}\n"
+        address = self.address.replace("unix:", "unix/")
+        changes = {
+            "example.com {": f"{{\n{options}}}\n\nhttps://localhost:{self.port} {{\n{listen}",
+            "reverse_proxy 127.0.0.1:8000 {": f"reverse_proxy {address} {{",
+        }
+        if self.prefixed:
+            handle, proxy, header, *ends = prefix_lines("caddy")
+            assert proxy in changes and ends == ["}", "}"]
+            changes[proxy] = f"{handle}\n{changes[proxy]}\n{header}"
+        site = edited("Caddyfile", changes) + ("}\n" if self.prefixed else "")
+        (self.folder / "Caddyfile").write_text(site)
+        return ["caddy", "run", "--config", str(self.folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+PROXIES = [Nginx, HAProxy, Caddy]
+#: Those that cut off what is silent; Caddy lets it be.
+IMPATIENT = [Nginx, HAProxy]
 
 
 @pytest.fixture
@@ -181,7 +220,7 @@ def test_pages_of_other_origins_may_not_connect(start, kind):
         assert refused.value.status_code == 403
 
 
-@pytest.mark.parametrize("kind", PROXIES)
+@pytest.mark.parametrize("kind", IMPATIENT)
 def test_pings_keep_a_silent_connection(start, kind):
     """The proxy cuts off what is silent for 2 s; the application pings every second."""
     client = start(kind, silence=2, ping_interval=1).connect("/echo")
@@ -201,7 +240,7 @@ def test_pings_keep_a_silent_connection(start, kind):
     assert echoes(client)
 
 
-@pytest.mark.parametrize("kind", PROXIES)
+@pytest.mark.parametrize("kind", IMPATIENT)
 def test_without_them_it_is_cut_off(start, kind):
     client = start(kind, silence=2, ping_interval=0).connect("/echo")
     assert echoes(client)
@@ -219,3 +258,25 @@ def test_the_application_stops_behind_the_proxy(start, kind):
     proxy.application.process.send_signal(signal.SIGTERM)
     opcode, data = client.recv_data()
     assert (opcode, data[:2]) == (8, (1001).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+def test_an_application_under_a_path_prefix(start, kind):
+    proxy = start(kind, prefixed=True)
+
+    def get(path: str, **headers: str) -> bytes:
+        request = urllib.request.Request(f"https://localhost:{proxy.port}{path}", headers=headers)
+        with urllib.request.urlopen(request, context=proxy.context, timeout=10) as answer:
+            return answer.read()
+
+    assert get("/app/") == b"a page"
+    urls = ["/app/", *(f"wss://localhost:{proxy.port}/app/{name}" for name in ("echo", "who"))]
+    assert json.loads(get("/app/urls")) == urls
+    # What a client writes there itself does not count.
+    assert json.loads(get("/app/urls", **{"X-Forwarded-Prefix": "/evil"})) == urls
+    client = proxy.connect("/app/echo")
+    assert echoes(client)
+    assert json.loads(proxy.connect("/app/who").recv())[1:] == [f"localhost:{proxy.port}", "https"]
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        proxy.connect("/app/none")
+    assert refused.value.status_code == 404
