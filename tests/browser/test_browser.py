@@ -124,6 +124,20 @@ def test_the_clock_of_the_getting_started_page(program, browser):
     assert server.wait(10) == 0
 
 
+def test_what_the_page_says_to_type_into_the_console(program, browser):
+    """On a page of the same server, be it "Not Found"."""
+    text = (ROOT / "docs" / "getting-started.md").read_text()
+    typed = text.split("```javascript\n")[1].split("```")[0]
+    source = text.split("```python\n")[1].split("```")[0]
+    port = free_port()
+    server = program(source, port, [sys.executable, "-m", "flask", "run", "--port", str(port)])
+    page = browser()
+    page.get(f"http://127.0.0.1:{server.port}/")
+    page.execute_script("seen = []; console.log = (...words) => seen.push(...words)")
+    page.execute_script(typed)
+    wait_for(lambda: page.execute_script("return seen") == ["hello"], 20)
+
+
 def test_text_and_binary_echo_in_the_browser(program, browser):
     server = program(CLOCK)
     page = browser()

@@ -1,0 +1,124 @@
+"""The programs of README.md, docs/getting-started.md and docs/views.md run as they are pasted, each
+started as the page says, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.request
+
+import pytest
+from conftest import ROOT, free_port, wait_for
+
+
+def examples(name: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+
+
+README, PAGE, VIEWS = map(examples, ["README.md", "docs/getting-started.md", "docs/views.md"])
+BASE = PAGE[0]
+FACTORY = PAGE[-1]
+
+
+@pytest.fixture
+def flask_run(program):
+    """Starts `flask run` beside an app.py of these examples."""
+
+    def start(*parts: str):
+        port = free_port()
+        command = [sys.executable, "-m", "flask", "run", "--port", str(port)]
+        return program("\n\n".join(parts), port, command)
+
+    return start
+
+
+def one(among: list[str], *words: str) -> str:
+    """The only example with these words."""
+    (found,) = [text for text in among if all(word in text for word in words)]
+    return found
+
+
+def test_the_first_program_of_both_pages(flask_run):
+    for program, path in ((README[0], "/echo"), (BASE, "/ws")):
+        server = flask_run(program)
+        # As in the console of a page that this server has sent.
+        client = server.connect(path, origin=f"http://127.0.0.1:{server.port}")
+        client.send("hello")
+        assert client.recv() == "hello"
+        server.interrupt()
+        server.wait()
+        assert "Traceback" not in server.log
+
+
+def test_what_is_published_from_a_page(flask_run):
+    server = flask_run(README[0], README[1])
+    client = server.connect("/news")
+    url = f"http://127.0.0.1:{server.port}/news"
+    wait_for(lambda: urllib.request.urlopen(url, b"it rains", timeout=10).read() == b"1 readers")
+    assert client.recv() == "it rains"
+
+
+def test_a_class_view(flask_run):
+    server = flask_run(BASE, one(PAGE, "WebSocketView"))
+    first, second = server.connect("/room/red"), server.connect("/room/red")
+    first.send("to all")
+    assert first.recv() == second.recv() == "to all"
+    second.close(4001)
+    wait_for(lambda: "left with 4001" in server.log, what=lambda: server.log)
+
+
+def test_an_async_view(flask_run):
+    client = flask_run(BASE, one(PAGE, "async def")).connect("/echo")
+    client.send("hello")
+    assert client.recv() == "hello"
+
+
+def test_refusing(flask_run):
+    from websocket import WebSocketBadStatusException
+
+    server = flask_run(BASE, one(PAGE, "abort(401)"))
+    with pytest.raises(WebSocketBadStatusException) as refused:
+        server.connect("/members/joe")
+    assert refused.value.status_code == 401
+    assert server.connect("/members/joe?token=secret").recv() == "hello joe"
+
+
+def test_the_clock_and_its_end(flask_run):
+    server = flask_run(BASE, one(PAGE, "Thread"))
+    client = server.connect("/time")
+    assert float(client.recv()) > 0
+    server.interrupt()
+    server.wait()
+    assert "Traceback" not in server.log
+
+
+def test_the_factory(flask_run):
+    server = flask_run(FACTORY)
+    for path in ("/ws", "/rooms/red"):
+        client = server.connect(path)
+        client.send("hello")
+        assert client.recv() == "hello"
+
+
+def test_all_examples_of_a_page_in_one_file(flask_run):
+    server = flask_run(*PAGE[:-1])
+    for path in ("/ws", "/room/red", "/echo"):
+        client = server.connect(path)
+        client.send("hello")
+        assert client.recv() == "hello"
+
+
+def test_the_examples_about_views(flask_run):
+    server = flask_run(BASE, *VIEWS)
+    client = server.connect("/notes")
+    client.send("one")
+    assert client.recv() == "saved one"
+    client = server.connect("/notes/7")
+    client.send("two")
+    assert json.loads(client.recv()) == [7, "two"]
+    assert server.connect("/visits").recv() == "visit 1"
+    server.connect("/player/anne").close()
+    url = f"http://127.0.0.1:{server.port}/logout"
+    assert urllib.request.urlopen(url, b"", timeout=10).read() == b"good bye"
+    assert "Traceback" not in server.log
