@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context
@@ -21,12 +20,7 @@ from .unit import UnitOfWork
 from .upgrade import Upgrade
 from .websocket import BaseWebSocket
 
-__all__ = ("AsyncHandler", "AsyncWebSocket", "Returned", "is_async")
-
-
-def is_async(handler: object) -> bool:
-    """Is it an ``async def`` function?"""
-    return inspect.iscoroutinefunction(handler)
+__all__ = ("AsyncHandler", "AsyncWebSocket", "Returned")
 
 
 class AsyncWebSocket(BaseWebSocket):

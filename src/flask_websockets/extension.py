@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, current_app, has_app_context
@@ -15,9 +17,11 @@ from . import msgpack, routing, servers
 from ._core import Engine
 from .asynchronous import AsyncWebSocket
 from .config import Config
+from .decoration import check_decorators, check_handler, check_path, check_rule_options
 from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
+from .routes import Route, Routes
 from .runtime import EXTENSION_KEY, RUNTIME_KEY, Runtime
 from .websocket import BaseWebSocket, WebSocket
 
@@ -30,32 +34,48 @@ class WebSockets:
     """The Flask-WebSockets extension.
 
     :param app: the application; or None, and :meth:`init_app` later.
-    :ivar app: the application, once bound.
-    :ivar bp: the blueprint that holds the routes made before ``init_app``; None if there are none.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        self.app: Flask | None = None
-        self.bp: Blueprint | None = None
-        #: Of the application, unless there are several.
+        self._routes = Routes()
+        #: Of the application, unless there have been several.
         self._only_runtime: Runtime | None = None
-        #: One view per handler, so that one handler may have several routes, as in Flask.
-        self._views: dict[Any, Callable[..., Any]] = {}
         if app is not None:
-            self.init_app(app)
+            self._bind(app, sys._getframe(1))
+
+    @property
+    def app(self) -> Flask | None:
+        """The application that was bound last; None before :meth:`init_app`. Of several, none is kept
+        alive by this object."""
+        apps = self._routes.apps
+        return apps[-1] if apps else None
+
+    @property
+    def bp(self) -> Blueprint | None:
+        """The blueprint that holds the routes made before :meth:`init_app`; None if there are none."""
+        return self._routes.bp
 
     def init_app(self, app: Flask) -> None:
-        """Bind the extension to an application.
+        """Bind the extension to an application; to several, one after the other. A second call with the
+        same one does nothing.
 
-        :param app: the application. Routes made so far are registered on it.
-        :raises RuntimeError: when the application has a WebSockets extension already.
+        :param app: the application. It is given the routes made so far, but for those of a factory: a
+            function that both calls this and makes routes makes them for that application only.
+        :raises RuntimeError: when the application has another WebSockets object already.
         :raises ConfigurationError: for a ``WEBSOCKETS_`` key that is unknown or has a bad value.
         """
-        if EXTENSION_KEY in app.extensions:
-            raise RuntimeError(
-                "this application has a WebSockets extension already; make all routes with one"
-            )
+        self._bind(app, sys._getframe(1))
+
+    def _bind(self, app: Flask, frame: FrameType) -> None:
         Config.from_mapping(app.config)  # only to raise for mistakes now, not at the first handshake
+        bound = app.extensions.get(EXTENSION_KEY)
+        if bound is self:
+            return
+        if bound is not None:
+            raise RuntimeError(
+                f"the application {app.name!r} has a WebSockets object already; make all of its routes "
+                'with that one, which is app.extensions["flask_websockets"]'
+            )
         runtime = Runtime(app)
         app.extensions[EXTENSION_KEY] = self
         app.extensions[RUNTIME_KEY] = runtime
@@ -66,44 +86,51 @@ class WebSockets:
         if problem is not None:
             runtime.log_once(logging.WARNING, problem)
         app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
-        if self.bp is not None:
-            app.register_blueprint(self.bp)
-        self._only_runtime = runtime if self.app is None else None
-        self.app = app
+        first = not self._routes.is_bound
+        self._routes.bind(app, frame)
+        self._only_runtime = runtime if first else None
 
     # ---- routes ----
 
-    def route(self, path: str, bp: Blueprint | None = None, **rule_options: Any) -> Callable[[H], H]:
-        """Decorate a function to handle the websockets of a URL.
+    def route(
+        self,
+        path: str,
+        bp: Blueprint | None = None,
+        *,
+        decorators: Iterable[Callable[[Any], Any]] = (),
+        **rule_options: Any,
+    ) -> Callable[[H], H]:
+        """Decorate a function or a :class:`WebSocketView` to handle the websockets of a URL. It stands
+        on top of other decorators.
 
         The function is called with the :class:`WebSocket` and the values of the URL, within the
         request context of the handshake. Returning closes with 1000, an exception with 1011.
 
         :param path: the URL rule, as for ``app.route``.
         :param bp: a blueprint to register the route on, instead of the application.
+        :param decorators: a list of decorators such as flask-login's ``login_required``, of the view
+            function that Flask calls: they run before the handler, whichever kind that is, and what
+            they refuse is refused as plain HTTP. The first is the innermost.
         :param rule_options: further options of ``app.route``; ``websocket=True`` is set.
-        :raises TypeError: when what is decorated is not an ordinary function.
+        :raises TypeError: when what is decorated could not work as a handler, and why.
         :raises ValueError: for ``methods`` other than GET.
         """
-        routing.check_rule_options(rule_options)
+        check_path(path, bp)
+        check_rule_options(rule_options)
         rule_options["websocket"] = True
+        given = check_decorators(decorators, "decorators")
 
         def decorate(handler: H) -> H:
-            routing.check_handler(handler)
-            view = self._views.setdefault(handler, routing.make_view(handler))
-            self._scaffold(bp).route(path, **rule_options)(view)
+            check_handler(handler, path)
+            of_class = getattr(handler, "decorators", ()) if isinstance(handler, type) else ()
+            route = Route(path, handler, (*of_class, *given), rule_options)
+            if bp is not None:
+                route.register(bp)
+            else:
+                self._routes.add(route, sys._getframe(1))
             return handler
 
         return decorate
-
-    def _scaffold(self, bp: Blueprint | None) -> Flask | Blueprint:
-        if bp is not None:
-            return bp
-        if self.app is not None:
-            return self.app
-        if self.bp is None:
-            self.bp = Blueprint("__flask_websockets", __name__)
-        return self.bp
 
     # ---- channels ----
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from typing import Any, NoReturn
 
@@ -17,8 +17,9 @@ from werkzeug.routing import WebsocketMismatch
 from . import handshake
 from ._core import list_contains
 from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value
-from .asynchronous import AsyncHandler, AsyncWebSocket, Returned, is_async
+from .asynchronous import AsyncHandler, AsyncWebSocket, Returned
 from .context import fail, is_interrupt, report, request_context, teardown_with
+from .decoration import check_uncovered, is_async, name_of, reject_coroutine
 from .errors import ConnectionClosed, only_closed
 from .refusals import PlainAnswer
 from .runtime import RUNTIME_KEY, Runtime
@@ -33,36 +34,22 @@ from .upgrade import (
     FinishedHandshake,
     Upgrade,
 )
-from .views import ViewCallbacks, WebSocketView, check_view
+from .views import ViewCallbacks, WebSocketView
 from .websocket import WebSocket
 
-__all__ = ("answer_once", "check_handler", "check_rule_options", "make_view", "respond_to_mismatch")
+__all__ = ("answer_once", "make_view", "respond_to_mismatch")
 
 Handler = Callable[..., Any]
 
 
-def check_handler(handler: Handler) -> None:
-    """Refuse at decoration what could not work at the first connection."""
-    if inspect.isclass(handler):
-        check_view(handler)
-        return
-    if not callable(handler):
-        raise TypeError(f"route() decorates a function, not {type(handler).__name__}")
-    if inspect.isasyncgenfunction(handler):
-        raise TypeError(f"{handler.__name__}() is an async generator; a handler yields nothing")
-
-
-def check_rule_options(options: dict[str, Any]) -> None:
-    methods = options.get("methods")
-    if methods is not None and {str(method).upper() for method in methods} != {"GET"}:
-        raise ValueError("a WebSocket route has no methods: its handshake is always a GET")
-
-
-def make_view(handler: Handler) -> Callable[..., Any]:
+def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ()) -> Callable[..., Any]:
     """The Flask view function of a handler.
 
     :param handler: a function, called with the :class:`WebSocket` and the values of the URL; or a
         :class:`WebSocketView`.
+    :param decorators: of the view function, as :attr:`flask.views.View.decorators`: the first is the
+        innermost. What they refuse is refused as plain HTTP.
+    :raises TypeError: when one of them returns no function.
     """
     kind: type[WebSocket | AsyncWebSocket] = WebSocket
     run: Callable[..., Any] = run_function_view
@@ -71,6 +58,8 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         run, place = run_class_view, SERVER_THREAD
     elif is_async(handler):
         run, place, kind = run_async_view, EVENT_LOOP, AsyncWebSocket
+
+    unchecked = [handler]
 
     @functools.wraps(handler, updated=())
     def view(*args: Any, **values: Any) -> Any:
@@ -83,6 +72,9 @@ def make_view(handler: Handler) -> Callable[..., Any]:
         upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
         if upgrade is None or upgrade.place != place:
             return no_socket()
+        if unchecked:
+            check_uncovered(handler)
+            unchecked.clear()
         ws = kind(upgrade, handshake_request.remote_addr, app.json)
         admission = runtime.admit_websocket(ws)
         if isinstance(admission, str):
@@ -105,8 +97,17 @@ def make_view(handler: Handler) -> Callable[..., Any]:
                     runtime.notify()
         return AlreadyAnswered() if lives_on else result
 
-    setattr(view, VIEW_MARK, place)
-    return view
+    view.__name__ = name_of(handler)  # functools.wraps() leaves it where the handler has none
+    decorated: Callable[..., Any] = view
+    for decorator in decorators:
+        decorated = decorator(decorated)
+        if not callable(decorated) or inspect.isclass(decorated):
+            raise TypeError(
+                f"the decorator {name_of(decorator)} of {name_of(handler)} has returned "
+                f"{decorated!r}, which is no function"
+            )
+    setattr(decorated, VIEW_MARK, place)
+    return decorated
 
 
 #: What a view returns when its websocket outlives the request.
@@ -124,7 +125,7 @@ def run_function_view(
 ) -> Any:
     upgrade.handler_started(ws, handshake_request)
     try:
-        result = handler(ws, *args, **values)
+        result = reject_coroutine(handler, handler(ws, *args, **values))
     except BaseException as error:
         if upgrade.handler_ended():
             end_with(app, ws, error)

@@ -115,8 +115,9 @@ class Runtime:
         )
         # If several are made at once, all callers get the first; the others have no thread yet.
         engine: Engine = self.__dict__.setdefault("engine", made)
-        if engine is made:
-            register_atexit(self)
+        register_atexit()
+        if "end" in happened:
+            self.shutting_down = True
         return engine
 
     @property
@@ -223,33 +224,40 @@ class Runtime:
 runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 
-def register_atexit(runtime: Runtime) -> None:
-    """Have the runtime shut down when the interpreter ends, before that waits for the application's own
-    threads, which may be publishing for ever."""
-    reference = weakref.ref(runtime)
+#: What has happened in this process, as keys: each is set in one step of C.
+happened: dict[str, object] = {}
 
-    def shut_down() -> None:
-        alive = reference()
-        if alive is not None:
-            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
-                alive.shut_down()
 
+def shut_down_all() -> None:
+    """Shut all runtimes down, as the interpreter ends."""
+    happened["end"] = None  # before any is looked for: one that is made from now on sees it
+    for runtime in list(runtimes):
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
+            runtime.shut_down()
+
+
+def register_atexit() -> None:
+    """Have the runtimes shut down when the interpreter ends, before that waits for the application's
+    own threads, which may be publishing for ever. Registered once: runtimes come and go."""
+    mine = object()
+    if happened.setdefault("registered", mine) is not mine:
+        return
     # The former runs before the threads are joined, what was registered last first: so before that of
     # concurrent.futures, which joins its threads, and starts none any more. (It registers when it is
     # imported, so this module imports it.) atexit runs after that; it is for eventlet, whose patched
     # threading ends without the former.
     if hasattr(threading, "_register_atexit"):
         try:
-            threading._register_atexit(shut_down)
-        except RuntimeError:  # the interpreter has begun to end: this runtime does not start any more
-            runtime.shutting_down = True
-    atexit.register(shut_down)
+            threading._register_atexit(shut_down_all)
+        except RuntimeError:  # the interpreter has begun to end
+            happened["end"] = None
+    atexit.register(shut_down_all)
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is not None:  # under gevent its workers exit without the interpreter's end
         also = getattr(uwsgi, "atexit", None)
 
         def last() -> None:
-            shut_down()
+            shut_down_all()
             if also is not None:
                 also()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from .runtime import Runtime
 from .unit import UnitOfWork, needs_calls
 from .websocket import WebSocket
 
-__all__ = ("ViewCallbacks", "WebSocketView", "check_view")
+__all__ = ("ViewCallbacks", "WebSocketView")
 
 
 class WebSocketView:
@@ -47,7 +46,12 @@ class WebSocketView:
     #: the methods then have ``current_app`` and ``g``.
     context: ClassVar[str] = "request"
 
-    def on_open(self, ws: WebSocket, **values: Any) -> Any:
+    #: Decorators of the view function that Flask calls, as in :class:`flask.views.View`: the first is
+    #: the innermost. They run before :meth:`on_open`, and what they refuse is refused as plain HTTP.
+    decorators: ClassVar[Sequence[Callable[..., Any]]] = ()
+
+    # For type checkers the parameters that follow the websocket are any: those of the route.
+    def on_open(self, ws: WebSocket, *args: Any, **values: Any) -> Any:
         """The handshake has come. It is not answered yet: ``abort`` and a returned response refuse it
         as plain HTTP; using the websocket, or returning None, accepts it.
 
@@ -73,27 +77,6 @@ class WebSocketView:
         :param code: the close code, :rfc:`6455#section-7.4`; 1006 when the peer vanished.
         :param reason: the close reason, may be empty.
         """
-
-
-def check_view(view: type[Any]) -> None:
-    """Refuse at decoration what could not work at the first connection.
-
-    :raises TypeError, ValueError: and why.
-    """
-    name = view.__name__
-    if not issubclass(view, WebSocketView):
-        raise TypeError(f"route() decorates a function or a WebSocketView, and {name} is neither")
-    if view.on_message is WebSocketView.on_message:
-        raise TypeError(f"{name} has no on_message()")
-    for method in ("on_open", "on_message", "on_close"):
-        if inspect.iscoroutinefunction(getattr(view, method)):
-            raise TypeError(f"{name}.{method}() is async; the methods of a view are ordinary ones")
-    if view.context not in ("request", "app"):
-        raise ValueError(f'{name}.context must be "request" or "app", not {view.context!r}')
-    try:
-        inspect.signature(view).bind()
-    except TypeError as error:
-        raise TypeError(f"{name}() is made without arguments, and {error}") from None
 
 
 class ViewCallbacks:

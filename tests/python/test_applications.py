@@ -1,0 +1,292 @@
+"""One extension object and several applications: which has which routes, and what is left of those that
+nobody has any more."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import os
+import sys
+import threading
+import types
+import weakref
+
+import flask
+import pytest
+from conftest import Server, thread_names, wait_for
+
+from flask_websockets import WebSockets, WebSocketView
+
+
+def paths(app):
+    return {rule.rule for rule in app.url_map.iter_rules() if rule.websocket}
+
+
+def serve(app, websockets):
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    return Server(app, websockets)
+
+
+@pytest.fixture
+def run():
+    """Runs lines as a module of their own."""
+    names = []
+
+    def run(lines, **values):
+        name = f"module_of_{__name__}_{len(names)}"
+        module = sys.modules[name] = types.ModuleType(name)
+        names.append(name)
+        module.__dict__.update(values)
+        exec(compile("import flask\n" + lines, name, "exec"), module.__dict__)
+        return module
+
+    yield run
+    for name in names:
+        del sys.modules[name]
+
+
+def test_what_the_first_factory_imports_is_for_every_application(run):
+    websockets = WebSockets()
+
+    def create_app(name, routes):
+        app = flask.Flask(name)
+        websockets.init_app(app)
+        if routes:  # as ``import`` does, which runs a module once
+            run(
+                "@websockets.route('/imported')\n"
+                "def handler(ws): ws.send(flask.current_app.name)\n"
+                "class Namespace:\n"
+                "    @websockets.route('/inside')\n"
+                "    @staticmethod\n"
+                "    def inside(ws): pass\n"
+                "def helper(path): return websockets.route(path, endpoint=path)\n"
+                "[helper(path)(handler) for path in ('/one', '/two')]\n",
+                websockets=websockets,
+            )
+        return app
+
+    apps = [create_app("first", True), create_app("second", False), create_app("third", False)]
+    for app in apps:
+        assert paths(app) == {"/imported", "/inside", "/one", "/two"}
+        server = serve(app, websockets)
+        try:
+            assert server.connect("/imported").recv() == app.name
+        finally:
+            server.stop()
+
+
+def test_routes_between_two_applications_and_after_both(run):
+    module = run(
+        "one, other = flask.Flask('one'), flask.Flask('other')\n"
+        "websockets.init_app(one)\n"
+        "def make_app():\n    app = flask.Flask('made')\n    websockets.init_app(app)\n    return app\n"
+        "def make_routes():\n    websockets.route('/called', endpoint='called')(handler)\n"
+        "@websockets.route('/between')\n"
+        "def handler(ws): pass\n"
+        "websockets.init_app(other)\n"
+        "websockets.route('/after', endpoint='after')(handler)\n"
+        "made = make_app()\n"
+        "make_routes()\n"
+        "last = make_app()\n",
+        websockets=WebSockets(),
+    )
+    for app in (module.one, module.other, module.made, module.last):
+        assert paths(app) == {"/between", "/after", "/called"}
+    assert module.websockets.app is module.last
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_factory_makes_routes_for_its_application_only(early):
+    """Whether it makes them is its own choice, and its handlers may refer to that application."""
+    websockets = WebSockets()
+    if early:
+
+        @websockets.route("/early")
+        def early_one(ws):
+            pass
+
+    def bind(app):
+        websockets.init_app(app)
+
+    def create_app(name, chat):
+        app = flask.Flask(name)
+        bind(app)
+
+        @websockets.route("/ws")
+        def handler(ws):
+            ws.send(name)
+
+        if chat:
+            websockets.route("/chat", endpoint="chat")(handler)
+        return app
+
+    apps = [create_app("one", True), create_app("two", False), create_app("three", True)]
+    always = {"/ws", "/early"} if early else {"/ws"}
+    assert [paths(app) for app in apps] == [always | {"/chat"}, always, always | {"/chat"}]
+    for app in apps:
+        server = serve(app, websockets)
+        try:
+            assert server.connect("/ws").recv() == app.name
+        finally:
+            server.stop()
+
+
+def test_one_blueprint_on_several_applications():
+    websockets = WebSockets()
+    part = flask.Blueprint("part", __name__)
+
+    @websockets.route("/first", bp=part)
+    @websockets.route("/second", bp=part)
+    def handler(ws):
+        ws.send(flask.request.endpoint)
+
+    for prefix in ("/one", "/two"):
+        app = flask.Flask(__name__)
+        websockets.init_app(app)
+        app.register_blueprint(part, url_prefix=prefix)
+        assert paths(app) == {f"{prefix}/first", f"{prefix}/second"}
+        server = serve(app, websockets)
+        try:
+            assert server.connect(f"{prefix}/first").recv() == "part.handler"
+        finally:
+            server.stop()
+
+
+def test_an_application_that_serves_already_takes_no_more_routes(run, caplog):
+    websockets = WebSockets()
+    serving, other = flask.Flask("serving"), flask.Flask("other")
+    module = run(
+        "websockets.init_app(serving)\nwebsockets.init_app(other)\n",
+        websockets=websockets,
+        serving=serving,
+        other=other,
+    )
+    assert serving.test_client().get("/").status_code == 404
+    exec(
+        compile("@websockets.route('/late')\ndef handler(ws): pass\n", "late", "exec"), module.__dict__
+    )
+    assert (paths(serving), paths(other)) == (set(), {"/late"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "the application 'serving' serves already, and has no WebSocket route /late: make the route "
+        "before that, or before init_app()"
+    ]
+
+
+def test_binding_the_same_application_again_changes_nothing():
+    websockets = WebSockets()
+
+    @websockets.route("/ws")
+    def handler(ws):
+        ws.send(flask.current_app.name)
+
+    app = flask.Flask("twice")
+    websockets.init_app(app)
+    wsgi_app, runtime = app.wsgi_app, app.extensions["flask_websockets.runtime"]
+    websockets.init_app(app)
+    assert app.wsgi_app is wsgi_app and app.extensions["flask_websockets.runtime"] is runtime
+    assert [rule.rule for rule in app.url_map.iter_rules() if rule.websocket] == ["/ws"]
+    assert websockets.publish("x", "nobody") == 0  # there is still one application only
+    also = WebSockets(app_of := flask.Flask("other"))
+    also.init_app(app_of)
+    with pytest.raises(RuntimeError, match="'other' has a WebSockets object already; make all"):
+        websockets.init_app(app_of)
+    assert websockets.app is app
+    server = serve(app, websockets)
+    try:
+        assert server.connect("/ws").recv() == "twice"
+    finally:
+        server.stop()
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def exit_hooks():
+    """What the interpreter will call at its end."""
+    return atexit._ncallbacks() + len(threading._threading_atexits)
+
+
+def engine_threads():
+    return sum(name.startswith("fws") for name in thread_names())
+
+
+def use(app, websockets, stop):
+    """One websocket of each kind of view, and a publication.
+
+    :param stop: shut the runtime down; else only the server, as nobody else would.
+    """
+    server = serve(app, websockets)
+    runtime = app.extensions["flask_websockets.runtime"]
+    try:
+        for path in ("/function", "/class", "/async"):
+            client = server.connect(path)
+            client.send("x")
+            assert client.recv() == app.name
+            with app.app_context():
+                assert websockets.publish("y", "all") == 1
+            assert client.recv() == "y"
+            client.close()
+        wait_for(lambda: runtime._counted() == 0, what="the handlers to end")
+    finally:
+        if stop:
+            server.stop()
+        else:
+            server.http.shutdown()
+            server.thread.join()
+            server.http.server_close()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_hundred_applications_leave_nothing(shared):
+    one_for_all = WebSockets()
+
+    def create_app(name):
+        app = flask.Flask(name)
+        websockets = one_for_all if shared else WebSockets()
+        websockets.init_app(app)
+
+        @websockets.route("/function")
+        def function(ws):
+            with websockets.subscribe(ws, "all"):
+                for _ in ws.iter_data():
+                    ws.send(app.name)
+
+        @websockets.route("/class")
+        class View(WebSocketView):
+            def on_open(self, ws):
+                websockets.subscribe(ws, "all")
+
+            def on_message(self, ws, data):
+                ws.send(app.name)
+
+        @websockets.route("/async")
+        async def coroutine(ws):
+            websockets.subscribe(ws, "all")
+            async for _ in ws:
+                await ws.send(app.name)
+
+        return app, websockets
+
+    def live_and_end(number):
+        app, websockets = create_app(f"app {number}")
+        if number % 10 < 2:
+            use(app, websockets, stop=number % 10 == 0)
+        return weakref.ref(app), weakref.ref(app.extensions["flask_websockets.runtime"])
+
+    def all_freed(references):
+        gc.collect()
+        return engine_threads() == 0 and not any(kind() for pair in references for kind in pair)
+
+    first = [live_and_end(number) for number in (0, 1)]  # what a process makes once
+    wait_for(lambda: all_freed(first), 20, what="the first applications to be freed")
+    descriptors, hooks = open_descriptors(), exit_hooks()
+    references = [live_and_end(number) for number in range(100)]
+    wait_for(lambda: all_freed(references), 20, what="all applications to be freed")
+    assert open_descriptors() <= descriptors
+    assert exit_hooks() == hooks
+    assert one_for_all.app is None or not shared
+    if shared:
+        with pytest.raises(RuntimeError, match="init_app"):
+            one_for_all.publish("x", "all")
