@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -10,6 +11,7 @@ from typing import Any
 
 from ._core import is_token
 from .errors import ConfigurationError
+from .origin import OriginCheck, Origins, parse_origins
 
 __all__ = ("PREFIX", "Compression", "Config")
 
@@ -26,8 +28,6 @@ OLDER_OPTIONS = {
 OLDER_OPTIONS_WITHOUT_MEANING = ("receive_bytes", "thread_class", "event_class", "selector_class")
 
 SLOW_CONSUMER_POLICIES = ("close", "drop_oldest", "drop_newest")
-
-OriginCheck = Callable[[str], bool]
 
 #: server_no_context_takeover, client_no_context_takeover, server_max_window_bits,
 #: client_max_window_bits (:rfc:`7692#section-7.1`).
@@ -93,8 +93,9 @@ class Config:
     #: True, False, or a dict of options of :class:`Compression`.
     compression: Compression | None = Compression()
     #: Origins that may connect: None (those of the page's own host), "*", a list of origins such as
-    #: "https://example.com", or a callable that is given the origin (str) and returns a bool.
-    allowed_origins: tuple[str, ...] | OriginCheck | None = None
+    #: "https://example.com" and "https://*.example.com" (its subdomains), "null" and "file://" among
+    #: them; or a callable that is given the origin (str) and returns a bool.
+    allowed_origins: Origins | OriginCheck | None = None
     #: Subprotocols that the application speaks; the first of the client's that is here is taken.
     subprotocols: tuple[str, ...] = ()
     #: Open websockets in one process; beyond it the handshake is answered with 503.
@@ -247,10 +248,12 @@ def policy(key: str, value: Any) -> str:
     return str(value)
 
 
-def origins(key: str, value: Any) -> tuple[str, ...] | OriginCheck | None:
+def origins(key: str, value: Any) -> Origins | OriginCheck | None:
     if value is None:
         return None
     if callable(value):
+        if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
+            raise ConfigurationError(f"{key} must be an ordinary function, not the async {value!r}")
         check: OriginCheck = value
         return check
     listed = (value,) if isinstance(value, str) else value
@@ -258,12 +261,7 @@ def origins(key: str, value: Any) -> tuple[str, ...] | OriginCheck | None:
         raise ConfigurationError(
             f'{key} must be None, "*", a list of origins or a callable, not {value!r}'
         )
-    for origin in listed:
-        if not isinstance(origin, str) or not (origin in ("*", "null") or "://" in origin):
-            raise ConfigurationError(
-                f'{key} takes origins such as "https://example.com", not {origin!r}'
-            )
-    return tuple(origin.rstrip("/").lower() for origin in listed)
+    return parse_origins(key, listed)
 
 
 def subprotocol_names(key: str, value: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from flask import Request, Response
 from ._core import is_token, key_valid, list_contains, negotiate, split_list
 from .config import Config, DeflateParameters
 from .origin import is_allowed
+from .records import LOGGER, Seldom
 from .servers import protocol
 
 __all__ = (
@@ -29,6 +30,13 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 #: What only the server may put into the answer.
 RESERVED_HEADERS = frozenset(("upgrade", "connection", "content-length", "transfer-encoding"))
+
+#: Characters of a refused origin that are shown; clients choose it.
+ORIGIN_SHOWN = 200
+
+#: Of which origins it was said lately that they are refused. These are apart from what else is said
+#: seldom, as clients may send as many as they like.
+seldom = Seldom()
 
 HINT = (
     'Connect with a WebSocket client: in JavaScript, new WebSocket("ws://" + location.host + "/...").\n'
@@ -90,13 +98,32 @@ def refusal(request: Request, config: Config) -> Response | None:
     except ValueError:
         return plain_text(400, "The Sec-WebSocket-Extensions header is not a list of extensions.\n")
     origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and not is_allowed(origin, request.host, config):
-        return plain_text(
-            403,
-            f"Pages of the origin {origin} may not connect here. The operator "
-            "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",
-        )
+    if origin is not None and not is_allowed(origin, request.host, config.allowed_origins):
+        return foreign_origin(request, origin[:ORIGIN_SHOWN])
     return None
+
+
+def foreign_origin(request: Request, origin: str) -> Response:
+    """403, and a line in the log, as a browser tells a page nothing; once a minute for each origin."""
+    if seldom(origin):
+        LOGGER.warning(
+            "a WebSocket handshake of %r from %r was refused with 403: pages of the origin %r may not "
+            'connect here; app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them (said once a '
+            "minute)",
+            request.path,
+            request.remote_addr,
+            origin,
+            extra={
+                "origin": origin,
+                "address": request.remote_addr,
+                "route": request.url_rule.rule if request.url_rule is not None else None,
+            },
+        )
+    return plain_text(
+        403,
+        f"Pages of the origin {origin} may not connect here. The operator "
+        "allows them with WEBSOCKETS_ALLOWED_ORIGINS.\n",
+    )
 
 
 def requested_subprotocols(request: Request) -> list[str]:
