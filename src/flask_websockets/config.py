@@ -13,9 +13,12 @@ from ._core import is_token
 from .errors import ConfigurationError
 from .origin import OriginCheck, Origins, parse_origins
 
-__all__ = ("PREFIX", "Compression", "Config")
+__all__ = ("KEYS", "OLDER_KEY", "PREFIX", "Compression", "Config", "unknown_key")
 
 PREFIX = "WEBSOCKETS_"
+
+#: The key of flask-sock and flask-websockets 0.1.2.
+OLDER_KEY = "SOCK_SERVER_OPTIONS"
 
 #: Options of flask-sock and flask-websockets 0.1.2 in ``SOCK_SERVER_OPTIONS``, and the keys that
 #: replace them.
@@ -125,7 +128,7 @@ class Config:
         :raises ConfigurationError: for an unknown ``WEBSOCKETS_`` key (named with the nearest known
             one) and for a value of the wrong type or out of range.
         """
-        known = {PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        known = {key: field.name for key, field in zip(KEYS, fields(cls), strict=True)}
         values: dict[str, Any] = {}
         for option, value in older_options(mapping).items():
             values[option] = (f"SOCK_SERVER_OPTIONS[{option!r}]", value)
@@ -137,6 +140,10 @@ class Config:
             values[known[key]] = (key, value)
         checked = {name: CHECKS[name](key, value) for name, (key, value) in values.items()}
         return cls(**checked)
+
+
+#: What there is to be set.
+KEYS = tuple(PREFIX + field.name.upper() for field in fields(Config))
 
 
 def older_options(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import msgpack, routing, servers
 from ._core import Engine
+from .arguments import channel_names, explain_publish, not_a_websocket
 from .asynchronous import AsyncWebSocket
 from .config import Config
 from .decoration import check_decorators, check_handler, check_path, check_rule_options
@@ -147,8 +148,9 @@ class WebSockets:
         :raises ConnectionClosed: when the websocket is closing or closed.
         :raises TypeError, ValueError: for other arguments; nothing is subscribed then.
         """
-        names = [channels] if isinstance(channels, str) else list(channels)
-        if not self._engine_of(ws).subscribe(ws, names):
+        engine = self._engine_of(ws, "subscribe", channels)
+        names = channel_names(channels)
+        if not engine.subscribe(ws, names):
             raise ConnectionClosed(ws.close_code or 1006, ws.close_reason or "")
         return Subscription(self, ws, names)
 
@@ -163,7 +165,7 @@ class WebSockets:
             subscribed. Names that it is not subscribed to are passed over.
         :raises TypeError, ValueError: for other arguments; nothing has changed then.
         """
-        self._engine_of(ws).unsubscribe(ws, channels)
+        self._engine_of(ws, "unsubscribe", channels).unsubscribe(ws, channels)
 
     def publish(
         self,
@@ -204,7 +206,10 @@ class WebSockets:
             data = encode(runtime.app, data, encode_json, encode_msgpack)
         if runtime.shutting_down:
             end_lingering_thread(runtime.end_deadline)
-        return runtime.engine.publish(data, channels, exclude)
+        try:
+            return runtime.engine.publish(data, channels, exclude)
+        except TypeError as error:
+            raise explain_publish(data, channels, error) from None
 
     # ---- what is connected ----
 
@@ -251,9 +256,9 @@ class WebSockets:
             raise RuntimeError("WebSockets is not bound to an application: call init_app() first")
         return runtime
 
-    def _engine_of(self, ws: BaseWebSocket) -> Engine:
+    def _engine_of(self, ws: BaseWebSocket, method: str, channels: object) -> Engine:
         if not isinstance(ws, BaseWebSocket):
-            raise TypeError(f"ws must be a WebSocket, not {type(ws).__name__}")
+            raise not_a_websocket(method, ws, channels)
         return ws._upgrade.engine
 
 

@@ -21,6 +21,7 @@ from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
 from .interfaces import Condition
+from .settings import Settings
 from .websocket import BaseWebSocket, WebSocketState
 
 __all__ = ("Runtime",)
@@ -67,6 +68,8 @@ class Runtime:
         self.end_deadline = math.inf
         self._started = False
         self._config: Config | None = None
+        #: What the configuration was when it was read.
+        self._settings: Settings | None = None
         #: The websockets, each counted under the name of its address.
         self._websocket_quota = Quota()
         self._handler_quota = Quota()
@@ -81,7 +84,9 @@ class Runtime:
     def config(self) -> Config:
         """The checked configuration, fixed from the first handshake on."""
         if self._config is None:  # two threads may each read it, with the same result
+            settings = Settings(self.app.config)
             self._config = Config.from_mapping(self.app.config)
+            self._settings = settings
         return self._config
 
     if not TYPE_CHECKING:  # to mypy any name would be an attribute
@@ -130,6 +135,8 @@ class Runtime:
         if not self._started:
             self._started = True
             set_serving(True)
+        if self._settings is not None and self._settings.have_changed():
+            self._settings = self._settings.warn()
         return not self.shutting_down
 
     def log_once(self, level: int, text: str) -> None:

@@ -176,6 +176,35 @@ def test_bad_names_subscribe_to_nothing(application, names):
     wait_for(lambda: seen == [[]])
 
 
+def test_what_is_said_of_wrong_arguments(application):
+    websockets, seen = application.websockets, []
+
+    @application.route("/ws")
+    def ws_(ws):
+        no_names = "channels must be a str or an iterable of str, not"
+        for call, text in (
+            (lambda: websockets.subscribe("room", ws), r"subscribe\(ws, channels\) .* here str comes"),
+            (lambda: websockets.unsubscribe("room", ws), r"unsubscribe\(ws, channels\) takes the"),
+            (lambda: websockets.subscribe(None, "room"), "ws must be a WebSocket, not None"),
+            (lambda: websockets.subscribe(ws, None), f"{no_names} None"),
+            (lambda: websockets.subscribe(ws, b"room"), f"{no_names} bytes"),
+            (lambda: websockets.subscribe(ws, 5), f"{no_names} int"),
+            (lambda: websockets.publish(["room"], "data"), "not list .* the message comes first"),
+            (lambda: websockets.publish({"a": 1}, "room"), "not dict .any value with encode_json=True"),
+            (lambda: websockets.publish(None, "room"), "not None"),
+            (lambda: websockets.publish(ws, "data"), "no websocket: ws.send.data. sends to one"),
+            (lambda: websockets.publish("data", ws), "exclude=ws leaves one out"),
+            (lambda: websockets.publish("data", None), f"{no_names} None"),
+            (lambda: websockets.publish("data", [5]), "channel names are str, not int"),
+        ):
+            with pytest.raises(TypeError, match=text):
+                call()
+        seen.append(ws.channels)
+
+    application.serve().connect("/ws").recv_data()
+    wait_for(lambda: seen == [[]])
+
+
 def test_a_handler_that_raises_or_returns_inside_leaves_nothing_subscribed(application, caplog):
     @application.route("/raise")
     def raises(ws):

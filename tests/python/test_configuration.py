@@ -113,6 +113,49 @@ def test_keys_set_after_init_app_count(application):
     assert application.serve().connect("/ws", subprotocols=["late"]).subprotocol == "late"
 
 
+def test_what_is_changed_after_the_first_handshake_is_said_once(application, caplog):
+    config = application.app.config
+    config["WEBSOCKETS_SUBPROTOCOLS"] = names = ["early"]
+
+    @application.route("/ws")
+    def ws_(ws):
+        pass
+
+    server = application.serve()
+
+    def said():
+        caplog.clear()
+        server.connect("/ws", subprotocols=["early"])
+        return [record.getMessage() for record in caplog.records]
+
+    config["WEBSOCKETS_PING_INTERVAL"] = 7
+    assert said() == said() == []  # the first handshake reads it
+    assert application.app.extensions["flask_websockets.runtime"].config.ping_interval == 7
+    config["WEBSOCKETS_PING_INTERVAL"] = 8
+    names.append("late")
+    config["WEBSOCKETS_SEND_TIMEOUT"] = None
+    config["WEBSOCKETS_PING_TIMEOUTT"] = 5
+    config["OTHERS"] = 5
+    why = "after the settings had been read, at the first handshake or publish: this has no effect;"
+    assert said() == [
+        f'app.config["WEBSOCKETS_PING_INTERVAL"] was changed from 7 to 8 {why} set it before',
+        f'app.config["WEBSOCKETS_SEND_TIMEOUT"] was changed from unset to None {why} set it before',
+        "app.config[\"WEBSOCKETS_SUBPROTOCOLS\"] was changed from ['early'] to ['early', 'late'] "
+        f"{why} set it before",
+        "unknown configuration key WEBSOCKETS_PING_TIMEOUTT; did you mean WEBSOCKETS_PING_TIMEOUT? "
+        "(set after the first handshake or publish)",
+    ]
+    assert said() == []
+    del config["WEBSOCKETS_PING_INTERVAL"], config["OTHERS"]
+    config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 9}
+    assert [text.partition(" after")[0] for text in said()] == [
+        'app.config["WEBSOCKETS_PING_INTERVAL"] was changed from 8 to unset',
+        "app.config[\"SOCK_SERVER_OPTIONS\"] was changed from unset to {'ping_interval': 9}",
+    ]
+    assert application.app.extensions["flask_websockets.runtime"].config.ping_interval == 7
+    assert caplog.records[0].setting == "WEBSOCKETS_PING_INTERVAL"
+
+
 def test_the_older_options_are_honoured():
     options = {"ping_interval": 7, "max_message_size": 99, "subprotocols": ["a"]}
     config = Config.from_mapping({"SOCK_SERVER_OPTIONS": options})
