@@ -54,7 +54,7 @@ def thread_names() -> list[str]:
 def pytest_unconfigure() -> None:
     """End the threads that would otherwise be killed inside a Python function: what such a function
     refers to looks like a leak to a sanitizer."""
-    for one in relay._relays.values():
+    for one in list(relay._relays.values()):
         one.stop()
     for thread in threading.enumerate():
         if isinstance(thread, threads.Worker):

@@ -288,5 +288,4 @@ def test_a_hundred_applications_leave_nothing(shared):
     assert exit_hooks() == hooks
     assert one_for_all.app is None or not shared
     if shared:
-        with pytest.raises(RuntimeError, match="init_app"):
-            one_for_all.publish("x", "all")
+        assert one_for_all.publish("x", "all") == 0

@@ -60,7 +60,7 @@ def test_what_is_published_from_a_page(flask_run):
 
 
 def test_a_class_view(flask_run):
-    server = flask_run(BASE, one(PAGE, "WebSocketView"))
+    server = flask_run(BASE, one(PAGE, "class Room"))
     first, second = server.connect("/room/red"), server.connect("/room/red")
     first.send("to all")
     assert first.recv() == second.recv() == "to all"
@@ -69,7 +69,7 @@ def test_a_class_view(flask_run):
 
 
 def test_an_async_view(flask_run):
-    client = flask_run(BASE, one(PAGE, "async def")).connect("/echo")
+    client = flask_run(BASE, one(PAGE, "async def echo")).connect("/echo")
     client.send("hello")
     assert client.recv() == "hello"
 
@@ -82,6 +82,19 @@ def test_refusing(flask_run):
         server.connect("/members/joe")
     assert refused.value.status_code == 401
     assert server.connect("/members/joe?token=secret").recv() == "hello joe"
+
+
+def test_decorators(flask_run):
+    from websocket import WebSocketBadStatusException
+
+    server = flask_run(BASE, one(PAGE, "class Room"), one(PAGE, "abort(401)"), one(PAGE, "class Inbox"))
+    for path, answer in (("/account", "your account"), ("/inbox", "no news of me")):
+        with pytest.raises(WebSocketBadStatusException) as refused:
+            server.connect(path)
+        assert refused.value.status_code == 403
+        client = server.connect(path, cookie="login=anne")
+        client.send("me")
+        assert client.recv() == answer
 
 
 def test_the_clock_and_its_end(flask_run):
