@@ -118,7 +118,7 @@ def test_the_handler_decides(application):
         if how == "abort":
             flask.abort(401)
         if how == "redirect":
-            return flask.redirect("/elsewhere")
+            return flask.redirect("/elsewhere", 302)
         if how == "raise":
             raise KeyError("a bug")
         if how == "accept":

@@ -128,7 +128,7 @@ def test_abort_redirect_and_responses_reach_the_client_as_http(application):
 
     @application.route("/redirect")
     def redirects(ws):
-        return flask.redirect("/login")
+        return flask.redirect("/login", 302)
 
     @application.route("/response")
     def responds(ws):
