@@ -68,6 +68,14 @@ static PyObject *get_buffered_amount(PyObject *object, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(status.buffered);
 }
 
+static PyObject *get_untaken(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_status status;
+    read_status(object, &status);
+    bool converting = ((fws_websocket_object *)object)->conversion != NULL;
+    return PyLong_FromUnsignedLong(status.untaken + converting);
+}
+
 /* ---- made when they are asked for: an idle websocket takes little memory ---- */
 
 /* Stores `made` unless something is stored already, and returns what is stored. Making it may
@@ -113,6 +121,8 @@ PyGetSetDef fws_websocket_attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict,
      "The attributes of the application's own, a dict.", NULL},
     {"_token", get_token, NULL, "By which the notifier names it.", NULL},
+    {"_untaken", get_untaken, NULL, "How many messages have arrived and are not given out yet.",
+     NULL},
     {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
     {"closed", get_closed, NULL,
      "True once the connection is closing or closed: nothing more can be sent.", NULL},

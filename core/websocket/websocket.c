@@ -298,5 +298,6 @@ void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *st
     if (websocket->close_reason_size > 0)
         memcpy(status->close_reason, websocket->close_reason, websocket->close_reason_size);
     status->buffered = websocket->outbox.bytes;
+    status->untaken = websocket->inbox.count;
     fws_websocket_unlock(websocket);
 }

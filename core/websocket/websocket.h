@@ -174,7 +174,8 @@ typedef struct {
     uint16_t close_code; /* 0 while it is open */
     size_t close_reason_size;
     char close_reason[FWS_CLOSE_REASON_MAX];
-    size_t buffered; /* bytes queued to be sent */
+    size_t buffered;  /* bytes queued to be sent */
+    uint32_t untaken; /* messages that have arrived and are not given out yet */
 } fws_websocket_status;
 
 void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status);

@@ -12,7 +12,7 @@ def echo(ws: WebSocket) -> None:
         ws.send(data)
 """
 
-from .asynchronous import AsyncWebSocket
+from .async_websocket import AsyncWebSocket
 from .errors import ConfigurationError, ConnectionClosed
 from .extension import Subscription, WebSockets
 from .views import WebSocketView

@@ -1,156 +1,31 @@
-"""Views that are ``async def`` functions."""
+"""Views that are ``async def`` functions: the life of one handler."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import time
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from . import msgpack
-from ._core import Loan
+from flask import Flask, request
+from werkzeug.exceptions import InternalServerError
+
 from .answer import warn_of_lost_session, warn_of_lost_value
+from .async_websocket import AsyncWebSocket
 from .context import fail
-from .errors import ConnectionClosed, only_closed
+from .errors import only_closed
 from .handlers import asynchronous
+from .handlers.failures import HANDLER, claim, log
+from .handlers.waits import merely_waits
 from .runtime import Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
-from .websocket import BaseWebSocket
 
 __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned")
 
-
-class AsyncWebSocket(BaseWebSocket):
-    """A WebSocket connection, given to an ``async def`` handler: what waits in :class:`WebSocket` is
-    awaited here. To be used in the handler's event loop; ``close`` and the attributes from anywhere.
-
-    Awaiting ends with :class:`ConnectionClosed` once the connection is closed, and the handler's task
-    is cancelled if it is still at something else ``WEBSOCKETS_CLOSE_TIMEOUT`` later.
-    """
-
-    __slots__ = ("_runtime", "_task")
-
-    _task: asyncio.Task[None]
-    _runtime: Runtime
-
-    @property
-    def _cancel_after(self) -> float:
-        return self._runtime.config.close_timeout
-
-    @property
-    def _server_ends(self) -> bool:
-        return self._runtime.shutting_down
-
-    async def send(self, data: Any) -> None:
-        """Send one message: a str as a text message, a bytes-like object as a binary one.
-
-        Waits while more than ``WEBSOCKETS_SEND_BUFFER`` bytes are queued for this peer.
-
-        :raises TypeError: for any other type.
-        :raises ConnectionClosed: when the connection is closing or closed.
-        """
-        while (sent := self._offer(data)) is not True:
-            if sent is not False:
-                return await self._wait_for_loan(sent)
-            await asynchronous.event_loop().wait_for_change(self, None)
-
-    async def _wait_for_loan(self, loan: Loan) -> None:
-        """Wait until the bytes of a large message are sent. When the task is cancelled before, the rest
-        is sent all the same, because a frame of which a part was sent must be finished."""
-        try:
-            while not loan.is_over():
-                await asynchronous.event_loop().wait_for_change(self, None)
-        finally:
-            loan.end()
-
-    async def send_text(self, data: str) -> None:
-        """Send a str as one text message; else as :meth:`send`."""
-        if not isinstance(data, str):
-            raise TypeError(f"send_text() takes str, not {type(data).__name__}")
-        await self.send(data)
-
-    async def send_bytes(self, data: Any) -> None:
-        """Send a bytes-like object, or the UTF-8 of a str, as one binary message; else as
-        :meth:`send`."""
-        await self.send(data.encode() if isinstance(data, str) else data)
-
-    async def send_json(self, data: Any) -> None:
-        """Send a value as JSON in a text message, encoded by the app's JSON provider."""
-        await self.send(self._json.dumps(data))
-
-    async def send_msgpack(self, data: Any) -> None:
-        """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``."""
-        await self.send(msgpack.encode(data))
-
-    async def receive(self, timeout: float | None = None) -> Any:
-        """Receive one message.
-
-        :param timeout: seconds; None waits for ever.
-        :returns: ``str`` of a text message, ``bytes`` of a binary one; None when the time is over.
-        :raises ConnectionClosed: once the connection is closed and all messages are taken.
-        """
-        if (data := self._next()) is not None:
-            return data
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            # Also when no time is left, so that a loop of receive(0) lets other tasks run. _next() also
-            # returns None to let others run first, so there may be a message after that.
-            await asynchronous.event_loop().wait_for_change(self, left)
-            if (data := self._next()) is not None or left == 0:
-                return data
-
-    async def receive_json(self, timeout: float | None = None) -> Any:
-        """Receive a message and decode it as JSON by the app's JSON provider; as :meth:`receive`."""
-        data = await self.receive(timeout)
-        return None if data is None else self._load_json(data)
-
-    async def receive_msgpack(self, timeout: float | None = None) -> Any:
-        """Receive a message and decode it as MessagePack; as :meth:`receive`."""
-        data = await self.receive(timeout)
-        return (
-            None if data is None else msgpack.decode(data.encode() if isinstance(data, str) else data)
-        )
-
-    async def ping(self, data: Any = b"") -> float:
-        """Send a ping and wait for its pong.
-
-        :param data: at most 125 bytes; some of our own by default.
-        :returns: the round trip, seconds.
-        :raises TimeoutError: when it does not come within ``WEBSOCKETS_PING_TIMEOUT``.
-        """
-        ping = functools.partial(self._ping, data)
-        return await asynchronous.event_loop().on_a_thread(ping, "ws ping")
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        """The messages, until the connection is closed."""
-        try:
-            while True:
-                yield await self.receive()
-        except ConnectionClosed:
-            return
-
-    def iter_data(self) -> AsyncIterator[str | bytes]:
-        """The same as iterating over the websocket."""
-        return self.__aiter__()
-
-    async def iter_text(self) -> AsyncIterator[str]:
-        """The messages as ``str``."""
-        async for data in self:
-            yield data if isinstance(data, str) else data.decode()
-
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """The messages as ``bytes``."""
-        async for data in self:
-            yield data if isinstance(data, bytes) else data.encode()
-
-    async def iter_json(self) -> AsyncIterator[Any]:
-        """The messages decoded as JSON."""
-        async for data in self:
-            yield self._load_json(data)
+#: How often at most a handler is cancelled that goes on all the same, seconds.
+CANCEL_EVERY = 1.0
 
 
 class Returned:
@@ -165,11 +40,35 @@ class AsyncHandler:
     is answered; the handler is a unit of work of its own, whose teardown functions run in the event
     loop's thread when it ends.
 
+    Its end, if it does not come by itself: once its websocket has closed, other than by its own
+    ``close()``, and it has taken nothing of what had arrived for ``WEBSOCKETS_CLOSE_TIMEOUT``, it is
+    cancelled; after half of that if it merely waits for other tasks, at a queue or an event. When the
+    server stops, half of that time is its own, and the other half is that of its ``finally`` blocks.
+
     :param start: makes the coroutine.
     :param ws: its websocket.
     :param unit: the application context of the handler.
     :param context: what the handler runs in: a copy of that of the request.
     """
+
+    __slots__ = (
+        "_admission",
+        "_context",
+        "_is_cancelled",
+        "_is_closing",
+        "_loop",
+        "_server_ends",
+        "_start",
+        "_timer",
+        "_unit",
+        "_untaken",
+        "_upgrade",
+        "_ws",
+        "endpoint",
+        "has_ended",
+        "runtime",
+        "task",
+    )
 
     def __init__(
         self,
@@ -182,14 +81,21 @@ class AsyncHandler:
     ) -> None:
         assert upgrade.admission is not None
         self._start = start
-        self.ws = ws
+        self._ws = ws
         self._upgrade = upgrade
-        self._runtime = runtime
-        self._app = runtime.app
         self._unit = unit
         self._context = context
         self._admission = upgrade.admission
         self._loop = asynchronous.event_loop()
+        self.runtime = runtime
+        self.endpoint = request.endpoint or ""
+        self.task: asyncio.Task[None] | None = None
+        #: The coroutine has ended.
+        self.has_ended = False
+        self._is_closing = self._server_ends = self._is_cancelled = False
+        #: How many messages had arrived and were not taken when it was looked last.
+        self._untaken = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     # ---- the server's thread ----
 
@@ -200,73 +106,176 @@ class AsyncHandler:
             a :class:`PlainAnswer` when it was refused for another reason.
         :raises BaseException: what it has raised instead.
         """
-        self._upgrade.on_attached = self._loop.watch
+        self._ws._begin(self._loop, self)
+        self._upgrade.on_attached = self._attached
+        self.runtime.ends.setdefault("event loop", self._loop.end_handlers)
         try:
             self._loop.call(self._make_task, context=self._context)
-            return self._upgrade.wait()
+            outcome = self._upgrade.wait()
         except BaseException:
             self._upgrade.server_answers()
+            self._loop.call(self._answered)
             raise
+        if outcome is not None:
+            self._loop.call(self._answered)
+        return outcome
 
-    # ---- the event loop's thread ----
+    def _attached(self, ws: AsyncWebSocket) -> None:
+        """It is accepted; by any thread."""
+        self._loop.call_at_once(ws._watch)
+
+    # ---- any thread ----
+
+    @property
+    def app(self) -> Flask:
+        return self.runtime.app
+
+    @property
+    def is_receiving(self) -> bool:
+        """Does a task of it wait for a message?"""
+        ws: AsyncWebSocket | None = getattr(self, "_ws", None)  # it may end meanwhile
+        return ws is None or bool(ws._receivers)
+
+    @property
+    def named_as_blocking(self) -> set[str]:
+        return self.runtime.named_as_blocking
+
+    # ---- the event loop's thread: the task ----
 
     def _make_task(self) -> None:
-        self.ws._runtime = self._runtime
-        self.ws._task = task = self._loop.loop.create_task(self._run())
-        task.add_done_callback(self._task_ended)
+        HANDLER.set(self)
+        self._loop.add(self)
+        self.task = self._loop.loop.create_task(self._run(), name=f"ws {self.endpoint}")
+        self.task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # of the report, say
-            self._app.logger.error("Exception after a WebSocket handshake", exc_info=error)
+        if error is not None and claim(error):  # of the report, say
+            self.app.logger.error("Exception after a WebSocket handshake", exc_info=error)
+        self.has_ended = True
+        self._stop_timer()
+        self._ws._unwatch()
+        self._loop.remove(self)
         self._admission.discard()
-        self._runtime.notify()
+        self.runtime.notify()
+        # What refers to this object in turn, so that all is freed at once.
+        self.task = None
+        del self._ws, self._upgrade, self._context, self._admission, self._start, self._unit
 
     async def _run(self) -> None:
         error = None
         try:
             error = await self._handle()
         finally:
-            self._loop.unwatch(self.ws)
             self._unit.end(error)
             del error  # it refers to this frame
-            warn_of_lost_session(self._app)
+            warn_of_lost_session(self.app)
 
     async def _handle(self) -> BaseException | None:
         """Run the handler, and do what its end asks for.
 
         :returns: an exception that it has raised after the handshake was accepted, which is reported.
         """
-        ws, upgrade = self.ws, self._upgrade
+        ws, upgrade = self._ws, self._upgrade
         try:
             self._unit.begin()
             result = await self._start()
-        except asyncio.CancelledError:
-            if not upgrade.handler_ended():
-                upgrade.decide(RuntimeError("cancelled"))
-            else:
-                ws.close(1000)
         except BaseException as error:
             if not upgrade.handler_ended():
-                upgrade.decide(error)  # Flask answers in plain HTTP
-            elif only_closed(error) and ws.closed:  # else it was another websocket's
-                ws.close(1000)
+                self._refuse(error)
+            elif ws.closed and (only_closed(error) or isinstance(error, asyncio.CancelledError)):
+                ws.close(1000)  # the usual end: the tasks of a handler cancel each other then
             else:
-                fail(self._app, ws, error)
+                self._fail(error)  # ConnectionClosed too, when it was another websocket's
                 return error
         else:
             if upgrade.handler_ended():
                 ws.close(1000)
-                warn_of_lost_value(self._app, self._start, result)
+                warn_of_lost_value(self.app, self._start, result)
             elif result is None:
                 self._accept_and_close()
             else:
                 upgrade.decide(Returned(result))
         return None
 
+    def _fail(self, error: BaseException) -> None:
+        if claim(error):
+            fail(self.app, self._ws, error)
+        else:
+            self._ws.close(1011, "internal error")
+
+    def _refuse(self, error: BaseException) -> None:
+        """The handler has raised before it has accepted: it is answered in plain HTTP."""
+        logged = not isinstance(error, Exception) and not claim(error)
+        self._upgrade.decide(InternalServerError() if logged else error)
+
     def _accept_and_close(self) -> None:
         try:
-            self._upgrade.accept(self.ws, None, None)
-            self.ws.close(1000)
+            self._upgrade.accept(self._ws, None, None)
+            self._ws.close(1000)
         except Exception as error:
             self._upgrade.decide(error)
+
+    # ---- the event loop's thread: the end ----
+
+    def websocket_closed(self) -> None:
+        """The websocket is closing or closed."""
+        if not self._is_closing and not self.has_ended:
+            self._is_closing = True
+            if not self._server_ends:
+                self._give_time()
+
+    def server_ends(self) -> None:
+        """The server stops."""
+        self._server_ends = True
+        if not self.has_ended and not self._is_cancelled:
+            self._set_timer(self.runtime.config.close_timeout / 2, self._cancel)
+
+    def _answered(self) -> None:
+        """The server has answered the handshake with plain HTTP, or is about to: there will be no
+        websocket."""
+        self._is_closing = True
+        if not self.has_ended and not self._server_ends:
+            self._set_timer(self.runtime.config.close_timeout, self._cancel)
+
+    def _give_time(self) -> None:
+        """The websocket has closed, or the handler has taken more of what had arrived before that: it
+        has ``WEBSOCKETS_CLOSE_TIMEOUT`` from now on."""
+        self._untaken = self._ws._untaken
+        self._set_timer(self.runtime.config.close_timeout / 2, self._half_is_over)
+
+    def _half_is_over(self) -> None:
+        untaken = self._ws._untaken
+        if untaken in (0, self._untaken) and self.task is not None and merely_waits(self.task):
+            self._untaken = untaken
+            self._time_is_over()  # more of it would be for nothing that it has begun
+        else:
+            self._set_timer(self.runtime.config.close_timeout / 2, self._time_is_over)
+
+    def _time_is_over(self) -> None:
+        if self._ws._closes_itself:
+            self._timer = None
+        elif self._ws._untaken != self._untaken:
+            self._give_time()
+        else:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the handler, and again as long as it goes on."""
+        assert self.task is not None
+        timeout = max(self.runtime.config.close_timeout, CANCEL_EVERY)
+        if self._is_cancelled:
+            text = "the async view %s goes on %.1f s after it was cancelled: its websocket has closed"
+            log(self.app, logging.WARNING, text, self.endpoint, timeout)
+        self._is_cancelled = True
+        self.task.cancel()
+        self._set_timer(timeout, self._cancel)
+
+    def _set_timer(self, seconds: float, function: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self._loop.loop.call_later(seconds, function)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

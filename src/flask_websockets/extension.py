@@ -16,7 +16,7 @@ from werkzeug.routing import WebsocketMismatch
 from . import msgpack, routing, servers
 from ._core import Engine
 from .arguments import channel_names, explain_publish, not_a_websocket
-from .asynchronous import AsyncWebSocket
+from .async_websocket import AsyncWebSocket
 from .config import Config
 from .decoration import check_decorators, check_handler, check_path, check_rule_options
 from .ending import handle_signals

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from typing import Any, Protocol
 
+from flask import Flask
+
 from . import _core
 
 __all__ = (
@@ -16,8 +18,10 @@ __all__ = (
     "Condition",
     "Executor",
     "Handshake",
+    "TaskHandler",
     "TaskWebSocket",
     "UnitWebSocket",
+    "WebSocketOwner",
 )
 
 
@@ -104,19 +108,46 @@ class TaskWebSocket(Protocol):
     @property
     def _token(self) -> int: ...
 
-    @property
-    def _task(self) -> asyncio.Task[None]: ...
+    def _changed(self) -> None:
+        """Called in the event loop's thread when the notifier has named it."""
+
+
+class WebSocketOwner(Protocol):
+    """The handler of a websocket, as that needs it."""
 
     @property
-    def _server_ends(self) -> bool:
-        """Is the server shutting down, so that nothing is given out any more?"""
+    def has_ended(self) -> bool: ...
+
+    def websocket_closed(self) -> None:
+        """The websocket is closing or closed. Called in the event loop's thread, perhaps often."""
+
+
+class TaskHandler(WebSocketOwner, Protocol):
+    """A handler that is a task of the asyncio event loop, as that needs it."""
 
     @property
-    def _cancel_after(self) -> float:
-        """For how long the handler may go on once the websocket has closed, seconds."""
+    def app(self) -> Flask: ...
 
     @property
-    def closed(self) -> bool: ...
+    def runtime(self) -> object:
+        """By which the event loop knows the handlers of one application."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def task(self) -> asyncio.Task[None] | None: ...
+
+    @property
+    def is_receiving(self) -> bool:
+        """Does it wait for a message, so that nothing else can make it run?"""
+
+    @property
+    def named_as_blocking(self) -> set[str]:
+        """Of its application: the views of which it was said that they block the event loop."""
+
+    def server_ends(self) -> None:
+        """The server stops: it is to end. Called in the event loop's thread."""
 
 
 class Executor(Protocol):

@@ -17,7 +17,8 @@ from werkzeug.routing import WebsocketMismatch
 from . import handshake
 from ._core import list_contains
 from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value
-from .asynchronous import AsyncHandler, AsyncWebSocket, Returned
+from .async_websocket import AsyncWebSocket
+from .asynchronous import AsyncHandler, Returned
 from .context import fail, is_interrupt, report, request_context, teardown_with
 from .decoration import check_uncovered, is_async, name_of, reject_coroutine
 from .errors import ConnectionClosed, only_closed

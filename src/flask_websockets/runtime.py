@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -78,6 +79,10 @@ class Runtime:
         self.undecided = Quota()
         self._all_ended: Condition | None = None
         self._logged: dict[str, bool] = {}
+        #: What else is called when the end begins, with this runtime; by the name of who put it here.
+        self.ends: dict[str, Callable[[Runtime], None]] = {}
+        #: The async views of which it was said that they block the event loop.
+        self.named_as_blocking: set[str] = set()
         runtimes.add(self)
 
     @property
@@ -197,6 +202,8 @@ class Runtime:
         engine.close_all(1001, CLOSE_REASON)
         for handshake in self.undecided.members():
             handshake.shut_down()
+        for end in list(self.ends.values()):
+            end(self)
         self._all_ended = ended = current_executor().condition()
         with ended:  # wait for the handlers, and for the class views, whose on_close is called
             while self._counted() and time.monotonic() < deadline:
@@ -220,6 +227,7 @@ class Runtime:
         self._started = False
         self.undecided = Quota()
         self._all_ended = None
+        self.ends.clear()
         self._handler_quota = Quota()
         self._websocket_quota = Quota()
         engine = self._engine_if_made()

@@ -69,7 +69,8 @@ def test_what_a_handler_awaits(application):
     assert client.recv_data_frame(control_frame=True)[0] == 9  # answered by the client
     client.send("[4]")
     assert client.recv() == "[4]"
-    client.send("five")
+    client.send("passed over by iter_bytes()")
+    client.send_binary(b"five")
     assert client.recv() == b"five"
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
+from flask import Flask
+
 from .._core import Notifier, name_thread
-from ..interfaces import Callbacks, TaskWebSocket
+from ..interfaces import Callbacks, TaskHandler, TaskWebSocket
+from .failures import exception_handler, handler_of, log, report_to_app
 from .threads import THREADS, Condition
+from .watchdog import Watchdog
 
 __all__ = ("AsyncioLoop", "event_loop")
 
@@ -22,20 +28,6 @@ T = TypeVar("T")
 
 #: How long the interpreter's end waits for the event loop's thread, seconds.
 STOP_TIMEOUT = 1.0
-
-
-class Watched:
-    """A websocket that the event loop watches, and the tasks that wait for it. Used in the event loop's
-    thread alone."""
-
-    __slots__ = ("is_ending", "waiting", "ws")
-
-    def __init__(self, ws: TaskWebSocket) -> None:
-        self.ws = ws
-        #: It has closed, and its handler will be cancelled if it is not done by then.
-        self.is_ending = False
-        #: One for each task that waits: it is resolved once the websocket has changed.
-        self.waiting: list[asyncio.Future[None]] = []
 
 
 class AsyncioLoop:
@@ -48,9 +40,14 @@ class AsyncioLoop:
         self.notifier = Notifier()
         self.loop = new_loop()
         self.loop.add_reader(self.notifier.fileno(), self._wake)
-        #: By the token of the websocket.
-        self._watched: dict[int, Watched] = {}
+        self.loop.set_exception_handler(exception_handler(self._app_of))
+        #: The websockets whose changes are told to them, by token.
+        self._watched: dict[int, TaskWebSocket] = {}
+        #: The handlers that run, or whose request context is not left yet.
+        self.handlers: dict[TaskHandler, None] = {}
+        self._stopping = False
         self.thread = threading.Thread(target=self._run, name="ws asyncio", daemon=True)
+        self._watchdog = Watchdog(self)
 
     def start_thread(self) -> None:
         """Start the thread, which also calls what call() was given before."""
@@ -64,13 +61,25 @@ class AsyncioLoop:
     def _run(self) -> None:
         name_thread("ws asyncio")
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+                if not self._stopping:
+                    text = "An async view has stopped the event loop of all async views; it goes on"
+                    log(self.only_app(), logging.WARNING, text)
+            except BaseException as error:
+                # A task or callback has raised SystemExit or KeyboardInterrupt, which asyncio lets out
+                # of the loop; or another thread has raised an exception in this one.
+                text = "An exception has left the event loop of the async views, which goes on"
+                report_to_app(self.only_app(), error, text)
 
     # ---- any thread ----
 
     def stop(self) -> None:
         """End the thread, because the interpreter ends. A coroutine that does not return to the event
         loop within ``STOP_TIMEOUT`` is left running."""
+        self._stopping = True
+        self._watchdog.stop()
         if self.pid == os.getpid():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(STOP_TIMEOUT)
@@ -81,13 +90,15 @@ class AsyncioLoop:
         """Call a function in the event loop's thread, as soon as that is free."""
         self.loop.call_soon_threadsafe(function, *arguments, context=context)
 
+    def call_at_once(self, function: Callable[[], Any]) -> None:
+        """The same, and before this returns if it is the event loop's thread that calls."""
+        if threading.get_ident() == self.thread.ident:
+            function()
+        else:
+            self.call(function)
+
     def condition(self) -> Condition:
         return Condition()
-
-    def watch(self, ws: TaskWebSocket) -> None:
-        """Cancel the task of a websocket ``_cancel_after`` seconds after that has closed, if it has not
-        ended by then; to be called when it is accepted."""
-        self.call(self._watch, ws)
 
     def start(self, run: Callable[[], None], name: str) -> None:
         raise NotImplementedError  # AsyncHandler starts coroutines
@@ -95,51 +106,48 @@ class AsyncioLoop:
     def run_callbacks(self, callbacks: Callbacks) -> None:
         raise NotImplementedError  # class views run elsewhere
 
+    def end_handlers(self, runtime: object) -> None:
+        """The server stops: the handlers of one application, known by its runtime, are to end."""
+        with suppress(RuntimeError):  # the event loop has ended
+            self.call(self._end_handlers, runtime)
+
+    def only_app(self) -> Flask | None:
+        """The application whose handlers run, unless there are several."""
+        apps = {handler.app for handler in list(self.handlers)}
+        return apps.pop() if len(apps) == 1 else None
+
+    def _app_of(self, task: object) -> Flask | None:
+        handler = handler_of(task)
+        return self.only_app() if handler is None else handler.app
+
     # ---- the event loop's thread ----
 
-    def _watch(self, ws: TaskWebSocket) -> Watched:
-        watched = self._watched.get(ws._token)
-        if watched is None:
-            watched = self._watched[ws._token] = Watched(ws)
-            # The notifier names a close only once, and has perhaps named it before it was watched.
-            if ws.closed and not ws._task.done():
-                self._on_change(watched)
-        return watched
+    def add(self, handler: TaskHandler) -> None:
+        """A handler begins; until :meth:`remove` it is one of ``handlers``."""
+        self.handlers[handler] = None
+        self._watchdog.start()
+
+    def remove(self, handler: TaskHandler) -> None:
+        self.handlers.pop(handler, None)
+
+    def _end_handlers(self, runtime: object) -> None:
+        for handler in list(self.handlers):
+            if handler.runtime is runtime:
+                handler.server_ends()
+
+    def watch(self, ws: TaskWebSocket) -> None:
+        """Tell a websocket, by its ``_changed``, when the notifier names it."""
+        self._watched[ws._token] = ws
+
+    def unwatch(self, ws: TaskWebSocket) -> None:
+        self._watched.pop(ws._token, None)
 
     def _wake(self) -> None:
+        self._watchdog.note_activity()
+        watched = self._watched
         for token in self.notifier.take():
-            watched = self._watched.get(token)
-            if watched is not None:
-                self._on_change(watched)
-
-    def _on_change(self, watched: Watched) -> None:
-        ws = watched.ws
-        if ws.closed and not watched.is_ending:
-            watched.is_ending = True
-            if watched.waiting or not ws._server_ends:
-                # It first gets all that has arrived, also if it is at something else at this moment.
-                self.loop.call_later(ws._cancel_after, ws._task.cancel)
-            else:  # so that its `finally` has all of the time that there is
-                ws._task.cancel()
-        for future in watched.waiting:
-            resolve(future)
-
-    async def wait_for_change(self, ws: TaskWebSocket, timeout: float | None) -> None:
-        """Wait until the notifier names the websocket, or the time (seconds) is over. Several tasks may
-        wait for the same one, and all of them go on then."""
-        waiting = self._watch(ws).waiting
-        future = self.loop.create_future()
-        waiting.append(future)
-        # Not asyncio.wait_for(), which makes a task for each message.
-        timer = None if timeout is None else self.loop.call_later(timeout, resolve, future)
-        try:
-            await future
-        finally:
-            waiting.remove(future)
-            if timer is not None:
-                timer.cancel()
-            if ws._task.done():
-                self.unwatch(ws)
+            if token in watched:
+                watched[token]._changed()
 
     async def on_a_thread(self, function: Callable[[], T], name: str) -> T:
         """Call a function that waits in a thread of its own, and return what it returns. The threads of
@@ -156,22 +164,6 @@ class AsyncioLoop:
 
         THREADS.start(run, name)
         return await asyncio.wrap_future(future)
-
-    def unwatch(self, ws: TaskWebSocket) -> None:
-        """The handler of a websocket has ended. Other tasks may still wait for it: they see now that it
-        is closed, or wait again for a message that is being sent."""
-        watched = self._watched.get(ws._token)
-        if watched is None:
-            return
-        if not watched.waiting:
-            del self._watched[ws._token]
-        for future in watched.waiting:
-            resolve(future)
-
-
-def resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
