@@ -20,15 +20,22 @@ NOT_SENT = frozenset(
 
 
 class AlreadyAnswered(Response):
-    """What a view returns whose handshake was accepted. Nothing of it is sent, as the 101 has been."""
+    """What a view returns when its handshake has been answered meanwhile. Nothing of it is sent; but
+    middlewares around the application are given a status, as every answer has one.
 
-    def __init__(self) -> None:
+    :param status: the code of the answer that the client has got.
+    """
+
+    def __init__(self, status: int = 101) -> None:
         self.__dict__.update(ALREADY_ANSWERED)
+        if status != 101:
+            self.status_code = status
         self.headers = Headers()
         self.response = []
         self._on_close = []
 
     def __call__(self, environ: Any, start_response: Any) -> tuple[bytes, ...]:
+        start_response(self.status, [])
         return ()
 
 

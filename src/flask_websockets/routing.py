@@ -139,7 +139,7 @@ def run_function_view(
             ws.close(1000)
         warn_of_lost_value(app, handler, result)
     warn_of_lost_session(app)
-    return AlreadyAnswered()
+    return AlreadyAnswered(101 if upgrade.accepted else 503)
 
 
 def answer_with(app: Flask, error: BaseException) -> NoReturn:

@@ -3,9 +3,12 @@ of view."""
 
 from __future__ import annotations
 
+import threading
+
 import flask
 import pytest
 from test_handshake import handshake, split
+from test_views import KINDS, add_view, ask, ended
 
 from flask_websockets import WebSocketView
 
@@ -81,3 +84,42 @@ def test_an_application_that_writes_before_it_returns(refusing):
     status, headers, text = split(behind(refusing, around).request(handshake()))
     assert (status, headers["x-price"], text) == (402, "1", "pay first, then enter")
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("kind", "late"), [*((kind, False) for kind in KINDS), ("function", True)])
+def test_a_middleware_sees_the_status_that_the_client_got(application, kind, late):
+    """As every application calls start_response, middlewares rely on that."""
+    application.app.config["WEBSOCKETS_ACCEPT_DELAY"] = 60
+    statuses, release = [], threading.Event()
+
+    def around(app):
+        def middleware(environ, start_response):
+            seen = []
+
+            def start(status, headers, exc_info=None):
+                seen.append(status)
+                return start_response(status, headers, exc_info)
+
+            body = app(environ, start)
+            statuses.append(int(seen[0][:3]))  # an error if nobody has called it
+            return body
+
+        return middleware
+
+    def opening(ws):
+        if late:
+            release.wait(10)
+
+    if late:
+        application.app.config["WEBSOCKETS_HANDSHAKE_TIMEOUT"] = 0.2
+    add_view(application, kind, lambda ws, data: data, opening)
+    server = behind(application, around)
+    if late:
+        assert split(server.request(handshake()))[0] == 503
+        release.set()
+    else:
+        client = server.connect("/ws")
+        assert ask(client, "x") == "x"
+        client.close()
+    ended(application)
+    assert statuses == [503 if late else 101]
