@@ -15,19 +15,24 @@ class Fleet:
     """Clients in a thread of their own.
 
     :ivar codes: how often a connection ended with a close code; None: without a close.
+    :ivar handshakes: how many were accepted.
     :ivar refused: handshakes that got no 101, by what they got instead.
     :ivar longest: the longest that a client was without an echo, seconds.
     """
 
-    def __init__(self, url: str, count: int, pause: float = 0.05) -> None:
+    def __init__(
+        self, url: str, count: int, pause: float = 0.05, headers: dict[str, str] | None = None
+    ) -> None:
         self.codes: collections.Counter[int | None] = collections.Counter()
         self.refused: collections.Counter[str] = collections.Counter()
         self.longest = 0.0
+        self.handshakes = 0
         self.echoes = 0
         self.connected = 0
         self._url = url
         self._count = count
         self._pause = pause
+        self._headers = headers or {}
         self._stopping = False
         self._heard_at: dict[object, float] = {}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -37,6 +42,10 @@ class Fleet:
         self._stopping = True
         self._thread.join()
 
+    def echo_of(self, answer: str | bytes) -> str | bytes:
+        """What of an answer must be as it was sent."""
+        return answer
+
     async def _run(self) -> None:
         await asyncio.gather(*(self._client() for _ in range(self._count)))
 
@@ -44,8 +53,15 @@ class Fleet:
         self._heard_at[asyncio.current_task()] = time.monotonic()
         while not self._stopping:
             try:
-                async with connect(self._url, open_timeout=10, ping_interval=None, proxy=None) as ws:
+                async with connect(
+                    self._url,
+                    open_timeout=10,
+                    ping_interval=None,
+                    proxy=None,
+                    additional_headers=self._headers,
+                ) as ws:
                     self.connected += 1
+                    self.handshakes += 1
                     try:
                         await self._echo(ws)
                     finally:
@@ -61,7 +77,7 @@ class Fleet:
         number = 0
         while not self._stopping:
             await ws.send(f"{id(ws)} {number}")
-            assert await ws.recv() == f"{id(ws)} {number}"
+            assert self.echo_of(await ws.recv()) == f"{id(ws)} {number}"
             now = time.monotonic()
             self.longest = max(self.longest, now - self._heard_at[task])
             self._heard_at[task] = now
