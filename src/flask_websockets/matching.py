@@ -124,9 +124,10 @@ def copy_rule(rule: Rule) -> Rule:
         # Another instance of its class would run code of the application.
         return Text(rule.map, rule._converters[variable_name])
 
-    copied = rule.empty()
-    copied.websocket = True
-    copied.merge_slashes = rule.merge_slashes
+    # Not by rule.empty(): classes of rules need not support that, as Flask does without.
+    copied = copy.copy(rule)
+    copied.map = None  # type: ignore[assignment]
+    copied.arguments = set(rule.arguments)
     copied.defaults = copied.redirect_to = None
     copied.alias = False
     copied.get_converter = get_converter  # type: ignore[assignment,method-assign]

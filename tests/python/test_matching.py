@@ -185,6 +185,22 @@ def test_all_that_a_rule_may_have(application, kind, options):
     assert status(server, "/int//1", **headers) == 308
 
 
+def test_a_class_of_rules_of_the_applications_own(application, kind):
+    """Flask does not ask it to be copied, and neither do we."""
+
+    class Owned(Rule):
+        def __init__(self, *arguments, owner, **options):
+            super().__init__(*arguments, **options)
+            self.owner = owner
+
+    application.app.url_rule_class = Owned
+    add(application, kind, "/ws/<value>", owner="somebody")
+    server = application.serve()
+    assert received(server, "/ws/a") == "a"
+    rules = [rule for rule in application.app.url_map.iter_rules() if rule.websocket]
+    assert [(rule.owner, rule.map) for rule in rules] == [("somebody", application.app.url_map)]
+
+
 def test_routes_that_come_later(application, kind):
     add(application, kind, "/ws/<value>")
     server = application.serve()
