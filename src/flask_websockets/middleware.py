@@ -249,12 +249,12 @@ class DiscardedAnswer:
         self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        yield from self._body
+        if not self._body:  # then nothing is written, and gevent-websocket does not call close()
+            self.close()
 
     def close(self) -> None:
         self._upgrade.answer_written()
-
-    __del__ = close  # a second call does nothing, and some servers make not even the first
 
 
 def close(body: Iterable[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -70,12 +71,14 @@ class Kind:
         ]
 
     def environment(self) -> dict[str, str]:
-        if self.arguments[0] == "pyuwsgi":  # in the environment itself it takes uwsgi's place
-            return {"PYTHONPATH": python_path(installed("pyuwsgi", "pyuwsgi", ["pyuwsgi"]))}
+        if self.arguments[0] == "pyuwsgi":
+            return {"PYTHONPATH": python_path(pyuwsgi())}
         return {"PYTHONPATH": python_path(older_gunicorn())} if self.older else {}
 
     def available(self) -> bool:
         program = self.arguments[0]
+        if program == "pyuwsgi":
+            return has_pyuwsgi()
         return program != "uwsgi" or (pathlib.Path(sys.executable).parent / "uwsgi").exists()
 
 
@@ -86,6 +89,20 @@ def python_path(folder: pathlib.Path) -> str:
 
 def older_gunicorn() -> pathlib.Path:
     return installed("gunicorn-20.1", "gunicorn", GUNICORN_20)
+
+
+def pyuwsgi() -> pathlib.Path:
+    """In the environment of the tests it would take uwsgi's place."""
+    return installed("pyuwsgi", "pyuwsgi", ["--only-binary", ":all:", "pyuwsgi"])
+
+
+@functools.cache
+def has_pyuwsgi() -> bool:
+    try:
+        pyuwsgi()
+    except subprocess.CalledProcessError:  # there is no wheel for this system, or no network
+        return False
+    return True
 
 
 def installed(name: str, module: str, requirements: list[str]) -> pathlib.Path:

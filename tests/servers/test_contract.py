@@ -390,9 +390,12 @@ def test_the_server_stops(fresh):
 
 def test_uwsgi_without_threads_says_so(serve):
     """They would never run: a stuck connection."""
-    error = serve(kinds.Kind("uwsgi-without-threads", ("uwsgi",))).refused("/echo")
+    server = serve(kinds.Kind("uwsgi-without-threads", ("uwsgi",)))
+    wait_for(lambda: "start it with --enable-threads" in server.log, what="it to be said at the start")
+    error = server.refused("/echo")
     assert error.status_code == 501
     assert b"start it with --enable-threads" in error.resp_body
+    assert server.log.count("start it with --enable-threads") == 1
 
 
 def test_a_server_that_hides_its_socket(serve):

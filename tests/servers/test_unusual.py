@@ -156,6 +156,14 @@ def test_a_worker_that_gives_no_socket_out_is_known_at_the_start(serve, options)
     assert server.log.count("every handshake is refused") == 1
 
 
+def test_waitress_as_a_command(program):
+    """It loads the application, and is known by that."""
+    port = free_port()
+    command = [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{port}", "contract_app:app"]
+    server = program(port=port, command=command, env={"PYTHONPATH": str(kinds.FOLDER)})
+    assert server.log.count("waitress does not give it out: every handshake is refused") == 1
+
+
 DIRTY = """
 from gunicorn.dirty import DirtyApp
 

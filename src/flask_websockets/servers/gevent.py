@@ -65,7 +65,7 @@ class AnsweredSocket(ServerSocket):
         return self._refuse
 
     def _refuse(self, status: str, *_: Any) -> Callable[[bytes], None]:
-        code = 1008 if status.startswith(("3", "4")) else 1011
+        code = {"3": 1008, "4": 1008}.get(status[:1], 1013 if status.startswith("503") else 1011)
         payload = code.to_bytes(2, "big") + status.encode("latin-1", "replace")[:123]
         with contextlib.suppress(Exception):  # its own kinds, when the peer has gone
             self._websocket.send_frame(payload, self._websocket.OPCODE_CLOSE)
