@@ -20,6 +20,7 @@ from .handlers.asynchronous import event_loop
 from .interfaces import Executor
 from .matching import Routes
 from .refusals import PlainAnswer
+from .routes import note_unmatched
 from .runtime import Runtime
 from .upgrade import (
     ENVIRON_KEY,
@@ -50,8 +51,11 @@ class Middleware:
         self._finished_handshake: FinishedHandshake | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        place = self._routes.place(environ) if is_upgrade(environ) else None
+        if not is_upgrade(environ):
+            return self.wsgi_app(environ, start_response)
+        place = self._routes.place(environ)
         if place is None:
+            note_unmatched(self.runtime.app, environ.get("PATH_INFO", ""))
             return self.wsgi_app(environ, start_response)
         if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")

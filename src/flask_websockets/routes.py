@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from typing import Any
 from flask import Blueprint, Flask
 
 from .decoration import name_of
+from .records import LOGGER
 from .routing import make_view
+from .runtime import EXTENSION_KEY
 
-__all__ = ("Route", "Routes")
-
-logger = logging.getLogger("flask_websockets")
+__all__ = ("Route", "Routes", "note_unmatched")
 
 #: The attribute of an application or blueprint that has the views that were made for it.
 VIEWS_ATTRIBUTE = "_flask_websockets_views"
@@ -76,6 +75,8 @@ class Routes:
         self._binders: frozenset[CodeType] = frozenset()
         #: The paths of the routes that were made for one application only.
         self._for_one: dict[str, None] = {}
+        #: The applications that were looked at for those.
+        self._looked_at: weakref.WeakSet[Flask] = weakref.WeakSet()
 
     @property
     def apps(self) -> list[Flask]:
@@ -115,7 +116,7 @@ class Routes:
             return
         for app in apps:
             if app is not apps[-1] and app._got_first_request:  # Flask takes no more routes
-                logger.warning(
+                LOGGER.warning(
                     "the application %r serves already, and has no WebSocket route %s: make the route "
                     "before that, or before init_app()",
                     app.name,
@@ -125,10 +126,28 @@ class Routes:
                 route.register(app)
         self._for_all.append(route)
 
-    def missing(self, app: Flask) -> list[str]:
-        """The paths that functions have made routes of for other applications, and this one has not."""
-        has = {rule.rule for rule in app.url_map.iter_rules()} if self._for_one else ()
-        return [path for path in self._for_one if path not in has]
+    def note_unmatched(self, app: Flask, path: str) -> None:
+        """A handshake has a URL that the application has no route for: log, once, if other applications
+        have routes that it could be meant to have."""
+        if not self._for_one or app in self._looked_at:
+            return
+        self._looked_at.add(app)
+        has = {rule.rule for rule in app.url_map.iter_rules()}
+        missing = [rule for rule in self._for_one if rule not in has]
+        if missing:
+            LOGGER.warning(
+                "the application %r has no WebSocket route for %r. A function that called init_app() "
+                "for another application has made the routes %s for that one only: make them for "
+                "each, or in a module, or on a blueprint",
+                app.name,
+                path,
+                ", ".join(missing),
+            )
+
+
+def note_unmatched(app: Flask, path: str) -> None:
+    """See :meth:`Routes.note_unmatched`."""
+    app.extensions[EXTENSION_KEY]._routes.note_unmatched(app, path)
 
 
 def functions_running(frame: FrameType | None) -> frozenset[CodeType]:

@@ -14,6 +14,7 @@ import weakref
 
 import flask
 import pytest
+import websocket
 from conftest import Server, thread_names, wait_for
 
 from flask_websockets import WebSockets, WebSocketView
@@ -130,6 +131,32 @@ def test_a_factory_makes_routes_for_its_application_only(early):
             assert server.connect("/ws").recv() == app.name
         finally:
             server.stop()
+
+
+def test_routes_that_only_another_application_has_are_said_at_the_first_handshake_in_vain(caplog):
+    websockets = WebSockets()
+    one, other = flask.Flask("one"), flask.Flask("other")
+    websockets.init_app(one)
+
+    @websockets.route("/late")
+    def handler(ws):
+        ws.send("here")
+
+    websockets.init_app(other)
+    for app, said in ((one, 0), (other, 1)):
+        server = serve(app, websockets)
+        try:
+            for _ in range(2):
+                with pytest.raises(websocket.WebSocketBadStatusException, match="404"):
+                    server.connect("/elsewhere" if app is one else "/late")
+        finally:
+            server.stop()
+        assert len(caplog.records) == said
+    assert caplog.records[0].getMessage() == (
+        "the application 'other' has no WebSocket route for '/late'. A function that called "
+        "init_app() for another application has made the routes /late for that one only: make them "
+        "for each, or in a module, or on a blueprint"
+    )
 
 
 def test_one_blueprint_on_several_applications():
