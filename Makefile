@@ -51,6 +51,7 @@ fuzz: $(VENV)/tests-installed
 # ---- upkeep ----
 
 format: $(VENV)/tests-installed
+	$(BIN)/python tests/lint/stubs.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i core/*.h core/*/*.[ch] binding/*.[ch] tests/core/*.[ch] bench/*.[ch] bench/*/*.[ch] fuzz/*.c

@@ -67,7 +67,9 @@ def announce(title: str) -> float:
 
 
 def lint(result: Result) -> None:
-    begun = announce("clang-format, ruff, mypy --strict, stubtest, the house's arrows, sizes")
+    begun = announce(
+        "clang-format, ruff, mypy --strict, stubtest, the house's arrows, sizes, docstrings"
+    )
     files = [str(path) for pattern in C_FILES for path in sorted(ROOT.glob(pattern))]
     commands = [
         ["clang-format", "--dry-run", "--Werror", *files],
@@ -78,6 +80,7 @@ def lint(result: Result) -> None:
         [sys.executable, "tests/lint/house.py"],
         [sys.executable, "tests/lint/draw.py", "--check"],
         [sys.executable, "tests/lint/sizes.py"],
+        [sys.executable, "tests/lint/stubs.py", "--check"],
     ]
     failed = 0
     for command in commands:

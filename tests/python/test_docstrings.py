@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import pathlib
+import subprocess
+import sys
 
 import pytest
+from lint import stubs
 
 import flask_websockets
 
@@ -33,3 +37,22 @@ def test_the_docstrings_of_methods_in_c_give_a_signature():
     assert str(inspect.signature(flask_websockets.WebSocket.receive)) == "(self, /, timeout=None)"
     assert str(inspect.signature(flask_websockets.WebSocket.send)) == "(self, /, data)"
     assert str(inspect.signature(flask_websockets.WebSocket.close)) == "(self, /, code=1000, reason='')"
+
+
+def test_editors_show_the_docstrings_of_the_methods_in_c():
+    """They read the stub."""
+    assert stubs.differences(stubs.STUB.read_text()) == []
+    assert stubs.differences("class WebSocket:\n    def send(self): ...") == [
+        "WebSocket",
+        "WebSocket.send",
+    ]
+    assert stubs.differences('def offer():\n    """Other."""') == ["offer"]
+    assert stubs.written(stubs.STUB.read_text()) == stubs.STUB.read_text()
+
+
+def test_an_application_with_annotations_is_accepted_by_mypy(tmp_path):
+    """Views of all kinds, as a user writes them."""
+    program = pathlib.Path(__file__).with_name("typed_app.py")
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}", str(program)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr
