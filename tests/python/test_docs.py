@@ -77,10 +77,11 @@ def test_an_async_view(flask_run):
 def test_refusing(flask_run):
     from websocket import WebSocketBadStatusException
 
-    server = flask_run(BASE, one(PAGE, "abort(401)"))
-    with pytest.raises(WebSocketBadStatusException) as refused:
-        server.connect("/members/joe")
-    assert refused.value.status_code == 401
+    server = flask_run(BASE, one(PAGE, "token"), one(PAGE, "login_required"))
+    for path in ("/members/joe", "/chat", "/lounge/red"):
+        with pytest.raises(WebSocketBadStatusException) as refused:
+            server.connect(path)
+        assert refused.value.status_code == 401
     assert server.connect("/members/joe?token=secret").recv() == "hello joe"
 
 
