@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import pytest
+import wire
 from conftest import wait_for
 
 from flask_websockets.handlers import asynchronous
@@ -38,3 +39,18 @@ def what_is_left(loop) -> dict:
         "tasks": [task for task in asyncio.all_tasks(loop.loop) if not task.done()],
     }
     return {name: some for name, some in left.items() if some}
+
+
+CLOSE = wire.frame(8, b"\x0f\xa0")  # 4000
+
+
+def connect(application, path):
+    """A connection whose handler has sent one message, and so waits for what comes."""
+    connection = wire.connect((application.server or application.serve()).port, path)
+    assert wire.read_frame(connection)[1] == b"in"
+    return connection
+
+
+def check_echo(connection):
+    connection.sendall(wire.frame(1, b"alive"))
+    assert wire.read_frame(connection)[1] == b"alive"

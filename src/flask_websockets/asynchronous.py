@@ -106,14 +106,15 @@ class AsyncHandler:
             a :class:`PlainAnswer` when it was refused for another reason.
         :raises BaseException: what it has raised instead.
         """
+        upgrade = self._upgrade  # when the handler has ended, this object has let go of it
         self._ws._begin(self._loop, self)
-        self._upgrade.on_attached = self._attached
+        upgrade.on_attached = self._attached
         self.runtime.ends.setdefault("event loop", self._loop.end_handlers)
         try:
             self._loop.call(self._make_task, context=self._context)
-            outcome = self._upgrade.wait()
+            outcome = upgrade.wait()
         except BaseException:
-            self._upgrade.server_answers()
+            upgrade.server_answers()
             self._loop.call(self._answered)
             raise
         if outcome is not None:
@@ -165,37 +166,39 @@ class AsyncHandler:
     async def _run(self) -> None:
         error = None
         try:
-            error = await self._handle()
+            self._unit.begin()
+            # Awaited by no further coroutine, as that would see a GeneratorExit twice.
+            self._has_returned(await self._start())
+        except BaseException as raised:
+            error = self._has_raised(raised)
         finally:
             self._unit.end(error)
             del error  # it refers to this frame
             warn_of_lost_session(self.app)
 
-    async def _handle(self) -> BaseException | None:
-        """Run the handler, and do what its end asks for.
-
-        :returns: an exception that it has raised after the handshake was accepted, which is reported.
-        """
-        ws, upgrade = self._ws, self._upgrade
-        try:
-            self._unit.begin()
-            result = await self._start()
-        except BaseException as error:
-            if not upgrade.handler_ended():
-                self._refuse(error)
-            elif ws.closed and (only_closed(error) or isinstance(error, asyncio.CancelledError)):
-                ws.close(1000)  # the usual end: the tasks of a handler cancel each other then
-            else:
-                self._fail(error)  # ConnectionClosed too, when it was another websocket's
-                return error
+    def _has_returned(self, result: Any) -> None:
+        if self._upgrade.handler_ended():
+            self._ws.close(1000)
+            warn_of_lost_value(self.app, self._start, result)
+        elif result is None:
+            self._upgrade.accept(self._ws, None, None)
+            self._ws.close(1000)
         else:
-            if upgrade.handler_ended():
-                ws.close(1000)
-                warn_of_lost_value(self.app, self._start, result)
-            elif result is None:
-                self._accept_and_close()
-            else:
-                upgrade.decide(Returned(result))
+            self._upgrade.decide(Returned(result))
+
+    def _has_raised(self, error: BaseException) -> BaseException | None:
+        """Do what the exception asks for.
+
+        :returns: the exception, if it came after the handshake was accepted, and is reported.
+        """
+        ws = self._ws
+        if not self._upgrade.handler_ended():
+            self._refuse(error)
+        elif ws.closed and (only_closed(error) or isinstance(error, asyncio.CancelledError)):
+            ws.close(1000)  # the usual end: the tasks of a handler cancel each other then
+        else:
+            self._fail(error)  # ConnectionClosed too, when it was another websocket's
+            return error
         return None
 
     def _fail(self, error: BaseException) -> None:
@@ -208,13 +211,6 @@ class AsyncHandler:
         """The handler has raised before it has accepted: it is answered in plain HTTP."""
         logged = not isinstance(error, Exception) and not claim(error)
         self._upgrade.decide(InternalServerError() if logged else error)
-
-    def _accept_and_close(self) -> None:
-        try:
-            self._upgrade.accept(self._ws, None, None)
-            self._ws.close(1000)
-        except Exception as error:
-            self._upgrade.decide(error)
 
     # ---- the event loop's thread: the end ----
 
