@@ -39,6 +39,8 @@ static void websocket_dealloc(PyObject *object)
     Py_XDECREF(self->id);
     Py_XDECREF(self->data);
     Py_XDECREF(self->attributes);
+    Py_XDECREF(self->user);
+    Py_XDECREF(self->route);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -55,16 +57,18 @@ static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->context);
     Py_VISIT(self->data);
     Py_VISIT(self->attributes);
+    Py_VISIT(self->user);
     return 0;
 }
 
-/* Only the application's own dicts are cleared, because only they can be part of a reference cycle:
- * fws_websocket_object_detach() drops what the callbacks need, and the engine must outlive
+/* Only what is the application's own is cleared, because only that can be part of a reference
+ * cycle: fws_websocket_object_detach() drops what the callbacks need, and the engine must outlive
  * `core`. */
 static int websocket_clear(PyObject *object)
 {
     Py_CLEAR(((fws_websocket_object *)object)->data);
     Py_CLEAR(((fws_websocket_object *)object)->attributes);
+    Py_CLEAR(((fws_websocket_object *)object)->user);
     return 0;
 }
 
@@ -247,6 +251,8 @@ static PyMethodDef base_websocket_methods[] = {
     {"_callbacks_ended", fws_hook_default_callbacks_ended, METH_VARARGS,
      fws_hook_callbacks_ended_doc},
     {"_unit_ended", fws_hook_default_unit_ended, METH_O, fws_hook_unit_ended_doc},
+    {"_conclude", fws_websocket_object_conclude, METH_NOARGS, fws_websocket_conclude_doc},
+    {"_note_callback", fws_websocket_object_note_callback, METH_O, fws_websocket_note_callback_doc},
     {"close", (PyCFunction)(void (*)(void))websocket_close, METH_VARARGS | METH_KEYWORDS,
      close_doc},
     {"_ping", (PyCFunction)(void (*)(void))fws_websocket_object_wait_for_pong,
@@ -257,6 +263,9 @@ static PyMethodDef base_websocket_methods[] = {
 static PyMemberDef websocket_members[] = {
     /* The dict is made when the first attribute is set, and takes 8 bytes until then. */
     {"__dictoffset__", T_PYSSIZET, offsetof(fws_websocket_object, attributes), READONLY, NULL},
+    {"user", T_OBJECT, offsetof(fws_websocket_object, user), 0,
+     "Whose connection it is, for the application to set: any object, whose str is in the record\n"
+     "of the connection's end. None at first."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(fws_websocket_object, weak_references), READONLY,
      NULL},
     {0},

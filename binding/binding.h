@@ -40,6 +40,7 @@ typedef struct {
     PyTypeObject *admission_type;
     PyTypeObject *loan_type;
     PyTypeObject *descriptor_type;
+    PyTypeObject *route_type;
     fws_hooks hooks;
     PyInterpreterState *interpreter;
     fws_gate gate;           /* see waiting.c */
@@ -47,6 +48,7 @@ typedef struct {
 } fws_module_state;
 
 typedef struct fws_conversion fws_conversion;
+typedef struct fws_route_object fws_route_object;
 
 typedef struct {
     PyObject_HEAD fws_module_state *state;
@@ -69,6 +71,8 @@ typedef struct {
     PyObject *data;
     PyObject
         *attributes; /* its __dict__, of the application's own attributes; NULL until one is set */
+    PyObject *user;  /* set by the application; NULL: it is None */
+    fws_route_object *route; /* where it is counted; NULL: with all that have none */
     fws_conversion
         *conversion; /* a large message that is not converted to an object yet; may be NULL */
     PyObject *weak_references;
@@ -83,13 +87,19 @@ typedef struct {
     fws_engine *core;
 } fws_engine_object;
 
+struct fws_route_object {
+    PyObject_HEAD fws_engine_object *engine; /* a reference, because it owns `tally` */
+    fws_tally *tally;
+    PyObject *rule, *endpoint; /* str */
+};
+
 extern struct PyModuleDef fws_module;
 
 /* module.c: the state of the module that defines `type` or one of its bases. */
 fws_module_state *fws_module_state_of(PyTypeObject *type);
 
 /* engine_type.c, base_websocket_type.c, websocket_type.c, iterator_type.c, protocol_type.c,
- * notifier_type.c, quota_type.c, loan_type.c, descriptor_type.c */
+ * notifier_type.c, quota_type.c, loan_type.c, descriptor_type.c, route_type.c */
 extern PyType_Spec fws_engine_spec;
 extern PyType_Spec fws_base_websocket_spec;
 extern PyType_Spec fws_websocket_spec;
@@ -100,6 +110,7 @@ extern PyType_Spec fws_quota_spec;
 extern PyType_Spec fws_admission_spec;
 extern PyType_Spec fws_loan_spec;
 extern PyType_Spec fws_descriptor_spec;
+extern PyType_Spec fws_route_spec;
 
 /* descriptor_type.c: of a Descriptor object. Take gives the number to the caller, who owns it from
  * then on; -1 when it has none. Put back undoes that. */
@@ -216,6 +227,12 @@ int fws_websocket_object_ping(fws_websocket_object *self, const void *data, size
 
 /* statistics.c: a dict; NULL with an exception set. */
 PyObject *fws_statistics(fws_engine *core);
+PyObject *fws_statistics_of_tally(const fws_tally *tally);
+
+/* conclusion.c */
+extern const char fws_websocket_conclude_doc[], fws_websocket_note_callback_doc[];
+PyObject *fws_websocket_object_conclude(PyObject *object, PyObject *none);
+PyObject *fws_websocket_object_note_callback(PyObject *object, PyObject *begun);
 
 /* message.c: a str or bytes object; frees message->data. */
 PyObject *fws_message_object(fws_message *message);

@@ -80,6 +80,13 @@ static fws_websocket_object *read_attachment(fws_engine_object *engine, const ar
             return NULL;
         attachment->compression = parameters;
     }
+    if (websocket->route != NULL) {
+        if (websocket->route->engine != engine) {
+            PyErr_SetString(PyExc_ValueError, "the websocket has a route of another engine");
+            return NULL;
+        }
+        attachment->tally = websocket->route->tally;
+    }
     if (websocket->core != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the websocket is attached already");
         return NULL;

@@ -128,9 +128,10 @@ static int module_exec(PyObject *module)
     state->admission_type = add_type(module, &fws_admission_spec, NULL);
     state->loan_type = add_type(module, &fws_loan_spec, NULL);
     state->descriptor_type = add_type(module, &fws_descriptor_spec, NULL);
+    state->route_type = add_type(module, &fws_route_spec, NULL);
     if (!state->websocket_type || !state->iterator_type || !state->protocol_type ||
         !state->notifier_type || !state->quota_type || !state->admission_type ||
-        !state->loan_type || !state->descriptor_type)
+        !state->loan_type || !state->descriptor_type || !state->route_type)
         return -1;
     if (PyModule_AddFunctions(module, functions) < 0 ||
         PyModule_AddFunctions(module, fws_descriptor_functions) < 0 ||
@@ -152,6 +153,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->admission_type);
     Py_VISIT(state->loan_type);
     Py_VISIT(state->descriptor_type);
+    Py_VISIT(state->route_type);
     return 0;
 }
 
@@ -168,6 +170,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->admission_type);
     Py_CLEAR(state->loan_type);
     Py_CLEAR(state->descriptor_type);
+    Py_CLEAR(state->route_type);
     fws_hooks_clear(&state->hooks);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The attributes of the type WebSocket: the state of the connection, and how it was closed. */
 #include "binding.h"
 
+#include <datetime.h>
 #include <unistd.h>
 
 /* False, with an all-zero status, while the handshake is not answered. */
@@ -114,6 +115,61 @@ static PyObject *get_data(PyObject *object, void *Py_UNUSED(closure))
     return self->data != NULL ? Py_NewRef(self->data) : store_once(&self->data, PyDict_New());
 }
 
+static PyObject *get_messages_in(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_status status;
+    read_status(object, &status);
+    return PyLong_FromUnsignedLongLong(status.messages_in);
+}
+
+static PyObject *get_messages_out(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_websocket_status status;
+    read_status(object, &status);
+    return PyLong_FromUnsignedLongLong(status.messages_out);
+}
+
+/* An aware datetime.datetime in UTC. */
+static PyObject *get_connected_at(PyObject *object, void *Py_UNUSED(closure))
+{
+    const fws_websocket *core = ((fws_websocket_object *)object)->core;
+    if (core == NULL)
+        Py_RETURN_NONE;
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == NULL)
+        return NULL;
+    double seconds = (double)fws_websocket_connected_at(core) / (double)FWS_NS_PER_S;
+    PyObject *arguments = Py_BuildValue("(dO)", seconds, PyDateTime_TimeZone_UTC);
+    PyObject *time = arguments != NULL ? PyDateTime_FromTimestamp(arguments) : NULL;
+    Py_XDECREF(arguments);
+    return time;
+}
+
+/* ---- its route ---- */
+
+static PyObject *get_route(PyObject *object, void *Py_UNUSED(closure))
+{
+    fws_route_object *route = ((fws_websocket_object *)object)->route;
+    return Py_NewRef(route != NULL ? (PyObject *)route : Py_None);
+}
+
+static int set_route(PyObject *object, PyObject *value, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    if (value == NULL || !PyObject_TypeCheck(value, self->state->route_type)) {
+        PyErr_SetString(PyExc_TypeError, "_route must be a Route");
+        return -1;
+    }
+    Py_XSETREF(self->route, (fws_route_object *)Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *get_endpoint(PyObject *object, void *Py_UNUSED(closure))
+{
+    const fws_route_object *route = ((fws_websocket_object *)object)->route;
+    return Py_NewRef(route != NULL ? route->endpoint : Py_None);
+}
+
 PyGetSetDef fws_websocket_attributes[] = {
     {"id", get_id, NULL, "A name for this connection, unique in the world: 32 hexadecimal digits.",
      NULL},
@@ -122,6 +178,18 @@ PyGetSetDef fws_websocket_attributes[] = {
      "The attributes of the application's own, a dict.", NULL},
     {"_token", get_token, NULL, "By which the notifier names it.", NULL},
     {"_untaken", get_untaken, NULL, "How many messages have arrived and are not given out yet.",
+     NULL},
+    {"_route", get_route, set_route, "A Route, which counts it; to be set before attach().", NULL},
+    {"endpoint", get_endpoint, NULL,
+     "The name of the view in Flask (str), as request.endpoint was in its handshake.", NULL},
+    {"connected_at", get_connected_at, NULL,
+     "When the handshake was answered: a datetime in UTC, with its time zone; None before that.",
+     NULL},
+    {"messages_in", get_messages_in, NULL,
+     "How many messages have come (int), whether they were received yet or not.", NULL},
+    {"messages_out", get_messages_out, NULL,
+     "How many messages were sent or published to it (int), whether the peer has taken them or\n"
+     "not.",
      NULL},
     {"_state", get_state_number, NULL, "0 connecting, 1 open, 2 closing, 3 closed.", NULL},
     {"closed", get_closed, NULL,

@@ -32,6 +32,7 @@
 #include "protocol/utf8.h"
 #include "stats/counters.h"
 #include "stats/histogram.h"
+#include "stats/tally.h"
 #include "tuning.h"
 #include "websocket/config.h"
 #include "websocket/inbox.h"

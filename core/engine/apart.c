@@ -94,7 +94,7 @@ void fws_apart_run(fws_engine *engine, void **thread)
         put_back(engine, websocket);
         return;
     }
-    fws_engine_note_callbacks(engine, duration, count);
+    fws_engine_note_callbacks(websocket, duration, count);
     fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
     if (websocket->fast >= FWS_PROVEN)
         websocket->slow = false;

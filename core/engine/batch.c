@@ -97,7 +97,7 @@ static bool run_all(fws_engine *engine, uint64_t term, fws_websocket *websocket,
         uint32_t count = callbacks->run(callbacks->context, websocket, next_owner);
         fws_ns now = fws_clock_now();
         pthread_mutex_lock(&engine->work.lock);
-        fws_engine_note_callbacks(engine, now - since, count);
+        fws_engine_note_callbacks(websocket, now - since, count);
         since = now;
         leading = note_end(engine, term, websocket);
         fws_websocket *next = leading ? next_of(engine, &left, now) : NULL;

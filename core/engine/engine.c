@@ -195,6 +195,8 @@ static bool prepare(fws_websocket *websocket, const fws_attachment *attachment)
     }
     if (attachment->notifier)
         websocket->notifier = fws_notifier_keep(attachment->notifier);
+    if (attachment->tally)
+        websocket->tally = attachment->tally;
     websocket->evented = attachment->owner != NULL;
     websocket->owner = attachment->owner;
     websocket->callbacks_state = FWS_CALLBACKS_RUNNING; /* until the code that attaches it calls
@@ -207,6 +209,9 @@ static void activate(fws_engine *engine, fws_websocket *websocket)
 {
     fws_ns now = fws_clock_now();
     fws_transport_set_no_delay(websocket->fd);
+    websocket->opened_at = now;
+    websocket->connected_at = fws_clock_of_system();
+    atomic_fetch_add_explicit(&websocket->tally->opens, 1, memory_order_relaxed);
     if (websocket->notifier != NULL)
         atomic_store_explicit(&engine->has_event_loop_handlers, true, memory_order_relaxed);
     if (!fws_websocket_is_read_by_loop(websocket))
@@ -302,9 +307,15 @@ const fws_counters *fws_engine_counters(const fws_engine *engine)
     return &engine->work.counters;
 }
 
-const fws_histogram *fws_engine_callback_time(const fws_engine *engine)
+fws_tally *fws_engine_new_tally(fws_engine *engine)
 {
-    return &engine->callback_time;
+    return fws_tally_new(&engine->work.tally);
+}
+
+void fws_engine_add_tallies(const fws_engine *engine, fws_tally *sum)
+{
+    for (const fws_tally *tally = &engine->work.tally; tally; tally = atomic_load(&tally->next))
+        fws_tally_add_to(tally, sum);
 }
 
 const fws_histogram *fws_engine_turn_time(const fws_engine *engine)
@@ -312,10 +323,10 @@ const fws_histogram *fws_engine_turn_time(const fws_engine *engine)
     return &engine->turn_time;
 }
 
-void fws_engine_note_callbacks(fws_engine *engine, fws_ns duration, uint32_t count)
+void fws_engine_note_callbacks(fws_websocket *websocket, fws_ns duration, uint32_t count)
 {
     if (count > 0) /* each counts as the average of its run */
-        fws_histogram_add(&engine->callback_time, (uint64_t)duration / count, count);
+        fws_histogram_add(&websocket->tally->callback_time, (uint64_t)duration / count, count);
 }
 
 /* ---- channels ---- */

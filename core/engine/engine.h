@@ -34,6 +34,7 @@
 #include "../protocol/negotiation.h"
 #include "../stats/counters.h"
 #include "../stats/histogram.h"
+#include "../stats/tally.h"
 #include "../websocket/config.h"
 #include "../websocket/notifier.h"
 #include "../websocket/websocket.h"
@@ -47,8 +48,9 @@ typedef struct {
     size_t received_size;
     const fws_deflate_parameters *compression; /* NULL: not agreed on */
     fws_notifier
-        *notifier; /* for a handler that is a greenlet or a coroutine; NULL: it is a thread */
-    void *owner;   /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
+        *notifier;    /* for a handler that is a greenlet or a coroutine; NULL: it is a thread */
+    void *owner;      /* of an event-driven websocket, for its callbacks; NULL: it has a handler */
+    fws_tally *tally; /* one of this engine's, where it is counted; NULL: with all that have none */
 } fws_attachment;
 
 typedef struct fws_engine fws_engine;
@@ -84,10 +86,14 @@ void fws_engine_after_fork(fws_engine *engine);
 
 size_t fws_engine_count(fws_engine *engine);
 
-/* What the engine has counted. */
+/* Of the engine's own work. */
 const fws_counters *fws_engine_counters(const fws_engine *engine);
-/* How long callbacks took, and turns of the loop, in ns. */
-const fws_histogram *fws_engine_callback_time(const fws_engine *engine);
+/* Another tally, for the attachments of one route. It exists as long as the engine. NULL when there
+ * is no memory. */
+fws_tally *fws_engine_new_tally(fws_engine *engine);
+/* Adds what all tallies of the engine have counted to `sum`, which is the caller's. */
+void fws_engine_add_tallies(const fws_engine *engine, fws_tally *sum);
+/* How long turns of the loop took, in ns. */
 const fws_histogram *fws_engine_turn_time(const fws_engine *engine);
 
 /* ---- channels ---- */

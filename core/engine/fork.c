@@ -27,6 +27,7 @@ static void abandon(fws_websocket *websocket)
         websocket->close_code = FWS_CLOSE_ABNORMAL;
     websocket->close_reason = NULL;
     websocket->close_reason_size = 0;
+    websocket->concluded = true; /* by the parent, once it is */
     websocket->sleepers = websocket->pollers = 0;
     fws_blocking_receive_init(&websocket->blocking_receive);
     websocket->watched = 0;

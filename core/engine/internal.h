@@ -32,7 +32,6 @@ typedef enum {
 struct fws_engine {
     fws_work work;
     fws_table table;
-    fws_histogram callback_time; /* ns; values are added with the lock of `work` */
     fws_histogram
         turn_time; /* ns; values are added by the leader. What becomes ready may wait so long */
     fws_crew crew; /* the lock of `work` */
@@ -44,7 +43,7 @@ struct fws_engine {
     atomic_bool has_event_loop_handlers; /* a websocket with a notifier was attached: see turn.c */
 };
 
-/* With the lock of `work`: `count` callbacks have taken `duration` together. */
-void fws_engine_note_callbacks(fws_engine *engine, fws_ns duration, uint32_t count);
+/* With the lock of `work`: `count` callbacks of the websocket have taken `duration` together. */
+void fws_engine_note_callbacks(fws_websocket *websocket, fws_ns duration, uint32_t count);
 
 #endif

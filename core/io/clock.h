@@ -22,6 +22,14 @@ static inline fws_ns fws_clock_now(void)
     return (fws_ns)now.tv_sec * FWS_NS_PER_S + now.tv_nsec;
 }
 
+/* The time of day, which may be set: ns since 1970, to be shown. */
+static inline int64_t fws_clock_of_system(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * FWS_NS_PER_S + now.tv_nsec;
+}
+
 static inline struct timespec fws_clock_timespec(fws_ns ns)
 {
     return (struct timespec){.tv_sec = ns / FWS_NS_PER_S, .tv_nsec = ns % FWS_NS_PER_S};

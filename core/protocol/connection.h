@@ -73,7 +73,7 @@ typedef struct {
 
 typedef struct {
     /* What every message needs comes first, in one cache line. */
-    fws_role role;
+    uint8_t role;    /* fws_role */
     bool in_frame;   /* the header is read, the payload is not complete */
     bool ended;      /* a close frame came, or the connection failed: nothing more is read */
     bool close_sent; /* our close frame was written: nothing more may be sent */

@@ -42,3 +42,15 @@ uint64_t fws_histogram_quantile(const fws_histogram *histogram, double quantile)
     }
     return largest;
 }
+
+void fws_histogram_merge(const fws_histogram *histogram, fws_histogram *sum)
+{
+    for (unsigned i = 0; i < FWS_HISTOGRAM_BUCKETS; i++) {
+        uint64_t count = atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
+        if (count > 0)
+            atomic_fetch_add_explicit(&sum->buckets[i], count, memory_order_relaxed);
+    }
+    uint64_t largest = atomic_load_explicit(&histogram->largest, memory_order_relaxed);
+    if (largest > atomic_load_explicit(&sum->largest, memory_order_relaxed))
+        atomic_store_explicit(&sum->largest, largest, memory_order_relaxed);
+}

@@ -23,4 +23,7 @@ void fws_histogram_add(fws_histogram *histogram, uint64_t value, uint64_t times)
  * none. */
 uint64_t fws_histogram_quantile(const fws_histogram *histogram, double quantile);
 
+/* Adds the values of `histogram` to `sum`, which no other thread uses. */
+void fws_histogram_merge(const fws_histogram *histogram, fws_histogram *sum);
+
 #endif

@@ -57,8 +57,7 @@ fws_status fws_websocket_collect(fws_websocket *websocket, fws_inbox *messages)
     if (fws_websocket_is_closed_here(websocket))
         fws_inbox_clear(&websocket->inbox);
     if (websocket->inbox.count > 0) {
-        *messages = websocket->inbox;
-        fws_inbox_init(&websocket->inbox);
+        fws_inbox_take(&websocket->inbox, messages);
         status = FWS_OK;
     } else if (websocket->state != FWS_STATE_OPEN && !websocket->close_delivered) {
         websocket->close_delivered = true;
@@ -107,4 +106,12 @@ void fws_websocket_release_callbacks(fws_websocket *websocket)
         fws_websocket_queue_callbacks(websocket);
     }
     fws_websocket_unlock(websocket);
+}
+
+void fws_websocket_note_callback(fws_websocket *websocket, fws_ns duration)
+{
+    fws_work *work = websocket->work;
+    pthread_mutex_lock(&work->lock); /* one thread at a time adds to a histogram */
+    fws_histogram_add(&websocket->tally->callback_time, (uint64_t)duration, 1);
+    pthread_mutex_unlock(&work->lock);
 }

@@ -119,6 +119,7 @@ bool fws_inbox_push_copy(fws_inbox *inbox, uint8_t opcode, const void *data, siz
     if (length > 0)
         memcpy(new + 1, data, length);
     inbox->count++;
+    inbox->pushed++;
     inbox->bytes += length;
     return true;
 }
@@ -133,6 +134,7 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message)
     *kept = *message;
     kept->block = NULL;
     inbox->count++;
+    inbox->pushed++;
     inbox->bytes += message->length;
     return true;
 }
@@ -195,6 +197,12 @@ bool fws_inbox_next(fws_inbox *inbox, fws_message *message)
     return true;
 }
 
+void fws_inbox_take(fws_inbox *inbox, fws_inbox *taken)
+{
+    *taken = *inbox;
+    *inbox = (fws_inbox){.pushed = taken->pushed};
+}
+
 void fws_inbox_prepend(fws_inbox *inbox, fws_inbox *rest)
 {
     if (rest->count == 0) {
@@ -208,6 +216,7 @@ void fws_inbox_prepend(fws_inbox *inbox, fws_inbox *rest)
         rest->count += inbox->count;
         rest->bytes += inbox->bytes;
     }
+    rest->pushed = inbox->pushed;
     *inbox = *rest;
     fws_inbox_init(rest);
 }

@@ -29,8 +29,9 @@ void fws_message_free(fws_message *message);
 typedef struct {
     fws_inbox_block *first;
     fws_inbox_block *last;
-    uint32_t count; /* of messages */
-    size_t bytes;   /* of all messages */
+    uint32_t count;  /* of messages */
+    uint32_t pushed; /* of messages, in all; begins anew at 0 after 2^32 of them */
+    size_t bytes;    /* of all messages */
 } fws_inbox;
 
 void fws_inbox_init(fws_inbox *inbox);
@@ -47,6 +48,9 @@ bool fws_inbox_push(fws_inbox *inbox, const fws_message *message);
 
 /* Removes the oldest message, which the caller frees. False when the inbox is empty. */
 bool fws_inbox_pop(fws_inbox *inbox, fws_message *message);
+
+/* Moves all messages to `taken`, which is overwritten. */
+void fws_inbox_take(fws_inbox *inbox, fws_inbox *taken);
 
 /* Moves the messages of `rest` in front of those of `inbox`; `rest` is empty afterwards.
  * Messages of `rest` may have been given out by fws_inbox_next before. */

@@ -40,11 +40,12 @@ struct fws_websocket {
     /* The fields that every message needs come first, so that they lie in FWS_HOT_LINES cache
      * lines. */
 
-    _Alignas(FWS_CACHE_LINE) atomic_size_t references;
-    fws_work *work;          /* constant */
-    void *owner;             /* constant; see fws_attachment; NULL: it is not event-driven */
-    fws_work_link callbacks; /* the lock of `work` */
-    int fd;                  /* -1 once closed */
+    _Alignas(FWS_CACHE_LINE) atomic_uint_least32_t references;
+    uint32_t reported_messages; /* of `messages_out`, those that are in the tally */
+    fws_work *work;             /* constant */
+    void *owner;                /* constant; see fws_attachment; NULL: it is not event-driven */
+    fws_work_link callbacks;    /* the lock of `work` */
+    int fd;                     /* -1 once closed */
     fws_state state;
     bool evented;            /* constant: event-driven, its callbacks are run by the crew */
     uint8_t callbacks_state; /* fws_callbacks_state */
@@ -71,18 +72,19 @@ struct fws_websocket {
     bool output_ended;     /* we have ended our side of the stream */
 
     pthread_mutex_t lock;
-    uint32_t sleepers; /* threads waiting for `changed` */
-    uint8_t pollers;   /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
-    bool decoding;     /* decode() runs, which must not be entered again */
-    uint32_t unreported_messages; /* messages sent that are not in the engine's counters yet */
+    uint32_t sleepers;     /* threads waiting for `changed` */
+    uint8_t pollers;       /* threads that read without the lock (poll, recv, inflate): 0 or 1 */
+    bool decoding;         /* decode() runs, which must not be entered again */
+    uint32_t messages_out; /* sent, or published to it; see messages_out_high */
     uint16_t close_code;
     uint8_t close_reason_size;
     bool output_broken; /* see fws_websocket_break_output */
     uint8_t *undecoded; /* received and not yet decoded, because the inbox was full; malloc'd */
 
     fws_inbox inbox;
-    size_t reported_bytes;  /* bytes of the outbox that are in the engine's counters */
+    size_t reported_bytes;  /* bytes of the outbox that are in the tally */
     uint64_t bytes_written; /* bytes that the socket has taken, in all; see progress.h */
+    fws_tally *tally;       /* constant; where it is counted */
 
     fws_outbox outbox;
     fws_subscriber *subscriber; /* NULL until it is subscribed for the first time, then constant */
@@ -97,6 +99,8 @@ struct fws_websocket {
         failed; /* the connection failed: by fws_websocket_fail, or because of what the peer sent */
     bool pong_is_behind;    /* fws_progress_is_behind, of the pong */
     bool close_is_behind;   /* and of the peer's close frame, or its end of the stream */
+    bool closed_by_peer;    /* the close code is that of the peer's close frame */
+    bool concluded;         /* fws_websocket_conclude has told its end */
     pthread_cond_t changed; /* a message, room in the outbox, a pong, or another state */
     fws_wakeup wakeup; /* rung when it leaves the open state; open if its handler is a thread */
     size_t undecoded_start, undecoded_end;
@@ -114,6 +118,11 @@ struct fws_websocket {
     bool unfinished_queued;       /* in the list of `work` of what the leader continues with */
     bool inflating;               /* a thread decompresses without the lock: see pieces.c */
     fws_compressing *compressing; /* a long message, see compressing.c; NULL: none */
+    int64_t connected_at;         /* when it was attached, by the clock of the system; constant */
+    fws_ns opened_at;             /* the same, by our clock */
+    fws_ns open_for; /* how long it has been in the open state, once it has left that */
+    uint32_t messages_in_high, messages_out_high; /* how often inbox.pushed, and messages_out, have
+                                                     begun anew at 0 */
 };
 
 _Static_assert(FWS_PROVEN <= UINT8_MAX && FWS_SHORT_WAITS <= UINT8_MAX,
@@ -325,11 +334,10 @@ bool fws_websocket_push(fws_websocket *websocket, const void *data, size_t size)
 /* Waits, without the lock, until `changed` is signalled. */
 void fws_websocket_sleep_until_changed(fws_websocket *websocket);
 
-/* Adds what was sent, and what is queued, to the engine's counters. */
+/* Adds what was sent, and what is queued, to the tally. */
 void fws_websocket_report_counts(fws_websocket *websocket);
 
-/* Counts a message that was sent. If a flush is queued, the flush adds it to the engine's
- * counters. */
+/* Counts a message that was sent. If a flush is queued, the flush adds it to the tally. */
 void fws_websocket_count_message(fws_websocket *websocket);
 
 /* May a message be sent now? While another one is being compressed it must wait, unless a

@@ -91,6 +91,7 @@ static void accept_close(fws_websocket *websocket, const fws_event *event, bool 
      * waits for the server to end the connection (RFC 6455 section 7.1.1). */
     websocket->nothing_more = last && websocket->protocol.role == FWS_ROLE_SERVER &&
                               websocket->pong_by == 0 && websocket->pings == NULL;
+    websocket->closed_by_peer = websocket->close_code == 0;
     fws_websocket_note_close(websocket, event->code, event->data, event->length);
     if (event->reply_size > 0 && !fws_websocket_push(websocket, event->reply, event->reply_size)) {
         fws_websocket_finish(websocket);
@@ -119,7 +120,7 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
 {
     uint8_t *cursor = data, *end = data + size;
     fws_event event;
-    uint32_t messages = 0;
+    uint32_t messages = 0, pushed_before = websocket->inbox.pushed;
     bool more = true;
     websocket->decoding = true;
     fws_connection_allow_piece(&websocket->protocol);
@@ -150,8 +151,10 @@ static size_t decode(fws_websocket *websocket, uint8_t *data, size_t size, uint3
         }
     }
     if (messages > 0)
-        fws_counter_add(&websocket->work->counters.messages_in, messages,
+        fws_counter_add(&websocket->tally->messages_in, messages,
                         fws_work_is_leading(websocket->work));
+    if (websocket->inbox.pushed < pushed_before)
+        websocket->messages_in_high++;
     send_pongs(websocket);
     websocket->decoding = false;
     return websocket->state == FWS_STATE_OPEN ? (size_t)(end - cursor) : 0;
@@ -214,7 +217,7 @@ void fws_websocket_decode_received(fws_websocket *websocket, uint8_t *buffer, si
                                    uint32_t limit, bool leading)
 {
     websocket->received_since_ping = true;
-    fws_counter_add(&websocket->work->counters.bytes_in, received, leading);
+    fws_counter_add(&websocket->tally->bytes_in, received, leading);
     if (websocket->state == FWS_STATE_ENDING)
         return; /* both close frames were exchanged: only end-of-file matters */
     size_t left = decode(websocket, buffer, received, limit);

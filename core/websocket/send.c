@@ -40,15 +40,18 @@ void fws_websocket_note_backlog(fws_websocket *websocket)
 
 void fws_websocket_report_counts(fws_websocket *websocket)
 {
-    fws_counters *counters = &websocket->work->counters;
+    fws_tally *tally = websocket->tally;
     bool leading = fws_work_is_leading(websocket->work);
-    if (websocket->unreported_messages > 0)
-        fws_counter_add(&counters->messages_out, websocket->unreported_messages, leading);
-    websocket->unreported_messages = 0;
+    uint32_t messages = websocket->messages_out - websocket->reported_messages;
+    if (messages > 0)
+        fws_counter_add(&tally->messages_out, messages, leading);
+    if (websocket->messages_out < websocket->reported_messages)
+        websocket->messages_out_high++;
+    websocket->reported_messages = websocket->messages_out;
     size_t now = websocket->outbox.bytes;
     if (now == websocket->reported_bytes)
         return;
-    fws_counter_add(&counters->queued, now - websocket->reported_bytes, leading);
+    fws_counter_add(&tally->queued, now - websocket->reported_bytes, leading);
     websocket->reported_bytes = now;
 }
 
@@ -137,8 +140,7 @@ void fws_websocket_flush(fws_websocket *websocket)
         }
         if (status == FWS_TRANSPORT_AGAIN)
             break;
-        fws_counter_add(&websocket->work->counters.bytes_out, sent,
-                        fws_work_is_leading(websocket->work));
+        fws_counter_add(&websocket->tally->bytes_out, sent, fws_work_is_leading(websocket->work));
         fws_outbox_consume(&websocket->outbox, sent);
         websocket->bytes_written += sent;
         written += sent;
@@ -201,7 +203,7 @@ static fws_status write_now(fws_websocket *websocket, const uint8_t *header, siz
         fws_websocket_break_output(websocket);
         return FWS_CLOSED;
     }
-    fws_counter_add(&websocket->work->counters.bytes_out, *sent, false);
+    fws_counter_add(&websocket->tally->bytes_out, *sent, false);
     websocket->bytes_written += *sent;
     return FWS_OK;
 }
@@ -349,7 +351,7 @@ fws_status fws_websocket_wait_for_room(fws_websocket *websocket, bool wait)
 
 void fws_websocket_count_message(fws_websocket *websocket)
 {
-    websocket->unreported_messages++;
+    websocket->messages_out++;
     if (!websocket->flush_queued)
         fws_websocket_report_counts(websocket);
 }
@@ -392,7 +394,7 @@ static bool admit(fws_websocket *websocket, size_t size)
     const fws_engine_config *config = &websocket->work->config;
     if (has_room(&websocket->outbox, size, config->send_buffer))
         return true;
-    atomic_fetch_add_explicit(&websocket->work->counters.slow_consumers, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&websocket->tally->slow_consumers, 1, memory_order_relaxed);
     switch (config->slow_consumer) {
     case FWS_SLOW_CLOSE:
         fws_websocket_fail(websocket, FWS_CLOSE_TRY_AGAIN_LATER, "slow consumer");
@@ -420,6 +422,6 @@ bool fws_websocket_enqueue(fws_websocket *websocket, fws_buffer *frame)
     }
     if (compressed)
         fws_compression_mark_stale(websocket->protocol.compression);
-    websocket->unreported_messages++;
+    websocket->messages_out++;
     return true;
 }

@@ -23,6 +23,7 @@ fws_websocket *fws_websocket_new(fws_work *work, int fd, fws_role role)
     atomic_init(&websocket->references, 1);
     fws_work_keep(work);
     websocket->work = work;
+    websocket->tally = &work->tally;
     websocket->fd = fd;
     websocket->state = FWS_STATE_OPEN;
     websocket->wakeup = FWS_WAKEUP_CLOSED;
@@ -108,6 +109,7 @@ void fws_websocket_leave_open(fws_websocket *websocket, fws_state state)
     websocket->state = state;
     if (!was_open)
         return;
+    websocket->open_for = fws_clock_now() - websocket->opened_at;
     if (websocket->subscriber && fws_subscriber_end(websocket->subscriber))
         fws_work_call_leader(websocket->work);
     fws_websocket_note_backlog(websocket);
@@ -190,14 +192,6 @@ void fws_websocket_release_fd(fws_websocket *websocket)
     fws_wakeup_close(&websocket->wakeup);
 }
 
-static void count_close(fws_websocket *websocket)
-{
-    unsigned index = websocket->close_code - 1000u;
-    if (index < FWS_CLOSE_CODES)
-        atomic_fetch_add_explicit(&websocket->work->counters.closes[index], 1,
-                                  memory_order_relaxed);
-}
-
 void fws_websocket_finish(fws_websocket *websocket)
 {
     if (websocket->state == FWS_STATE_CLOSED)
@@ -210,7 +204,7 @@ void fws_websocket_finish(fws_websocket *websocket)
     fws_websocket_abandon_compressing(websocket);
     fws_outbox_clear(&websocket->outbox);
     fws_websocket_report_counts(websocket);
-    count_close(websocket);
+    fws_tally_count_close(websocket->tally, websocket->close_code);
     websocket->close_by = websocket->progress.check_at = 0;
     websocket->adopted = false;
     fws_websocket_update_watch(websocket);
@@ -266,6 +260,8 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
             return FWS_CLOSED;
         }
     }
+    if (websocket->output_broken) /* the close frame cannot be sent, and none has come */
+        fws_websocket_note_close(websocket, FWS_CLOSE_ABNORMAL, NULL, 0);
     fws_websocket_note_close(websocket, code, reason, reason_size);
     size_t size = fws_connection_close(&websocket->protocol, frame, code, reason, reason_size);
     if (websocket->output_broken || !fws_websocket_push(websocket, frame, size)) {
@@ -287,9 +283,8 @@ fws_status fws_websocket_close(fws_websocket *websocket, uint16_t code, const ch
     return FWS_OK;
 }
 
-void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status)
+static void read_status(const fws_websocket *websocket, fws_websocket_status *status)
 {
-    fws_websocket_lock(websocket);
     status->state = websocket->output_broken && websocket->state == FWS_STATE_OPEN
                         ? FWS_STATE_CLOSING
                         : websocket->state;
@@ -299,5 +294,42 @@ void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *st
         memcpy(status->close_reason, websocket->close_reason, websocket->close_reason_size);
     status->buffered = websocket->outbox.bytes;
     status->untaken = websocket->inbox.count;
+    uint32_t out = websocket->messages_out;
+    uint64_t out_high = websocket->messages_out_high + (out < websocket->reported_messages);
+    status->messages_in = (uint64_t)websocket->messages_in_high << 32 | websocket->inbox.pushed;
+    status->messages_out = out_high << 32 | out;
+}
+
+void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status)
+{
+    fws_websocket_lock(websocket);
+    read_status(websocket, status);
     fws_websocket_unlock(websocket);
+}
+
+int64_t fws_websocket_connected_at(const fws_websocket *websocket)
+{
+    return websocket->connected_at;
+}
+
+static fws_closer closer_of(const fws_websocket *websocket)
+{
+    if (websocket->close_code == FWS_CLOSE_ABNORMAL)
+        return FWS_CLOSED_BY_NOBODY;
+    return websocket->closed_by_peer ? FWS_CLOSED_BY_PEER : FWS_CLOSED_BY_US;
+}
+
+bool fws_websocket_conclude(fws_websocket *websocket, fws_conclusion *conclusion)
+{
+    fws_websocket_lock(websocket);
+    bool now = websocket->state != FWS_STATE_OPEN && !websocket->concluded;
+    if (now) {
+        websocket->concluded = true;
+        read_status(websocket, &conclusion->status);
+        conclusion->closer = closer_of(websocket);
+        conclusion->failed = websocket->failed;
+        conclusion->open_for = websocket->open_for;
+    }
+    fws_websocket_unlock(websocket);
+    return now;
 }

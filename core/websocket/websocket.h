@@ -96,6 +96,9 @@ bool fws_websocket_is_closed_here(const fws_websocket *websocket);
  * attaching, callbacks may be run from now on. Queues them again if there is something for them. */
 void fws_websocket_release_callbacks(fws_websocket *websocket);
 
+/* Counts a callback that an event loop has run, instead of the engine. */
+void fws_websocket_note_callback(fws_websocket *websocket, fws_ns duration);
+
 typedef enum {
     FWS_AWAIT_MESSAGE, /* that fws_websocket_receive_ready gives */
     FWS_AWAIT_ROOM,    /* in the outbox, for fws_websocket_send */
@@ -174,10 +177,33 @@ typedef struct {
     uint16_t close_code; /* 0 while it is open */
     size_t close_reason_size;
     char close_reason[FWS_CLOSE_REASON_MAX];
-    size_t buffered;  /* bytes queued to be sent */
-    uint32_t untaken; /* messages that have arrived and are not given out yet */
+    size_t buffered;       /* bytes queued to be sent */
+    uint32_t untaken;      /* messages that have arrived and are not given out yet */
+    uint64_t messages_in;  /* that have come, whole */
+    uint64_t messages_out; /* that were sent, or published to it; perhaps they wait in the outbox */
 } fws_websocket_status;
 
 void fws_websocket_get_status(fws_websocket *websocket, fws_websocket_status *status);
+
+typedef enum {
+    FWS_CLOSED_BY_NOBODY, /* the connection was lost: 1006 */
+    FWS_CLOSED_BY_PEER,   /* its close frame came first */
+    FWS_CLOSED_BY_US,
+} fws_closer;
+
+/* How a websocket has ended. */
+typedef struct {
+    fws_websocket_status status;
+    fws_closer closer;
+    bool failed;     /* closed by the engine itself, and not by fws_websocket_close */
+    fws_ns open_for; /* from when it was attached until it left the open state */
+} fws_conclusion;
+
+/* When it was attached, by the clock of the system: ns since 1970. Constant. */
+int64_t fws_websocket_connected_at(const fws_websocket *websocket);
+
+/* True once, after it has left the open state, when the close code is the final one: for a report
+ * of each end. Never in a forked child, whose parent has the connection. */
+bool fws_websocket_conclude(fws_websocket *websocket, fws_conclusion *conclusion);
 
 #endif

@@ -39,6 +39,7 @@ void fws_work_destroy(fws_work *work)
     fws_timers_clear(&work->timers);
     fws_pool_clear(&work->pool);
     free(work->leaders_buffer);
+    fws_tally_free_others(&work->tally);
     fws_deflate_pool_clear(&work->deflate);
     pthread_cond_destroy(&work->empty);
     pthread_mutex_destroy(&work->lock);

@@ -27,6 +27,7 @@
 #include "../io/timers.h"
 #include "../memory/pool.h"
 #include "../stats/counters.h"
+#include "../stats/tally.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +37,7 @@ typedef struct fws_work {
     void (*destroy)(struct fws_work *); /* called when the last reference is dropped */
     fws_engine_config config;           /* read-only once the first websocket is attached */
     fws_counters counters;
+    fws_tally tally; /* of websockets without a route; the others of the engine come behind it */
     fws_pool pool;
     fws_deflate_pool deflate;
     uint8_t *leaders_buffer; /* what the leader receives into; NULL until it does */

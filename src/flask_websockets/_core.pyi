@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
+from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from _typeshed import FileDescriptorLike
@@ -117,6 +118,18 @@ class BaseWebSocket:
     def _untaken(self) -> int: ...
     @property
     def _state(self) -> int: ...
+    def _conclude(self) -> tuple[int, str, str, bool, float, int, int] | None: ...
+    def _note_callback(self, begun: int, /) -> None: ...
+    _route: Route | None
+    user: Any
+    @property
+    def endpoint(self) -> str | None: ...
+    @property
+    def connected_at(self) -> datetime | None: ...
+    @property
+    def messages_in(self) -> int: ...
+    @property
+    def messages_out(self) -> int: ...
     @property
     def id(self) -> str:
         """A name for this connection, unique in the world: 32 hexadecimal digits."""
@@ -272,6 +285,14 @@ class Quota:
     @property
     def total(self) -> int:
         """How many all names have together."""
+
+@final
+class Route:
+    def __new__(cls, engine: Engine, rule: str, endpoint: str, /) -> Route: ...
+    rule: str
+    endpoint: str
+    def note_refusal(self) -> None: ...
+    def counters(self) -> dict[str, Any]: ...
 
 @final
 class Engine:

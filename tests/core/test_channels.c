@@ -92,7 +92,7 @@ static void test_a_slow_subscriber_is_closed_with_1013(void **state)
     fill(&a, &default_config, &reached);
     assert_in_range(reached, 20, 999); /* as many as there were: none once it was closed */
     assert_int_equal(close_code_of(a.server), 1013);
-    assert_in_range(atomic_load(&engine->work.counters.slow_consumers), 1, 1);
+    assert_in_range(atomic_load(&engine->work.tally.slow_consumers), 1, 1);
     assert_true(read_to_the_end(a.fd));
     close_pair(&a);
 }
@@ -239,7 +239,7 @@ static void test_much_at_once_makes_no_slow_consumer_of_a_peer_that_reads(void *
         expect_bytes(&a, text, SIZE);
     }
     assert_int_equal(state_of(a.server), FWS_STATE_OPEN);
-    assert_int_equal(atomic_load(&engine->work.counters.slow_consumers), 0);
+    assert_int_equal(atomic_load(&engine->work.tally.slow_consumers), 0);
     close_pair(&a);
 }
 

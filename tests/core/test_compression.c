@@ -83,7 +83,7 @@ static void test_messages_and_publications_in_turn_arrive_in_every_mode(void **s
 
 static uint64_t bytes_out(void)
 {
-    return fws_counter_read(&engine->work.counters.bytes_out);
+    return fws_counter_read(&engine->work.tally.bytes_out);
 }
 
 static void test_fewer_bytes_go_over_the_wire(void **state)

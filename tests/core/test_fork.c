@@ -107,6 +107,7 @@ static bool has_changed(fws_websocket *websocket)
 static int use_everything(void)
 {
     fws_websocket *changed[1];
+    fws_conclusion end;
     begin_in_child();
     if (fws_notifier_drain(notifier, changed, 1) != 0)
         return 2; /* what has changed is the parent's business */
@@ -114,6 +115,8 @@ static int use_everything(void)
         pair *p = i == 0 ? &notified : &finished;
         if (state_of(p->server) != FWS_STATE_CLOSED || send_text(p->server, "?") != FWS_CLOSED)
             return 1;
+        if (fws_websocket_conclude(p->server, &end))
+            return 3; /* the parent has the connection, and tells its end */
         fws_websocket_drop(p->server);
     }
     fws_notifier_close(notifier);

@@ -185,9 +185,9 @@ static void test_what_it_receives_after_a_close_is_not_overtaken(void **state)
     int yes = 1;
     setsockopt(p.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes); /* each piece by itself */
     start_handler_in_recv();
-    uint64_t before = fws_counter_read(&engine->work.counters.bytes_in);
+    uint64_t before = fws_counter_read(&engine->work.tally.bytes_in);
     send(p.fd, half, sizeof half, 0);
-    WAIT_FOR(fws_counter_read(&engine->work.counters.bytes_in) == before + sizeof half);
+    WAIT_FOR(fws_counter_read(&engine->work.tally.bytes_in) == before + sizeof half);
     WAIT_FOR(is_receiving());
     usleep(1000);
     fws_websocket_close(p.server, 4000, NULL, 0);
