@@ -4,8 +4,7 @@ handler threads, and their end."""
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401 - for its hook, see register_atexit()
-import contextlib
+import concurrent.futures.thread  # noqa: F401 - for its hook, see shut_down_all()
 import math
 import os
 import sys
@@ -38,6 +37,9 @@ CLOSE_REASON = "server shutting down"
 #: Seconds: how often the end looks by itself whether all have ended. An admission that ends because its
 #: owner was freed notifies nobody.
 LOOK_INTERVAL = 0.1
+
+#: Seconds: how often the end looks, among greenlets, whether the peers have answered.
+GREENLETS_INTERVAL = 0.02
 
 #: Which key of the configuration a limit of ``Quota.admit`` is.
 EXCEEDED = {
@@ -204,12 +206,12 @@ class Runtime:
             handshake.shut_down()
         for end in list(self.ends.values()):
             end(self)
-        self._all_ended = ended = current_executor().condition()
-        with ended:  # wait for the handlers, and for the class views, whose on_close is called
-            while self._counted() and time.monotonic() < deadline:
-                ended.wait(min(LOOK_INTERVAL, max(0.0, deadline - time.monotonic())))
-        engine.wait_empty(max(0.0, deadline - time.monotonic()))
-        engine.stop()  # which cuts off those that are left, and runs their on_close
+        try:
+            self._wait_for_ends(engine, deadline)
+            engine.stop()  # which cuts off those that are left, and runs their on_close
+        except BaseException:  # somebody does not want to wait: see shut_down_all()
+            self.end_deadline = 0.0
+            raise
         if self._counted():
             self.app.logger.warning(
                 "shut down with %s handlers and %s websockets that had not ended after %s s; what a "
@@ -218,6 +220,24 @@ class Runtime:
                 self._websocket_quota.total,
                 self.config.close_timeout,
             )
+
+    def _wait_for_ends(self, engine: Engine, deadline: float) -> None:
+        """In short waits, between which Python calls the handlers of signals: of a second Ctrl-C."""
+
+        def short_wait() -> float:
+            return min(LOOK_INTERVAL, max(0.0, deadline - time.monotonic()))
+
+        executor = current_executor()
+        self._all_ended = ended = executor.condition()
+        with ended:  # wait for the handlers, and for the class views, whose on_close is called
+            while self._counted() and time.monotonic() < deadline:
+                ended.wait(short_wait())
+        greenlets = executor.notifier is not None  # one of which may be what handles the signal
+        while not engine.wait_empty(0.0 if greenlets else short_wait()):
+            if time.monotonic() >= deadline:
+                return
+            if greenlets:
+                ended.wait(min(GREENLETS_INTERVAL, short_wait()))
 
     def _counted(self) -> int:
         return self._handler_quota.total + self._websocket_quota.total
@@ -243,12 +263,29 @@ runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 happened: dict[str, object] = {}
 
 
+def is_waited_for() -> bool:
+    """Does the interpreter wait at its end for a thread that goes on?"""
+    return any(
+        thread.is_alive() and not thread.daemon and thread is not threading.main_thread()
+        for thread in threading.enumerate()
+    )
+
+
 def shut_down_all() -> None:
     """Shut all runtimes down, as the interpreter ends."""
     happened["end"] = None  # before any is looked for: one that is made from now on sees it
+    interrupt: BaseException | None = None
     for runtime in list(runtimes):
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
+        if interrupt is not None:
+            runtime.shutting_down, runtime.end_deadline = True, 0.0
+            continue
+        try:
             runtime.shut_down()
+        # A second Ctrl-C, which some servers handle by ending once more: nothing is waited for.
+        except (KeyboardInterrupt, SystemExit) as error:
+            interrupt = error
+    if interrupt is not None and is_waited_for():
+        raise interrupt  # which ends the interpreter's own waiting as well
 
 
 def register_atexit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import time
 import urllib.request
 
 import pytest
-from conftest import wait_for
+import wire
+from conftest import free_port, wait_for
 from kinds import gunicorn, own
 from processes import thread_names
 
@@ -354,3 +356,60 @@ def test_a_second_ctrl_c_does_not_wait_for_a_clock(program):
     server.interrupt()
     server.wait()
     assert time.monotonic() - begun < 2
+
+
+INTERRUPTED = """
+import threading, time
+from flask import Flask
+from flask_websockets import WebSockets
+
+app = Flask(__name__)
+app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 60
+websockets = WebSockets(app)
+
+@websockets.route("/echo")
+def echo(ws):
+    ws.send("hello")
+    for data in ws.iter_data():
+        ws.send(data)
+
+@websockets.route("/sleep")
+def sleep(ws):
+    ws.send("hello")
+    time.sleep(60)
+
+@websockets.route("/thread")
+def thread(ws):
+    threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
+    ws.send("hello")
+    ws.receive()
+
+if __name__ == "__main__":
+    app.run(port=PORT)
+"""
+
+
+@pytest.mark.parametrize("path", ["/echo", "/sleep", "/thread"])
+@pytest.mark.parametrize("how", ["werkzeug", "gunicorn", "gunicorn -k gevent"])
+def test_a_second_ctrl_c_waits_for_nothing(program, how, path):
+    """Not for a peer that answers no close, a handler that sleeps, or a thread of the application's."""
+    if path == "/thread" and how != "werkzeug":
+        pytest.skip("the same for all: it is the interpreter that waits")
+    port = free_port()
+    command = None
+    if how.startswith("gunicorn"):
+        bind = ["-b", f"127.0.0.1:{port}", "--no-control-socket"]
+        command = [sys.executable, "-m", *how.split(), *bind, "app:app"]
+    server = program(INTERRUPTED, port, command)
+    with wire.connect(server.port, path) as connection:
+        assert wire.read_frame(connection) == (0x81, b"hello")
+        server.interrupt()
+        assert wire.read_close(connection)[0] == 1001  # and the client does not answer
+        time.sleep(0.5)
+        # The master of gunicorn sends its workers a second signal by itself.
+        assert how != "werkzeug" or server.process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            server.interrupt()
+        server.wait(20)
+    # gunicorn ends by exceptions that its own signal handlers raise, wherever they come.
+    assert how != "werkzeug" or path == "/thread" or "Traceback" not in server.log
