@@ -156,8 +156,9 @@ PyDoc_STRVAR(iter_bytes_doc, "iter_bytes($self)\n--\n\n"
                              "As iter_data(), binary messages only; text ones are passed over.");
 PyDoc_STRVAR(iter_json_doc,
              "iter_json($self)\n--\n\n"
-             "As iter_data(), each message decoded by the app's JSON provider, which\n"
-             "raises ValueError for one that is not JSON.");
+             "As iter_data(), each message decoded by the app's JSON provider. Raises\n"
+             "InvalidMessage, a ValueError, for one that is not JSON; the iterator goes on\n"
+             "with the next one after that.");
 
 static PyObject *websocket_iter_data(PyObject *self, PyObject *Py_UNUSED(none))
 {

@@ -22,7 +22,7 @@ import websocket
 from werkzeug.serving import make_server
 
 import flask_websockets
-from flask_websockets import WebSockets, relay
+from flask_websockets import WebSockets, records, relay
 from flask_websockets.handlers import threads
 
 #: A server that is interrupted ends with handlers still on their stacks: what those hold is no leak.
@@ -120,6 +120,12 @@ def progress(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
                 print(f"\n    {text}", end="", flush=True)
 
     return say
+
+
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    """What is logged once a minute is logged once a test."""
+    records.seldom._said.clear()
 
 
 class Program:

@@ -13,7 +13,7 @@ def echo(ws: WebSocket) -> None:
 """
 
 from .async_websocket import AsyncWebSocket
-from .errors import ConfigurationError, ConnectionClosed
+from .errors import ConfigurationError, ConnectionClosed, InvalidMessage
 from .extension import Subscription, WebSockets
 from .views import WebSocketView
 from .websocket import WebSocket, WebSocketState
@@ -22,6 +22,7 @@ __all__ = (
     "AsyncWebSocket",
     "ConfigurationError",
     "ConnectionClosed",
+    "InvalidMessage",
     "Subscription",
     "WebSocket",
     "WebSocketState",

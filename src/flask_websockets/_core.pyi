@@ -123,13 +123,18 @@ class BaseWebSocket:
     _route: Route | None
     user: Any
     @property
-    def endpoint(self) -> str | None: ...
+    def endpoint(self) -> str | None:
+        """The name of the view in Flask (str), as request.endpoint was in its handshake."""
     @property
-    def connected_at(self) -> datetime | None: ...
+    def connected_at(self) -> datetime | None:
+        """When the handshake was answered: a datetime in UTC, with its time zone; None before that."""
     @property
-    def messages_in(self) -> int: ...
+    def messages_in(self) -> int:
+        """How many messages have come (int), whether they were received yet or not."""
     @property
-    def messages_out(self) -> int: ...
+    def messages_out(self) -> int:
+        """How many messages were sent or published to it (int), whether the peer has taken them or
+        not."""
     @property
     def id(self) -> str:
         """A name for this connection, unique in the world: 32 hexadecimal digits."""
@@ -191,8 +196,9 @@ class WebSocket(BaseWebSocket):
     def iter_bytes(self) -> Iterator[bytes]:
         """As iter_data(), binary messages only; text ones are passed over."""
     def iter_json(self) -> Iterator[Any]:
-        """As iter_data(), each message decoded by the app's JSON provider, which
-        raises ValueError for one that is not JSON."""
+        """As iter_data(), each message decoded by the app's JSON provider. Raises
+        InvalidMessage, a ValueError, for one that is not JSON; the iterator goes on
+        with the next one after that."""
     def ping(self, data: str | Buffer = b"") -> float:
         """Send a ping, wait for its pong, return the round trip in seconds.
 
@@ -288,11 +294,15 @@ class Quota:
 
 @final
 class Route:
+    """Route(engine, rule, endpoint, /): counts the websockets of one rule of URLs."""
+
     def __new__(cls, engine: Engine, rule: str, endpoint: str, /) -> Route: ...
     rule: str
     endpoint: str
-    def note_refusal(self) -> None: ...
-    def counters(self) -> dict[str, Any]: ...
+    def note_refusal(self) -> None:
+        """A handshake of this route was refused."""
+    def counters(self) -> dict[str, Any]:
+        """What has been counted of its websockets: a dict; see WebSockets.stats()."""
 
 @final
 class Engine:

@@ -220,9 +220,7 @@ class AsyncWebSocket(BaseWebSocket):
     async def receive_msgpack(self, timeout: float | None = None) -> Any:
         """Receive a message and decode it as MessagePack; as :meth:`receive`."""
         data = await self.receive(timeout)
-        return (
-            None if data is None else msgpack.decode(data.encode() if isinstance(data, str) else data)
-        )
+        return None if data is None else self.decode_msgpack(data)
 
     def __aiter__(self) -> AsyncMessages[str | bytes]:
         """The messages, until the connection is closed. The loop may be left, and another begun."""
@@ -241,8 +239,11 @@ class AsyncWebSocket(BaseWebSocket):
         return AsyncMessages(self, bytes, None)
 
     def iter_json(self) -> AsyncMessages[Any]:
-        """As :meth:`iter_data`, each message decoded by the app's JSON provider, which raises
-        ValueError for one that is not JSON."""
+        """As :meth:`iter_data`, each message decoded by the app's JSON provider.
+
+        :raises InvalidMessage: a ValueError, for one that is not JSON; the iterator goes on with the
+            next one after that.
+        """
         return AsyncMessages(self, None, self._load_json)
 
     # ---- control frames ----

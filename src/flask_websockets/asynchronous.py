@@ -18,6 +18,7 @@ from .errors import only_closed
 from .handlers import asynchronous
 from .handlers.failures import HANDLER, claim, log
 from .handlers.waits import merely_waits
+from .records import ended
 from .runtime import Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
@@ -157,8 +158,11 @@ class AsyncHandler:
         self._stop_timer()
         self._ws._unwatch()
         self._loop.remove(self)
-        self._admission.discard()
-        self.runtime.notify()
+        try:
+            ended(self._ws)
+        finally:
+            self._admission.discard()
+            self.runtime.notify()
         # What refers to this object in turn, so that all is freed at once.
         self.task = None
         del self._ws, self._upgrade, self._context, self._admission, self._start, self._unit

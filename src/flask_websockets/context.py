@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import flask.globals
 from flask import Flask, got_request_exception
 
+from .errors import invalid_message
 from .interfaces import Closable
+from .records import fault_reason
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext, RequestContext  # the latter deprecated in later versions of Flask
@@ -123,8 +125,13 @@ def report(app: Flask, error: BaseException, where: str = "") -> None:
 
 
 def fail(app: Flask, ws: Closable, error: BaseException) -> None:
-    """The handler of an open websocket has ended with an exception: report it, and close with 1011."""
+    """The handler of an open websocket has ended with an exception: report it, and close with 1011. An
+    invalid message is the peer's fault: 1007, and nothing else."""
+    invalid = invalid_message(error, ws)
+    if invalid is not None:
+        invalid.close(ws)
+        return
     try:
         report(app, error)
     finally:
-        ws.close(1011, "internal error")
+        ws.close(1011, fault_reason(app.debug, error))

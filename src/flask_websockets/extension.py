@@ -19,6 +19,7 @@ from .arguments import channel_names, explain_publish, not_a_websocket
 from .async_websocket import AsyncWebSocket
 from .config import Config
 from .decoration import check_decorators, check_handler, check_path, check_rule_options
+from .elsewhere import note_unheard
 from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
@@ -207,9 +208,12 @@ class WebSockets:
         if runtime.shutting_down:
             end_lingering_thread(runtime.end_deadline)
         try:
-            return runtime.engine.publish(data, channels, exclude)
+            reached = runtime.engine.publish(data, channels, exclude)
         except TypeError as error:
             raise explain_publish(data, channels, error) from None
+        if not reached and not runtime._started:
+            note_unheard()
+        return reached
 
     # ---- what is connected ----
 
@@ -221,16 +225,25 @@ class WebSockets:
     def stats(self) -> dict[str, Any]:
         """What this process has counted since its start; cheap enough for every second.
 
-        :returns: ``connections`` (not finished now), ``messages_in``, ``messages_out``, ``bytes_in``,
-            ``bytes_out``, ``queued_bytes`` (not taken yet by the peers' sockets, now), ``closes``
-            (finished connections, a dict by close code), ``slow_consumers`` (closed, or messages
-            dropped, for slowness), ``loop_wakeups``, ``threads_refused`` (times that the system had no
-            thread, or no memory for Python's part of one, for callbacks of class views, which then
-            run a tenth of a second later); and, each a dict of ``p50``, ``p99`` and ``max`` in
-            seconds: ``callback_time`` (of class views), ``loop_lag`` (how long the engine's loop took
-            for a turn, which is what something ready may wait).
+        :returns: ``connections`` (not finished now), ``opens`` (connections since the start),
+            ``refusals`` (handshakes that were refused by their view, or before it for what is wrong
+            with them; those that a ``before_request`` function refuses are not seen), ``messages_in``,
+            ``messages_out``, ``bytes_in``, ``bytes_out``, ``queued_bytes`` (not taken yet by the peers'
+            sockets, now), ``closes`` (finished connections, a dict by close code), ``slow_consumers``
+            (closed, or messages dropped, for slowness), ``loop_wakeups``, ``threads_refused`` (times
+            that the system had no thread, or no memory for Python's part of one, for callbacks of class
+            views, which then run a tenth of a second later); and, each a dict of ``p50``, ``p99`` and
+            ``max`` in seconds: ``callback_time`` (of class views), ``loop_lag`` (how long the engine's
+            loop took for a turn, which is what something ready may wait). ``routes`` is a dict by the
+            rule of each route that was asked for: its ``endpoint``, and the same from ``opens`` to
+            ``slow_consumers``, and ``callback_time``, of its websockets alone.
         """
-        return self._runtime().engine.counters()
+        runtime = self._runtime()
+        routes = {
+            name: {"endpoint": route.endpoint, **route.counters()}
+            for name, route in list(runtime.routes.items())
+        }
+        return {**runtime.engine.counters(), "routes": routes}
 
     def close_all(self, code: int = 1001, reason: str | None = "") -> int:
         """Start the closing handshake of every websocket of this process.

@@ -19,6 +19,7 @@ from ._core import Admission, list_contains
 from .handlers.asynchronous import event_loop
 from .interfaces import Executor
 from .matching import Routes
+from .records import limit_met, warn_seldom
 from .refusals import PlainAnswer
 from .routes import note_unmatched
 from .runtime import Runtime
@@ -72,6 +73,7 @@ class Middleware:
             return shutting_down(start_response)
         admission = self.runtime.admit_handler()
         if admission is None:
+            limit_met("WEBSOCKETS_HANDLER_THREADS", "a WebSocket handshake was refused")
             return too_many_handlers(start_response)
         name = f"ws {environ.get('PATH_INFO', '')} {environ.get('REMOTE_ADDR', '')}"
         upgrade = None
@@ -91,9 +93,11 @@ class Middleware:
                 upgrade.server_answers()
             raise
         if upgrade.timed_out:
-            self.runtime.app.logger.warning(
+            warn_seldom(
+                "WEBSOCKETS_HANDSHAKE_TIMEOUT",
                 "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
                 environ.get("PATH_INFO", ""),
+                limit="WEBSOCKETS_HANDSHAKE_TIMEOUT",
             )
         if refusal is not None:
             start_response(refusal.status, refusal.headers)

@@ -15,7 +15,8 @@ def encode(data: Any) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """The value of a MessagePack message; ValueError when it is not one."""
+    """The value of a MessagePack message; ValueError when it is not one, and RecursionError when it is
+    nested deeper than Python's recursion limit allows."""
     import msgspec
 
     return msgspec.msgpack.decode(data)

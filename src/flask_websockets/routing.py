@@ -22,6 +22,7 @@ from .asynchronous import AsyncHandler, Returned
 from .context import fail, is_interrupt, report, request_context, teardown_with
 from .decoration import check_uncovered, is_async, name_of, reject_coroutine
 from .errors import ConnectionClosed, only_closed
+from .records import ended, limit_met
 from .refusals import PlainAnswer
 from .runtime import RUNTIME_KEY, Runtime
 from .unit import UnitOfWork
@@ -67,8 +68,10 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
         runtime: Runtime = app.extensions[RUNTIME_KEY]
+        route = runtime.route_of(handshake_request.url_rule)
         refusal = handshake.refusal(handshake_request, runtime.config)
         if refusal is not None:
+            route.note_refusal()
             return refusal
         upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
         if upgrade is None or upgrade.place != place:
@@ -77,8 +80,10 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
             check_uncovered(handler)
             unchecked.clear()
         ws = kind(upgrade, handshake_request.remote_addr, app.json)
+        ws._route = route
         admission = runtime.admit_websocket(ws)
         if isinstance(admission, str):
+            route.note_refusal()
             return too_many(admission, ws.remote_addr)
         upgrade.admission = admission
         lives_on = False
@@ -92,10 +97,15 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
                 try:
                     upgrade.view_ended()
                 finally:
-                    if upgrade.accepted:
-                        ws.close(1011, "internal error")  # does nothing if it has been closed
-                    admission.discard()
-                    runtime.notify()
+                    try:
+                        if upgrade.accepted:
+                            ws.close(1011, "internal error")  # does nothing if it has been closed
+                            ended(ws)
+                        else:
+                            route.note_refusal()
+                    finally:
+                        admission.discard()
+                        runtime.notify()
         return AlreadyAnswered() if lives_on else result
 
     view.__name__ = name_of(handler)  # functools.wraps() leaves it where the handler has none
@@ -261,7 +271,7 @@ def no_socket() -> Response:
 
 def too_many(key: str, address: str | None) -> Response:
     """503, and a line in the log that names the limit: the operator may have meant another."""
-    current_app.logger.warning("a WebSocket handshake from %s was refused: %s is reached", address, key)
+    limit_met(key, "a WebSocket handshake from %s was refused", address)
     response = Response(
         "Too many WebSocket connections; try again later.\n", status=503, mimetype="text/plain"
     )

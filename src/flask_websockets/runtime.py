@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
+from werkzeug.routing import Rule
 
-from ._core import Admission, Engine, Quota, set_serving
+from ._core import Admission, Engine, Quota, Route, set_serving
 from .addresses import limit_of
 from .config import Compression, Config
 from .handlers import current_executor
 from .interfaces import Condition
+from .records import ended as record_end
 from .settings import Settings
 from .websocket import BaseWebSocket, WebSocketState
 
@@ -85,6 +87,8 @@ class Runtime:
         self.ends: dict[str, Callable[[Runtime], None]] = {}
         #: The async views of which it was said that they block the event loop.
         self.named_as_blocking: set[str] = set()
+        #: By the text of the rule, for what has been asked for by a handshake.
+        self.routes: dict[str, Route] = {}
         runtimes.add(self)
 
     @property
@@ -154,6 +158,18 @@ class Runtime:
 
     # ---- websockets and handlers ----
 
+    def route_of(self, rule: Rule | None) -> Route:
+        """What counts the websockets of a rule.
+
+        :param rule: ``request.url_rule``; None only where a view is called without a request's.
+        """
+        name = name_of(rule)
+        found = self.routes.get(name)
+        if found is None:  # several threads may each make one, and the first stays
+            made = Route(self.engine, name, rule.endpoint if rule is not None else "")
+            found = self.routes.setdefault(name, made)
+        return found
+
     @property
     def _open(self) -> dict[BaseWebSocket, str]:
         """The websockets that are counted, each with the name that it is counted under."""
@@ -212,6 +228,9 @@ class Runtime:
         except BaseException:  # somebody does not want to wait: see shut_down_all()
             self.end_deadline = 0.0
             raise
+        finally:
+            for ws in self._open:  # whose view has not ended in time, and perhaps never does
+                record_end(ws)
         if self._counted():
             self.app.logger.warning(
                 "shut down with %s handlers and %s websockets that had not ended after %s s; what a "
@@ -253,6 +272,13 @@ class Runtime:
         engine = self._engine_if_made()
         if engine is not None:
             engine.after_fork()
+
+
+def name_of(rule: Rule | None) -> str:
+    """The rule as it is written, with its host or subdomain if it has one."""
+    if rule is None:
+        return ""
+    return f"{rule.host or rule.subdomain or ''}{rule.rule}"
 
 
 #: All runtimes of this process, for the hooks below.

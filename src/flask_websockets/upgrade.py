@@ -26,6 +26,7 @@ from .handshake import (
     requested_subprotocols,
 )
 from .interfaces import Condition, Executor
+from .records import warn_seldom
 from .refusals import USED_UP, plain_answer, shutting_down, too_late, used_up
 from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
@@ -305,18 +306,19 @@ class Upgrade:
             assert self._request_context is not None  # as there is a request
             self._fields = self._request_context.copy().run(self._make_fields, fields)
         reply = accept_response(request, subprotocol, extensions, self._fields)
-        with self._changed:
-            _, socket = self._open_request()
-            if socket.answered:  # which has agreed on nothing
-                subprotocol, reply, compression = None, b"", None
-            try:
+        try:
+            with self._changed:
+                _, socket = self._open_request()
+                if socket.answered:  # which has agreed on nothing
+                    subprotocol, reply, compression = None, b"", None
                 self._attach(ws, socket, subprotocol, reply, compression)
-            except (OSError, MemoryError) as error:
-                if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
-                    raise shutting_down() from error
-                if isinstance(error, OSError) and error.errno not in USED_UP:
-                    raise
-                raise used_up() from error
+        except (OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESHUTDOWN:
+                raise shutting_down() from error
+            if isinstance(error, OSError) and error.errno not in USED_UP:
+                raise
+            warn_seldom("used up", "a WebSocket handshake was refused: %r (said once a minute)", error)
+            raise used_up() from error
 
     def _make_fields(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
         ACCEPTING.set(self)

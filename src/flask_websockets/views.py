@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from ._core import Admission
 from .answer import warn_of_lost_session
 from .context import is_interrupt, report, request_context
-from .errors import only_closed
+from .errors import invalid_message, only_closed
+from .records import ended, fault_reason
 from .runtime import Runtime
 from .unit import UnitOfWork, needs_calls
 from .websocket import WebSocket
@@ -163,10 +164,14 @@ class ViewCallbacks:
         """A callback has raised. ConnectionClosed is no failure: the peer may be gone at any moment."""
         if only_closed(error):
             return
+        invalid = invalid_message(error, self.ws)
+        if invalid is not None:  # the peer's fault
+            invalid.close(self.ws)
+            return
         try:
             self.log(error)
         finally:
-            self.ws.close(1011, "internal error")
+            self.ws.close(1011, fault_reason(self.runtime.app.debug, error))
 
     def log(self, error: BaseException) -> None:
         report(self.runtime.app, error, f"the WebSocket view {type(self.view).__qualname__}")
@@ -176,8 +181,11 @@ class ViewCallbacks:
         try:
             self._closed(code, reason)
         finally:
-            self.admission.discard()
-            self.runtime.notify()
+            try:
+                ended(self.ws)
+            finally:
+                self.admission.discard()
+                self.runtime.notify()
 
     def _closed(self, code: int, reason: bytes) -> None:
         error = None

@@ -9,7 +9,7 @@ from typing import Any
 from flask.json.provider import JSONProvider
 
 from . import _core, msgpack
-from .errors import ConnectionClosed
+from .errors import ConnectionClosed, InvalidMessage
 from .interfaces import Callbacks, Handshake
 from .older import AbstractSocket, no_accept
 
@@ -88,7 +88,7 @@ class BaseWebSocket(_core.BaseWebSocket):
         return ConnectionClosed(code, reason)
 
     def _load_json(self, data: str | bytes, /) -> Any:
-        return self._json.loads(data)
+        return self.decode_json(data)
 
     def _callback_failed(self, callbacks: Callbacks, error: BaseException, /) -> None:
         callbacks.failed(error)
@@ -142,6 +142,27 @@ class BaseWebSocket(_core.BaseWebSocket):
         """The names of the channels that it is subscribed to, or was when it closed."""
         return self._upgrade.engine.channels(self)
 
+    # ---- decoding ----
+
+    def decode_json(self, data: str | bytes) -> Any:
+        """Decode a message that has come as JSON, for ``on_message`` of a class view; as
+        :meth:`receive_json`.
+
+        :param data: the message.
+        :raises InvalidMessage: when it is not JSON.
+        """
+        try:
+            return self._json.loads(data)
+        except (ValueError, RecursionError) as error:  # the latter when it is nested too deep
+            raise InvalidMessage("JSON", data, self) from error
+
+    def decode_msgpack(self, data: str | bytes) -> Any:
+        """Decode a message that has come as MessagePack; as :meth:`decode_json`."""
+        try:
+            return msgpack.decode(data.encode() if isinstance(data, str) else data)
+        except (ValueError, RecursionError) as error:
+            raise InvalidMessage("MessagePack", data, self) from error
+
 
 class WebSocket(BaseWebSocket, _core.WebSocket):
     """A WebSocket connection, given to the handler of a route. Every method may be called from any
@@ -164,7 +185,7 @@ class WebSocket(BaseWebSocket, _core.WebSocket):
         """Receive a message and decode it as JSON by the app's JSON provider.
 
         :param timeout: seconds, as for :meth:`receive`; None is returned when it is over.
-        :raises ValueError: when the message is not JSON.
+        :raises InvalidMessage: when the message is not JSON.
         :raises ConnectionClosed: once the connection is closed and drained.
         """
         data = self.receive(timeout)
@@ -182,10 +203,8 @@ class WebSocket(BaseWebSocket, _core.WebSocket):
         """Receive a message and decode it as MessagePack.
 
         :param timeout: seconds, as for :meth:`receive`; None is returned when it is over.
-        :raises ValueError: when the message is not MessagePack.
+        :raises InvalidMessage: when the message is not MessagePack.
         :raises ConnectionClosed: once the connection is closed and drained.
         """
         data = self.receive(timeout)
-        if data is None:
-            return None
-        return msgpack.decode(data.encode() if isinstance(data, str) else data)
+        return None if data is None else self.decode_msgpack(data)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import sys
 import time
 
 import flask
@@ -83,6 +85,25 @@ class Agent:
         return self.wsgi_app(environ, start_response)
 
 
+class Ends(logging.Handler):
+    """Keeps the records of connections' ends, for the page that shows them."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        if not hasattr(record, "messages_in"):
+            return
+        self.records.append(record)
+        if record.code == 1001:  # the server stops, and with it the page
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+ends = Ends()
+logging.getLogger("flask_websockets").addHandler(ends)
+logging.getLogger("flask_websockets").setLevel(logging.INFO)
+
 #: What proxies of ``start_response`` were given.
 statuses = []
 app.wsgi_app = Agent(WatchesAnswers(ReplacesInput(app.wsgi_app)))
@@ -117,6 +138,18 @@ def seen_by_the_agent():
     return " ".join(status[:3] for status in statuses)
 
 
+@app.get("/ends/<user>")
+def ends_of(user):
+    """What was recorded of the ends of a user's connections."""
+    fields = ("code", "side", "reason", "route", "messages_in", "messages_out")
+    return [[getattr(end, name) for name in fields] for end in ends.records if end.user == user]
+
+
+@app.get("/stats")
+def stats():
+    return websockets.stats()
+
+
 @app.get("/pid")
 def pid():
     return str(os.getpid())
@@ -149,6 +182,7 @@ def echo(ws):
 
 @websockets.route("/channel/<name>")
 def channel(ws, name):
+    ws.user = name
     with websockets.subscribe(ws, [name]):
         ws.send("subscribed")
         for data in ws.iter_data():
@@ -160,7 +194,7 @@ class View(WebSocketView):
     """What a message says is done; the rest is sent back."""
 
     def on_open(self, ws, name):
-        self.name = name
+        self.name = ws.user = name
         if name == "refused":
             flask.abort(401)
         websockets.subscribe(ws, f"class-{name}")
@@ -186,6 +220,7 @@ class View(WebSocketView):
 
 @websockets.route("/async/<name>")
 async def asynchronous(ws, name):
+    ws.user = name
     if name == "refused":
         flask.abort(401)
     async for data in ws:
@@ -247,7 +282,7 @@ def flood(ws):
 def json(ws):
     try:
         ws.receive_json()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         ws.send(type(error).__name__)
 
 

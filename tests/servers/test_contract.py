@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -89,7 +90,7 @@ def test_a_deeply_nested_message_does_not_end_the_process(served):
     pid = served.page("GET", "/pid").text
     client = served.connect("/json")
     client.send("[" * 200_000)
-    assert client.recv() in ("RecursionError", "JSONDecodeError")
+    assert client.recv() == "InvalidMessage"
     assert served.page("GET", "/pid").text == pid
 
 
@@ -323,6 +324,72 @@ def test_what_the_log_says(served):
     )
 
 
+def recorded(served, user):
+    """The only record of the end of this user's connections, once it is there."""
+
+    def ends():
+        return json.loads(served.page("GET", f"/ends/{user}").text)
+
+    wait_for(ends, what=f"the record of {user}")
+    time.sleep(0.05)
+    (end,) = ends()
+    return end
+
+
+def test_each_connection_gives_one_record(served):
+    """Of its end, whatever kind of view it has, and whatever ends it."""
+    kinds_of_views = ["channel", "class", *(["async"] if served.kind.threads else [])]
+    for view in kinds_of_views:
+        route = f"/{view}/<name>"
+        for name, (end, expected) in {
+            "closes": (lambda c: c.close(4001, b"bye"), [4001, "peer", "bye"]),
+            "leaves": (lambda c: c.shutdown(), [1006, "nobody", ""]),
+            "breaks": (lambda c: c.sock.sendall(bytes(2)), [1002, "server", None]),
+            "tires": (
+                lambda c: c.sock.sendall(wire.head(2, 3 << 20)),
+                [1009, "server", "message too big"],
+            ),
+        }.items():
+            client = served.connect(f"/{view}/one-who-{name}-{view}")
+            client.send("hello")
+            while "hello" not in client.recv():
+                pass
+            end(client)
+            code, side, reason, rule, messages_in, messages_out = recorded(
+                served, f"one-who-{name}-{view}"
+            )
+            assert [code, side] == expected[:2]
+            assert reason == expected[2] or expected[2] is None
+            assert (rule, messages_in) == (route, 1)
+            assert messages_out == (2 if view == "channel" else 1)
+            client.shutdown()
+    client = served.connect("/class/one-who-errs")
+    client.send("bug")
+    client.recv_data()
+    assert recorded(served, "one-who-errs")[:3] == [1011, "server", "internal error"]
+
+
+def test_what_is_counted_of_a_route(served):
+    def counted():
+        return json.loads(served.page("GET", "/stats").text)["routes"].get("/class/<name>")
+
+    with contextlib.closing(served.connect("/class/one")) as client:
+        before = counted()
+        client.send("sleep")
+        assert client.recv() == "slept"
+        client.send("where")
+        client.recv()
+    wait_for(lambda: sum(counted()["closes"].values()) > sum(before["closes"].values()))
+    now = counted()
+    assert now["endpoint"] == "View"
+    assert now["opens"] == before["opens"] and now["refusals"] == before["refusals"]
+    assert now["messages_in"] == before["messages_in"] + 2
+    assert now["messages_out"] == before["messages_out"] + 2
+    assert now["callback_time"]["max"] > 0.4  # it has slept for 0.5 s
+    assert served.refused("/class/refused").status_code == 401
+    assert counted()["refusals"] == now["refusals"] + 1
+
+
 def test_nothing_is_left_of_a_closed_connection(served):
     """Descriptors, seen from the worker that a page is served by."""
     from processes import descriptors
@@ -385,6 +452,8 @@ def test_the_server_stops(fresh):
     for thread in threads:
         thread.join()
     assert codes == [GOING_AWAY] * len(clients)
+    ended = re.findall(r"^WebSocket (\S+) of .* closed by server with 1001 ", fresh.log, re.MULTILINE)
+    assert sorted(ended) == sorted(re.sub("(?<=.)/a$", "/<name>", path) for path in paths)
     assert "Traceback" not in fresh.log[before:], fresh.log
 
 

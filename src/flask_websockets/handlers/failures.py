@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, got_request_exception
 
-from ..errors import only_closed
+from ..errors import invalid_message, only_closed
 from ..interfaces import TaskHandler
 
 __all__ = ("HANDLER", "claim", "exception_handler", "handler_of", "log", "report_to_app")
@@ -51,7 +51,11 @@ def log(app: Flask | None, level: int, text: str, *values: object, error: Any = 
 
 def report_to_app(app: Flask | None, error: BaseException, text: str, *values: object) -> None:
     """Log an exception, and send the signal that Flask sends for one of a view; unless it was logged
-    before, or is a disconnect."""
+    before, or is a disconnect; or a peer's invalid message, for which that is closed."""
+    invalid = invalid_message(error)
+    if invalid is not None and invalid.ws is not None:
+        invalid.close(invalid.ws)
+        return
     if only_closed(error) or not claim(error):
         return
     log(app, logging.ERROR, text, *values, error=error)

@@ -7,6 +7,7 @@ Everything here runs in one thread, and only one greenlet runs at a time, so the
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -127,11 +128,15 @@ class EventLoop:
         try:
             # When _next() returns None, the notifier names the token again at the next change.
             while (data := callbacks.ws._next()) is not None:
+                begun = time.monotonic_ns()
                 callbacks.run_on_message(data)
+                callbacks.ws._note_callback(begun)
         except ConnectionClosed as error:
             del self._callbacks[token]
             self._running.pop(token, None)
+            begun = time.monotonic_ns()
             callbacks.run_on_close(error.code, error.reason.encode())
+            callbacks.ws._note_callback(begun)
         except BaseException:
             # The close is a change, for which this is started again, to call on_close.
             self._running.pop(token, None)
