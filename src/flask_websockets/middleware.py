@@ -136,7 +136,7 @@ class Middleware:
         if place == EVENT_LOOP:
             if executor.notifier is not None:
                 text = "Async views need threads, and this server runs on greenlets."
-                runtime.app.logger.error(text)
+                runtime.log_once(logging.ERROR, text)
                 return respond(start_response, "501 Not Implemented", text)
             try:
                 executor = event_loop()

@@ -18,12 +18,14 @@ KINDS = ["function", "class", "async"]
 
 
 def add(application, kind, rule, **options):
-    """A view of one kind, which sends the value of the URL."""
+    """A view of one kind, which sends the value of the URL, and then what it receives."""
     if kind == "function":
 
         @application.route(rule, **options)
         def function(ws, value):
             ws.send(str(value))
+            for data in ws.iter_data():
+                ws.send(data)
 
     elif kind == "class":
 
@@ -33,13 +35,15 @@ def add(application, kind, rule, **options):
                 ws.send(str(value))
 
             def on_message(self, ws, data):
-                pass
+                ws.send(data)
 
     else:
 
         @application.route(rule, **options)
         async def coroutine(ws, value):
             await ws.send(str(value))
+            async for data in ws:
+                await ws.send(data)
 
 
 #: What a client sends to end a websocket.
@@ -89,7 +93,12 @@ def test_converters_may_use_what_they_may_use_on_a_page(application, kind):
     page = split(server.request("GET /page/red HTTP/1.1\nHost: localhost\n\n"))
     assert page[2] == "nobody 42 /home"
     del calls[:]
-    assert received(server, "/ws/red") == "nobody 42 /home"
+    client = server.connect("/ws/red")
+    assert client.recv() == "nobody 42 /home"
+    for data in ("one", "two"):
+        client.send(data)
+        assert client.recv() == data
+    client.close()
     assert calls == ["red"]
     assert status(server, "/ws/blue") == 404
     assert calls == ["red", "blue"]

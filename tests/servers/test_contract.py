@@ -159,6 +159,8 @@ def test_an_async_view(served):
         error = served.refused("/async/ann")
         assert error.status_code == 501
         assert b"Async views need threads" in error.resp_body
+        assert served.refused("/async/bob").status_code == 501
+        assert served.log.count("Async views need threads") == 1
         return
     assert served.refused("/async/refused").status_code == 401
     client = served.connect("/async/ann")

@@ -101,6 +101,39 @@ def test_a_router_of_another_uwsgi(program):
     assert worker.log.count("an HTTP router of another uWSGI") == 1
 
 
+def record(kind: int, content: bytes) -> bytes:
+    """Of FastCGI."""
+    return bytes((1, kind, 0, 1)) + len(content).to_bytes(2, "big") + b"\0\0" + content
+
+
+def test_fastcgi_has_no_upgrades(program):
+    executable = str(pathlib.Path(sys.executable).parent / "uwsgi")
+    if not os.path.exists(executable):
+        pytest.skip("uwsgi is not installed")
+    port = free_port()
+    command = [executable, "--fastcgi-socket", f"127.0.0.1:{port}", "--master", "--die-on-term"]
+    command += ["--enable-threads", "--home", sys.prefix, "--callable", "app"]
+    command += ["--wsgi-file", str(kinds.FOLDER / "contract_app.py")]
+    server = program(port=port, command=command)
+    wait_for(lambda: "FastCGI has no upgrades" in server.log, what="it to be said at the start")
+    head = wire.request(port, "/echo").decode().splitlines()[1:-1]
+    fields = dict(line.split(": ", 1) for line in head)
+    values = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in fields.items()}
+    values |= {"REQUEST_METHOD": "GET", "PATH_INFO": "/echo", "SERVER_PROTOCOL": "HTTP/1.1"}
+    values |= {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "QUERY_STRING": ""}
+    parameters = b"".join(
+        bytes((len(name), len(value))) + f"{name}{value}".encode() for name, value in values.items()
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        begin = record(1, b"\0\1" + b"\0" * 6)
+        connection.sendall(begin + record(4, parameters) + record(4, b"") + record(5, b""))
+        answer = b""
+        while more := connection.recv(65536):
+            answer += more
+    assert b"Status: 501" in answer and b"uwsgi_pass" in answer
+    assert server.log.count("FastCGI has no upgrades") == 1
+
+
 # ---- gevent-websocket ----
 
 

@@ -28,6 +28,8 @@ def find(environ: dict[str, Any]) -> ServerSocket | None:
     problem = obstacle(names)
     if problem is not None:
         raise NoSocket(problem)
+    if names & FASTCGI and "GATEWAY_INTERFACE" in environ:
+        raise NoSocket(RECORDS)
     found = ServerSocket(uwsgi.connection_fd(), read_ahead(uwsgi))
     if environ.get("UWSGI_ROUTER") == "http":
         if not names & ROUTERS:
@@ -57,6 +59,8 @@ def obstacle(names: set[str]) -> str | None:
             "uWSGI keeps a TLS connection that it ends itself; end TLS in its HTTP router (--https) or "
             "in a proxy in front of it."
         )
+    if names & FASTCGI and not names & SOCKETS:
+        return RECORDS
     if not all(hasattr(core(), name) for name in SYMBOLS):
         return (
             "This build of uWSGI hides the functions by which a connection is taken over whole. Builds "
@@ -77,6 +81,15 @@ def start_problem() -> str | None:
     return problem
 
 
+#: Options for sockets that speak FastCGI, and for those whose bytes are the client's after a request.
+FASTCGI = frozenset(("fastcgi-socket", "fastcgi-nph-socket"))
+SOCKETS = frozenset(
+    ("socket", "uwsgi-socket", "http-socket", "http11-socket", "scgi-socket", "http", "httprouter")
+)
+RECORDS = (
+    "FastCGI has no upgrades: all bytes come in its records. Start uWSGI with --socket and let the "
+    "proxy speak uwsgi (nginx: uwsgi_pass), or with --http-socket and let it speak HTTP (proxy_pass)."
+)
 #: Options that make an HTTP router, a process of its own in front of the workers.
 ROUTERS = frozenset(("http", "httprouter", "http-router", "https", "https2"))
 #: Options with which it passes on what a client sends after its request.
