@@ -106,23 +106,28 @@ class Routes:
 
 
 def copy_websocket_rules(url_map: Map, rules: list[Rule]) -> Map:
-    """A map whose matching runs no code of the application.
+    """A map whose matching runs no code of the application. It refers to nothing of the original's, so
+    that an application may make a map for each request.
 
     :param rules: all of the map's. Ordinary pages are left out, as a handshake matches none.
     """
-    return Map(
-        [copy_rule(rule) for rule in rules if rule.websocket],
+    copies = [copy_rule(rule) for rule in rules if rule.websocket]
+    copied = Map(
+        copies,
         default_subdomain=url_map.default_subdomain,
         merge_slashes=url_map.merge_slashes,
         redirect_defaults=False,  # this would build URLs, by the application's converters
         host_matching=url_map.host_matching,
     )
+    for rule in copies:
+        del rule.get_converter  # has been called, and refers to the original
+    return copied
 
 
 def copy_rule(rule: Rule) -> Rule:
     def get_converter(variable_name: str, *_: Any) -> BaseConverter:
         # Another instance of its class would run code of the application.
-        return Text(rule.map, rule._converters[variable_name])
+        return Text(copied.map, rule._converters[variable_name])
 
     # Not by rule.empty(): classes of rules need not support that, as Flask does without.
     copied = copy.copy(rule)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 import threading
+import weakref
 
 import flask
 import pytest
+from conftest import wait_for
 from test_handshake import handshake, split
 from werkzeug.exceptions import Forbidden
 from werkzeug.routing import BaseConverter, Map, Rule, ValidationError
@@ -164,6 +167,29 @@ def test_an_application_that_chooses_its_routes_by_the_request(application):
         assert received(server, "/ws/plain") == "plain"
         assert received(server, "/ws/tenant", cookie="tenant=1") == "tenant"
         assert status(server, "/other/x", Cookie="tenant=1") == 404
+
+
+def test_maps_that_are_made_for_each_request_go_again(application):
+    app = application.app
+    add(application, "function", "/usual/<value>", endpoint="function")
+    made = []
+
+    def create_url_adapter(request):
+        if request is None:
+            return None
+        rule = Rule("/ws/<int:value>", endpoint="function", methods=["GET"], websocket=True)
+        url_map = Map([rule])
+        made.append(weakref.ref(url_map))
+        return url_map.bind_to_environ(request.environ)
+
+    app.create_url_adapter = create_url_adapter
+    server = application.serve()
+    for number in range(5):
+        client = server.connect(f"/ws/{number}")
+        assert client.recv() == str(number)
+        client.close()
+    wait_for(lambda: application.app.extensions["flask_websockets.runtime"]._handlers == 0)
+    wait_for(lambda: gc.collect() >= 0 and not any(reference() for reference in made), 10, "the maps")
 
 
 @pytest.mark.parametrize("options", [{}, {"subdomain": "<sub>"}], ids=["path", "subdomain"])
