@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing.matcher import State
 
 from ._core import list_contains
 from .upgrade import VIEW_MARK
@@ -97,21 +99,20 @@ class Routes:
         return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, None)
 
     def _copy(self, url_map: Map) -> Map:
-        rules = list(url_map.iter_rules())
-        count, copied = self._copies.get(url_map, (0, None))
-        if copied is None or count != len(rules):
-            copied = copy_websocket_rules(url_map, rules)
-            self._copies[url_map] = len(rules), copied
+        rules = sum(1 for _ in url_map.iter_rules())
+        before, copied = self._copies.get(url_map, (0, None))
+        if copied is None or before != rules:
+            copied = copy_websocket_rules(url_map)
+            self._copies[url_map] = rules, copied
         return copied
 
 
-def copy_websocket_rules(url_map: Map, rules: list[Rule]) -> Map:
-    """A map whose matching runs no code of the application. It refers to nothing of the original's, so
-    that an application may make a map for each request.
-
-    :param rules: all of the map's. Ordinary pages are left out, as a handshake matches none.
+def copy_websocket_rules(url_map: Map) -> Map:
+    """A map whose matching runs no code of the application. Ordinary pages are left out, as a handshake
+    matches none. It refers to nothing of the original's, so that an application may make a map for each
+    request.
     """
-    copies = [copy_rule(rule) for rule in rules if rule.websocket]
+    copies = [copy_rule(rule) for rule in rules_in_order(url_map._matcher._root) if rule.websocket]
     copied = Map(
         copies,
         default_subdomain=url_map.default_subdomain,
@@ -122,6 +123,17 @@ def copy_websocket_rules(url_map: Map, rules: list[Rule]) -> Map:
     for rule in copies:
         del rule.get_converter  # has been called, and refers to the original
     return copied
+
+
+def rules_in_order(state: State) -> Iterator[Rule]:
+    """The rules of a map in the order in which they are tried, which ``iter_rules`` does not keep: it
+    has all those of an endpoint together.
+
+    :param state: of the matcher.
+    """
+    yield from state.rules
+    for following in (*state.static.values(), *(following for _, following in state.dynamic)):
+        yield from rules_in_order(following)
 
 
 def copy_rule(rule: Rule) -> Rule:

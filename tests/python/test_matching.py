@@ -220,6 +220,17 @@ def test_all_that_a_rule_may_have(application, kind, options):
     assert status(server, "/int//1", **headers) == 308
 
 
+def test_of_several_routes_for_a_url_the_first(application):
+    """As Flask takes it, also if its endpoint has come later than that of another."""
+    add(application, "class", "/class/<value>", endpoint="class")
+    add(application, "function", "/ws/<value>", endpoint="function")
+    for rule in ("/ws/<value>", "/ws/<string(minlength=1):value>", "/ws/<path:value>"):
+        application.app.add_url_rule(rule, "class", websocket=True)
+    server = application.serve()
+    for path, value in {"/ws/a": "a", "/class/a": "a", "/ws/a/b": "a/b"}.items():
+        assert received(server, path) == value
+
+
 def test_a_class_of_rules_of_the_applications_own(application, kind):
     """Flask does not ask it to be copied, and neither do we."""
 
