@@ -10,6 +10,9 @@ import types
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from flask import Blueprint, Flask
+from werkzeug.local import LocalProxy
+
 from .views import WebSocketView
 
 __all__ = (
@@ -28,6 +31,10 @@ Decorator = Callable[[Any], Any]
 
 #: How deep a wrapper may lie in wrappers.
 DEPTH_MAX = 20
+#: How many functions and objects are looked at, to find whether a wrapper is made of a handler.
+PARTS_MAX = 200
+#: What can be called and is not looked into: it refers to much else, or stands for something else.
+NO_WRAPPERS = (type, Flask, Blueprint, LocalProxy)
 
 
 # ---- what a handler is ----
@@ -75,6 +82,8 @@ def name_of(handler: Any) -> str:
 
 def decorator_of(wrapper: Any) -> str:
     """The name of the decorator that has made this wrapper; "…" when it cannot be known."""
+    if isinstance(wrapper, types.MethodType):
+        wrapper = wrapper.__self__
     if not isinstance(wrapper, types.FunctionType):
         return type(wrapper).__name__
     # From Python 3.11 on; its __qualname__ is that of the wrapped function.
@@ -247,20 +256,23 @@ def check_uncovered(handler: Any) -> None:
     )
 
 
-def is_made_of(wrapper: Any, handler: Any, depth: int = DEPTH_MAX) -> bool:
+def is_made_of(wrapper: Any, handler: Any) -> bool:
     """Is it a wrapper that calls the handler? As the wrapper tells (functools.wraps), or because it has
     the handler in its closure, among its arguments or its attributes."""
     if isinstance(wrapper, type):  # one that a decorator has derived, and not a second class statement
         derived = isinstance(handler, type) and issubclass(wrapper, handler)
         return derived and wrapper.__qualname__ != handler.__qualname__
-    if not callable(wrapper) or depth == 0:
-        return False
-    parts = list(parts_of(wrapper))
-    return any(part is handler for part in parts) or any(
-        is_made_of(part, handler, depth - 1)
-        for part in parts
-        if isinstance(part, (types.FunctionType, types.MethodType, functools.partial))
-    )
+    seen: dict[int, Any] = {}
+    left = [wrapper]
+    while left and len(seen) < PARTS_MAX:
+        part = left.pop()
+        if part is handler:
+            return True
+        is_wrapper = callable(part) and not issubclass(type(part), NO_WRAPPERS)
+        if is_wrapper and id(part) not in seen:
+            seen[id(part)] = part
+            left.extend(parts_of(part))
+    return False
 
 
 def parts_of(wrapper: Any) -> Iterator[Any]:

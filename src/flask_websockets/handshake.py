@@ -11,7 +11,7 @@ from flask import Request, Response
 
 from ._core import is_token, key_valid, list_contains, negotiate, split_list
 from .config import Config, DeflateParameters
-from .origin import is_allowed
+from .origin import is_allowed, is_same_host
 from .records import LOGGER, Seldom
 from .servers import protocol
 
@@ -106,13 +106,15 @@ def refusal(request: Request, config: Config) -> Response | None:
 def foreign_origin(request: Request, origin: str) -> Response:
     """403, and a line in the log, as a browser tells a page nothing; once a minute for each origin."""
     if seldom(origin):
+        own = is_same_host(origin, request.host)
         LOGGER.warning(
             "a WebSocket handshake of %r from %r was refused with 403: pages of the origin %r may not "
-            'connect here; app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them (said once a '
+            'connect here; app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them%s (said once a '
             "minute)",
             request.path,
             request.remote_addr,
             origin,
+            ", and as it is set, this host has to be in it too" if own else "",
             extra={
                 "origin": origin,
                 "address": request.remote_addr,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
-__all__ = ("OriginCheck", "Origins", "is_allowed", "parse_origins")
+__all__ = ("OriginCheck", "Origins", "is_allowed", "is_same_host", "parse_origins")
 
 OriginCheck = Callable[[str], bool]
 

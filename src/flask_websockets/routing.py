@@ -117,7 +117,11 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
                 f"the decorator {name_of(decorator)} of {name_of(handler)} has returned "
                 f"{decorated!r}, which is no function"
             )
-    setattr(decorated, VIEW_MARK, place)
+    try:
+        setattr(decorated, VIEW_MARK, place)
+    except AttributeError:  # a bound method, say, has no attributes of its own
+        decorated = functools.partial(decorated)
+        setattr(decorated, VIEW_MARK, place)
     return decorated
 
 

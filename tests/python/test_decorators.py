@@ -52,6 +52,9 @@ class Guard:
     def __call__(self, *args, **values):
         check()
         return self.f(*args, **values)
+
+def bound(f):
+    return Guard(f).__call__
 """
 
 FUNCTION = "def handler(ws): ws.send('in')"
@@ -97,7 +100,7 @@ PROTECTED = [
     (f"{ROUTE}\n@functools.lru_cache\n@bare", FUNCTION),
     *[
         (f"@websockets.route('/ws', decorators=[{names}])", handler)
-        for names in ("login_required", "bare", "returning", "Guard", "bare, login_required")
+        for names in ("login_required", "bare", "returning", "Guard", "bound", "bare, login_required")
         for handler in (FUNCTION, ASYNC, CLASS.replace("ATTRIBUTE", "x = 1"))
     ],
     *[
@@ -144,7 +147,9 @@ def test_a_wrapper_that_hides_the_kind_of_its_handler(application, run, lines, h
     assert answer(server, "/ws?user=me") == 500
 
 
-@pytest.mark.parametrize("decorator", ["login_required", "bare", "returning", "Guard", "bare\n@bare"])
+@pytest.mark.parametrize(
+    "decorator", ["login_required", "bare", "returning", "Guard", "bound", "bare\n@bare"]
+)
 @pytest.mark.parametrize("handler", [FUNCTION, ASYNC, CLASS.replace("ATTRIBUTE", "x = 1")])
 def test_a_decorator_above_the_route_protects_nothing_so_nobody_comes_in(
     application, run, caplog, decorator, handler
@@ -154,7 +159,7 @@ def test_a_decorator_above_the_route_protects_nothing_so_nobody_comes_in(
     for _ in range(2):
         assert answer(server, "/ws") == 500
         assert answer(server, "/ws?user=me") == 500
-    name = decorator.partition("\n")[0]
+    name = decorator.partition("\n")[0].replace("bound", "Guard")
     said = f"the decorator ({name}|…) stands above the @websockets.route() of handler"
     for record in caplog.records:
         assert re.search(said.replace("()", r"\(\)"), str(record.exc_info[1]))

@@ -184,3 +184,19 @@ def test_a_foreign_origin_is_said_once_a_minute(application, caplog, monkeypatch
     for number in range(300):  # clients choose it: neither the log nor the memory is theirs
         refuse(f"http://{number}.example")
     assert len(caplog.records) <= 1 + 128 and len(handshake.seldom._said) <= 128
+
+
+def test_the_own_host_has_to_be_in_the_list_too(application, caplog, monkeypatch):
+    monkeypatch.setattr(handshake, "seldom", Seldom())
+    application.app.config["WEBSOCKETS_ALLOWED_ORIGINS"] = ["https://other.example"]
+
+    @application.route("/ws")
+    def handler(ws):
+        pass
+
+    server = application.serve()
+    for origin in (f"http://127.0.0.1:{server.port}", "http://foreign.example"):
+        with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+            server.connect("/ws", origin=origin)
+    own, foreign = (record.getMessage() for record in caplog.records)
+    assert "this host has to be in it too" in own and "this host" not in foreign
