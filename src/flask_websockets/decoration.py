@@ -23,7 +23,7 @@ __all__ = (
     "check_uncovered",
     "is_async",
     "name_of",
-    "reject_coroutine",
+    "reject_unrun",
 )
 
 Handler = Callable[..., Any]
@@ -217,11 +217,17 @@ def check_method(name: str, method: str, function: Any) -> None:
 # ---- what only shows later ----
 
 
-def reject_coroutine(handler: Handler, result: Any) -> Any:
-    """What an ordinary function has returned, if that is no coroutine.
+def reject_unrun(handler: Handler, result: Any) -> Any:
+    """What an ordinary function has returned, if that is no coroutine and no generator.
 
-    :raises TypeError: for one, which nobody would await.
+    :raises TypeError: for one, of which nothing has run.
     """
+    if isinstance(result, types.GeneratorType):
+        result.close()
+        raise TypeError(
+            f"{name_of(handler)}() has returned a generator, which nobody runs: yield sends nothing; "
+            "ws.send() does"
+        )
     if not isinstance(result, Coroutine):
         return result
     result.close()

@@ -20,7 +20,7 @@ from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value
 from .async_websocket import AsyncWebSocket
 from .asynchronous import AsyncHandler, Returned
 from .context import fail, is_interrupt, report, request_context, teardown_with
-from .decoration import check_uncovered, is_async, name_of, reject_coroutine
+from .decoration import check_uncovered, is_async, name_of, reject_unrun
 from .errors import ConnectionClosed, only_closed
 from .records import ended, limit_met
 from .refusals import PlainAnswer
@@ -140,7 +140,7 @@ def run_function_view(
 ) -> Any:
     upgrade.handler_started(ws, handshake_request)
     try:
-        result = reject_coroutine(handler, handler(ws, *args, **values))
+        result = reject_unrun(handler, handler(ws, *args, **values))
     except BaseException as error:
         if upgrade.handler_ended():
             end_with(app, ws, error)

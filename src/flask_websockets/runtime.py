@@ -212,18 +212,31 @@ class Runtime:
         """Refuse every handshake from now on, also those that a server's thread waits for; close every
         websocket with 1001; and wait, at most ``WEBSOCKETS_CLOSE_TIMEOUT``, for the peers to answer and
         the handlers to end; what has not by then is logged. A second call does nothing."""
+        if self.begin_end():
+            self.wait_for_end()
+
+    def begin_end(self) -> bool:
+        """The part of :meth:`shut_down` that does not wait.
+
+        :returns: whether the other part is to be called.
+        """
         before, self.shutting_down = self.shutting_down, True
         engine = self._engine_if_made()
         if before or engine is None or not self._started:
-            return
-        self.end_deadline = deadline = time.monotonic() + self.config.close_timeout
+            return False
+        self.end_deadline = time.monotonic() + self.config.close_timeout
         engine.close_all(1001, CLOSE_REASON)
         for handshake in self.undecided.members():
             handshake.shut_down()
         for end in list(self.ends.values()):
             end(self)
+        return True
+
+    def wait_for_end(self) -> None:
+        """The part of :meth:`shut_down` that waits."""
+        engine = self.engine
         try:
-            self._wait_for_ends(engine, deadline)
+            self._wait_for_ends(engine, self.end_deadline)
             engine.stop()  # which cuts off those that are left, and runs their on_close
         except BaseException:  # somebody does not want to wait: see shut_down_all()
             self.end_deadline = 0.0
@@ -298,15 +311,16 @@ def is_waited_for() -> bool:
 
 
 def shut_down_all() -> None:
-    """Shut all runtimes down, as the interpreter ends."""
+    """Shut all runtimes down, as the interpreter ends: at the same time, so that several applications
+    take no longer than one."""
     happened["end"] = None  # before any is looked for: one that is made from now on sees it
     interrupt: BaseException | None = None
-    for runtime in list(runtimes):
+    for runtime in [runtime for runtime in list(runtimes) if runtime.begin_end()]:
         if interrupt is not None:
-            runtime.shutting_down, runtime.end_deadline = True, 0.0
+            runtime.end_deadline = 0.0
             continue
         try:
-            runtime.shut_down()
+            runtime.wait_for_end()
         # A second Ctrl-C, which some servers handle by ending once more: nothing is waited for.
         except (KeyboardInterrupt, SystemExit) as error:
             interrupt = error

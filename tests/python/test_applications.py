@@ -15,7 +15,7 @@ import weakref
 import flask
 import pytest
 import websocket
-from conftest import Server, thread_names, wait_for
+from conftest import Server, run_to_the_end, thread_names, wait_for
 
 from flask_websockets import WebSockets, WebSocketView
 
@@ -316,3 +316,44 @@ def test_a_hundred_applications_leave_nothing(shared):
     assert one_for_all.app is None or not shared
     if shared:
         assert one_for_all.publish("x", "all") == 0  # as before init_app()
+
+
+def test_several_applications_end_at_the_same_time():
+    """Each handler here waits for the other application's to see its end."""
+    done = run_to_the_end("""
+import threading
+import flask, websocket
+from werkzeug.serving import make_server
+from flask_websockets import WebSockets
+
+ends = [threading.Event(), threading.Event()]
+
+def serve(number):
+    app = flask.Flask(f"app{number}")
+    websockets = WebSockets(app)
+
+    @websockets.route("/ws")
+    def handler(ws):
+        ws.send("in")
+        for _ in ws.iter_data():
+            pass
+        ends[number].set()
+        if ends[1 - number].wait(30):
+            print("both", flush=True)
+
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return websocket.create_connection(f"ws://127.0.0.1:{server.server_port}/ws", timeout=10)
+
+clients = [serve(0), serve(1)]
+assert [client.recv() for client in clients] == ["in", "in"]
+def answer_the_close(client):
+    try:
+        client.recv()
+    except Exception:
+        pass
+for client in clients:
+    threading.Thread(target=answer_the_close, args=[client], daemon=True).start()
+""")
+    assert done.stdout.count("both") == 2
+    assert "had not ended" not in done.stderr

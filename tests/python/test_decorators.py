@@ -263,11 +263,14 @@ def test_the_names_of_objects_are_those_of_their_functions_or_classes(applicatio
     assert rules["/partial"] == "answer"
 
 
-def test_a_coroutine_that_an_ordinary_function_returns(application, caplog):
-    """Nobody would await it. The handler has run until there, so it may have accepted."""
+def test_a_coroutine_or_a_generator_that_an_ordinary_function_returns(application, caplog):
+    """Nobody would run it. The handler has run until there, so it may have accepted."""
 
     async def echo(ws):
         pass
+
+    def pieces(ws):
+        yield
 
     @application.route("/before")
     def before(ws):
@@ -278,14 +281,21 @@ def test_a_coroutine_that_an_ordinary_function_returns(application, caplog):
         ws.send("x")
         return echo(ws)
 
+    @application.route("/generator")
+    @functools.wraps(pieces)
+    def generator(ws):
+        return pieces(ws)
+
     server = application.serve()
     assert answer(server, "/before") == 500
     client = server.connect("/after")
     assert client.recv() == "x" and client.recv_data()[1][:2] == (1011).to_bytes(2, "big")
+    assert answer(server, "/generator") == 500
     said = [str(r.exc_info[1]) for r in caplog.records if r.levelno >= logging.ERROR]
-    assert len(said) == 2
+    assert len(said) == 3
     assert "before() is an ordinary function, and has returned a coroutine" in said[0]
     assert "after() is" in said[1]
+    assert "pieces() has returned a generator, which nobody runs" in said[2]
 
 
 def ignores_its_function(function):
