@@ -156,7 +156,7 @@ class AsyncWebSocket(BaseWebSocket):
         await self.send(self._json.dumps(data))
 
     async def send_msgpack(self, data: Any) -> None:
-        """Send a value as MessagePack in a binary message; needs ``flask-websockets[msgpack]``."""
+        """Send a value as MessagePack in a binary message."""
         await self.send(msgpack.encode(data))
 
     # ---- receiving ----

@@ -35,6 +35,10 @@ H = TypeVar("H", bound=Callable[..., Any])
 class WebSockets:
     """The Flask-WebSockets extension.
 
+    It may have several applications. Then :meth:`publish`, :meth:`stats`, :meth:`close_all` and
+    :attr:`connections` are about the current one, or without an application context the one that was
+    bound last.
+
     :param app: the application; or None, and :meth:`init_app` later.
     """
 
@@ -219,7 +223,7 @@ class WebSockets:
 
     @property
     def connections(self) -> frozenset[WebSocket | AsyncWebSocket]:
-        """The open websockets of this process."""
+        """The open websockets of the application, in this process."""
         return self._runtime().connections()
 
     def stats(self) -> dict[str, Any]:
@@ -246,7 +250,7 @@ class WebSockets:
         return {**runtime.engine.counters(), "routes": routes}
 
     def close_all(self, code: int = 1001, reason: str | None = "") -> int:
-        """Start the closing handshake of every websocket of this process.
+        """Start the closing handshake of every websocket of the application, in this process.
 
         :param code: the close code, as for :meth:`WebSocket.close`.
         :param reason: the close reason, at most 123 bytes in UTF-8.

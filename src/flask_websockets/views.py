@@ -40,15 +40,16 @@ class WebSocketView:
 
     An exception is logged and closes the websocket with 1011; but for :class:`ConnectionClosed`, which
     ends the method and nothing else, as a peer may be gone at any moment.
+
+    :cvar context: "request": ``request`` and ``session`` of the handshake live as long as the
+        websocket. "app": after :meth:`on_open` they are given up, and with them most of the memory of
+        an idle websocket; the methods then have ``current_app`` and ``g``.
+    :cvar decorators: a list of decorators of the view function that Flask calls, as in
+        :class:`flask.views.View`: the first is the innermost. They run before :meth:`on_open`, and what
+        they refuse is refused as plain HTTP.
     """
 
-    #: "request": ``request`` and ``session`` of the handshake live as long as the websocket. "app":
-    #: after :meth:`on_open` they are given up, and with them most of the memory of an idle websocket;
-    #: the methods then have ``current_app`` and ``g``.
     context: ClassVar[str] = "request"
-
-    #: Decorators of the view function that Flask calls, as in :class:`flask.views.View`: the first is
-    #: the innermost. They run before :meth:`on_open`, and what they refuse is refused as plain HTTP.
     decorators: ClassVar[Sequence[Callable[..., Any]]] = ()
 
     # For type checkers the parameters that follow the websocket are any: those of the route.

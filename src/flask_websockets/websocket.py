@@ -36,13 +36,16 @@ class BaseWebSocket(_core.BaseWebSocket):
     The handshake is answered at the first send, receive, subscribe or :meth:`accept`, so that a
     handler may still refuse it with ``abort`` or by returning a response.
 
-    :ivar subprotocol: the subprotocol agreed on, ``str``, or None.
-    :ivar remote_addr: the address of the peer as ``request.remote_addr`` gave it, ``str`` or None.
-
     Attributes of the application's own may be set on it.
     """
 
-    __slots__ = ("_environ", "_json", "_upgrade", "remote_addr", "subprotocol")
+    __slots__ = {
+        "_environ": None,
+        "_json": None,
+        "_upgrade": None,
+        "remote_addr": "The address of the peer as ``request.remote_addr`` gave it, ``str`` or None.",
+        "subprotocol": "The subprotocol agreed on, ``str``, or None.",
+    }
 
     def __init__(self, upgrade: Handshake, remote_addr: str | None, json: JSONProvider) -> None:
         self._upgrade = upgrade
