@@ -67,7 +67,7 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
     def view(*args: Any, **values: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
-        runtime: Runtime = app.extensions[RUNTIME_KEY]
+        runtime: Runtime = app.extensions.get(RUNTIME_KEY) or not_bound(app)
         route = runtime.route_of(handshake_request.url_rule)
         refusal = handshake.refusal(handshake_request, runtime.config)
         if refusal is not None:
@@ -123,6 +123,14 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
         decorated = functools.partial(decorated)
         setattr(decorated, VIEW_MARK, place)
     return decorated
+
+
+def not_bound(app: Flask) -> NoReturn:
+    """The application has a blueprint with WebSocket routes, and nothing else of this extension."""
+    raise RuntimeError(
+        f"the application {app.name!r} has WebSocket routes of a blueprint, and no WebSockets object "
+        "is bound to it: call websockets.init_app(app)"
+    )
 
 
 #: What a view returns when its websocket outlives the request.

@@ -180,6 +180,34 @@ def test_one_blueprint_on_several_applications():
             server.stop()
 
 
+def test_a_blueprint_on_an_application_that_nothing_is_bound_to(caplog):
+    websockets = WebSockets()
+    part = flask.Blueprint("part", __name__)
+
+    @websockets.route("/ws", bp=part)
+    def handler(ws):
+        ws.send(flask.current_app.name)
+
+    app = flask.Flask("unbound")
+    app.register_blueprint(part)
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    answer = app.test_client().get("/ws", base_url="ws://localhost", headers=headers)
+    assert answer.status_code == 500
+    (record,) = caplog.records
+    assert str(record.exc_info[1]) == (
+        "the application 'unbound' has WebSocket routes of a blueprint, and no WebSockets object "
+        "is bound to it: call websockets.init_app(app)"
+    )
+    later = flask.Flask("later")
+    later.register_blueprint(part)
+    websockets.init_app(later)
+    server = serve(later, websockets)
+    try:
+        assert server.connect("/ws").recv() == "later"
+    finally:
+        server.stop()
+
+
 def test_an_application_that_serves_already_takes_no_more_routes(run, caplog):
     websockets = WebSockets()
     serving, other = flask.Flask("serving"), flask.Flask("other")
@@ -300,6 +328,9 @@ def test_a_hundred_applications_leave_nothing(shared):
         app, websockets = create_app(f"app {number}")
         if number % 10 < 2:
             use(app, websockets, stop=number % 10 == 0)
+        elif number % 10 == 2:
+            with app.app_context():
+                assert websockets.publish("nobody is there", "all") == 0
         return weakref.ref(app), weakref.ref(app.extensions["flask_websockets.runtime"])
 
     def all_freed(references):

@@ -446,6 +446,7 @@ def test_what_comes_from_outside_writes_no_line_of_a_warning(caplog):
     records.limit_met("WEBSOCKETS_KEY", "a handshake from %s", "1.2.3.4\nERROR an invention")
     records.warn_seldom("key", "of %s and %s", "a\rb", None)
     assert [record.getMessage() for record in caplog.records] == [
-        r"a handshake from '1.2.3.4\nERROR an invention': WEBSOCKETS_KEY is reached (said once a minute)",
+        r"a handshake from '1.2.3.4\nERROR an invention': WEBSOCKETS_KEY is reached "
+        "(said once a minute)",
         r"of 'a\rb' and None",
     ]
