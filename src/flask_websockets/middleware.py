@@ -17,6 +17,7 @@ from typing import Any
 from . import handlers, servers
 from ._core import Admission, list_contains
 from .handlers.asynchronous import event_loop
+from .inner import Arrived, InnerMiddleware
 from .interfaces import Executor
 from .matching import Routes
 from .records import limit_met, warn_seldom
@@ -49,6 +50,7 @@ class Middleware:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
         self._routes = Routes(runtime.app)
+        self._inner = InnerMiddleware(runtime.app, wsgi_app, self._routes)
         self._finished_handshake: FinishedHandshake | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -56,8 +58,13 @@ class Middleware:
             return self.wsgi_app(environ, start_response)
         place = self._routes.place(environ)
         if place is None:
-            note_unmatched(self.runtime.app, environ.get("PATH_INFO", ""))
-            return self.wsgi_app(environ, start_response)
+            try:
+                answer = self._inner.call(self.wsgi_app, environ, start_response)
+            except Arrived as found:
+                place = found.place
+            else:
+                note_unmatched(self.runtime.app, environ.get("PATH_INFO", ""))
+                return answer
         if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")
         socket = self.find_socket(environ)
