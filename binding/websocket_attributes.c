@@ -170,10 +170,19 @@ static PyObject *get_endpoint(PyObject *object, void *Py_UNUSED(closure))
     return Py_NewRef(route != NULL ? route->endpoint : Py_None);
 }
 
+static int set_data(PyObject *object, PyObject *value, void *Py_UNUSED(closure))
+{
+    fws_websocket_object *self = (fws_websocket_object *)object;
+    Py_XINCREF(value); /* NULL: it is deleted, and a new dict comes with the next use */
+    Py_XSETREF(self->data, value);
+    return 0;
+}
+
 PyGetSetDef fws_websocket_attributes[] = {
     {"id", get_id, NULL, "A name for this connection, unique in the world: 32 hexadecimal digits.",
      NULL},
-    {"data", get_data, NULL, "A dict for the application's own use.", NULL},
+    {"data", get_data, set_data,
+     "A dict for the application's own use; or whatever the application puts in its place.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict,
      "The attributes of the application's own, a dict.", NULL},
     {"_token", get_token, NULL, "By which the notifier names it.", NULL},

@@ -140,7 +140,10 @@ class BaseWebSocket:
         """A name for this connection, unique in the world: 32 hexadecimal digits."""
     @property
     def data(self) -> dict[str, Any]:
-        """A dict for the application's own use."""
+        """A dict for the application's own use; or whatever the application puts in its place."""
+    @data.setter
+    def data(self, value: Any) -> None:
+        """A dict for the application's own use; or whatever the application puts in its place."""
     @property
     def closed(self) -> bool:
         """True once the connection is closing or closed: nothing more can be sent."""

@@ -149,6 +149,14 @@ def test_attributes_of_ones_own(application, kind):
 
     async def called(ws, data):
         assert vars(ws) == {"username": "joe", "itself": ws}
+        assert ws.data == {}
+        ws.data = 5, ws  # this one is for the application, whatever it puts there
+        assert ws.data == (5, ws)
+        del ws.data
+        assert ws.data == {}
+        ws.data = ws
+        with pytest.raises(AttributeError):
+            ws.id = "mine"
         with pytest.raises(AttributeError):
             _ = ws.missing
         return ws.username + data
