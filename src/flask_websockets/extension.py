@@ -65,8 +65,8 @@ class WebSockets:
         """Bind the extension to an application; to several, one after the other. A second call with the
         same one does nothing.
 
-        :param app: the application. It is given the routes made so far, but for those of a factory: a
-            function that both calls this and makes routes makes them for that application only.
+        :param app: the application. It is given the routes made before the first call; and of those
+            made since, what a module made that the same factory, or module, has this called for.
         :raises RuntimeError: when the application has another WebSockets object already.
         :raises ConfigurationError: for a ``WEBSOCKETS_`` key that is unknown or has a bad value.
         """

@@ -5,12 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from flask import Blueprint, Flask
 
 from .decoration import name_of
+from .places import Kin, Place, kin_of, place_of
 from .records import LOGGER
 from .routing import make_view
 from .runtime import EXTENSION_KEY
@@ -53,9 +54,8 @@ class Route:
 class Routes:
     """The applications that an extension object is bound to, and which routes they have.
 
-    A function that binds an application and makes routes makes them for that application, as it makes
-    others for the next one. Any other route is one of all applications that were or will be bound: what
-    stands in a module is run once, however many applications there are.
+    What is made before the first is bound, all have. A route that is made later is one of the
+    application that was bound last, and perhaps of others: see :mod:`flask_websockets.places`.
 
     Of several applications none is kept alive.
 
@@ -65,80 +65,91 @@ class Routes:
 
     def __init__(self) -> None:
         self.bp: Blueprint | None = None
-        #: In the order in which they were bound.
-        self._apps: list[weakref.ref[Flask]] = []
-        self.is_bound = False
+        #: In the order in which they were bound, each with where that was.
+        self._apps: list[tuple[weakref.ref[Flask], Place]] = []
         self._only: Flask | None = None
-        #: Made after that, for all.
-        self._for_all: list[Route] = []
-        #: The functions that were running when the last application was bound.
-        self._binders: frozenset[CodeType] = frozenset()
-        #: The paths of the routes that were made for one application only.
-        self._for_one: dict[str, None] = {}
+        #: Where the last application was bound.
+        self._bound_at: Place | None = None
+        #: Made after that, and not for one application alone.
+        self._shared: list[tuple[Route, Kin]] = []
+        #: The paths of all that were made after that.
+        self._later_paths: dict[str, None] = {}
         #: The applications that were looked at for those.
         self._looked_at: weakref.WeakSet[Flask] = weakref.WeakSet()
 
     @property
+    def is_bound(self) -> bool:
+        return self._bound_at is not None
+
+    @property
     def apps(self) -> list[Flask]:
         """Those that are alive, in the order in which they were bound."""
-        return [app for app in (reference() for reference in self._apps) if app is not None]
+        return [app for app, _ in self._living()]
 
-    def bind(self, app: Flask, frame: FrameType | None) -> None:
-        """Give an application the routes of all.
+    def _living(self) -> list[tuple[Flask, Place]]:
+        pairs = ((reference(), place) for reference, place in self._apps)
+        return [(app, place) for app, place in pairs if app is not None]
+
+    def bind(self, app: Flask, frame: FrameType) -> None:
+        """Give an application its routes.
 
         :param frame: of the caller of ``init_app``.
         """
+        self._only = None if self.is_bound else app
+        self._bound_at = place = place_of(frame, app)
+        self._apps = [(weakref.ref(alive), its_place) for alive, its_place in self._living()]
+        self._apps.append((weakref.ref(app), place))
         if self.bp is not None:
             app.register_blueprint(self.bp)
-        for route in self._for_all:
-            route.register(app)
-        self._only = None if self.is_bound else app
-        self.is_bound = True
-        self._apps = [reference for reference in self._apps if reference() is not None]
-        self._apps.append(weakref.ref(app))
-        self._binders = functions_running(frame)
+        for route, kin in self._shared:
+            if kin.includes(place):
+                route.register(app)
 
-    def add(self, route: Route, frame: FrameType | None) -> None:
+    def add(self, route: Route, frame: FrameType) -> None:
         """Make a route.
 
         :param frame: of the caller of the decorator.
         """
-        if not self.is_bound:
+        if self._bound_at is None:
             if self.bp is None:
                 self.bp = Blueprint("__flask_websockets", __name__)
             route.register(self.bp)
             return
-        apps = self.apps
-        if self._binders & functions_running(frame):
-            for app in apps[-1:]:
-                route.register(app)
-            self._for_one[route.path] = None
+        living = self._living()
+        for app, _ in living[-1:]:
+            route.register(app)
+        self._later_paths[route.path] = None
+        kin = kin_of(place_of(frame), self._bound_at)
+        if kin is not None:
+            for app, place in living[:-1]:
+                if kin.includes(place):
+                    self._register_early(route, app)
+            self._shared.append((route, kin))
+
+    def _register_early(self, route: Route, app: Flask) -> None:
+        if not app._got_first_request:
+            route.register(app)
             return
-        for app in apps:
-            if app is not apps[-1] and app._got_first_request:  # Flask takes no more routes
-                LOGGER.warning(
-                    "the application %r serves already, and has no WebSocket route %s: make the route "
-                    "before that, or before init_app()",
-                    app.name,
-                    route.path,
-                )
-            else:
-                route.register(app)
-        self._for_all.append(route)
+        LOGGER.warning(
+            "the application %r serves already, and has no WebSocket route %s: make the route before "
+            "that, or before init_app()",
+            app.name,
+            route.path,
+        )
 
     def note_unmatched(self, app: Flask, path: str) -> None:
         """A handshake has a URL that the application has no route for: log, once, if other applications
         have routes that it could be meant to have."""
-        if not self._for_one or app in self._looked_at:
+        if not self._later_paths or app in self._looked_at:
             return
         self._looked_at.add(app)
         has = {rule.rule for rule in app.url_map.iter_rules()}
-        missing = [rule for rule in self._for_one if rule not in has]
+        missing = [rule for rule in self._later_paths if rule not in has]
         if missing:
             LOGGER.warning(
-                "the application %r has no WebSocket route for %r. A function that called init_app() "
-                "for another application has made the routes %s for that one only: make them for "
-                "each, or in a module, or on a blueprint",
+                "the application %r has no WebSocket route for %r. The routes %s were made after "
+                "init_app() of another application, and for that one: make them before, or for "
+                "each, or on a blueprint",
                 app.name,
                 path,
                 ", ".join(missing),
@@ -148,12 +159,3 @@ class Routes:
 def note_unmatched(app: Flask, path: str) -> None:
     """See :meth:`Routes.note_unmatched`."""
     app.extensions[EXTENSION_KEY]._routes.note_unmatched(app, path)
-
-
-def functions_running(frame: FrameType | None) -> frozenset[CodeType]:
-    """The code of the functions on the stack, down to the module that is being imported."""
-    found = set()
-    while frame is not None and frame.f_code.co_name != "<module>":
-        found.add(frame.f_code)
-        frame = frame.f_back
-    return frozenset(found)

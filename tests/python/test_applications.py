@@ -153,10 +153,88 @@ def test_routes_that_only_another_application_has_are_said_at_the_first_handshak
             server.stop()
         assert len(caplog.records) == said
     assert caplog.records[0].getMessage() == (
-        "the application 'other' has no WebSocket route for '/late'. A function that called "
-        "init_app() for another application has made the routes /late for that one only: make them "
-        "for each, or in a module, or on a blueprint"
+        "the application 'other' has no WebSocket route for '/late'. The routes /late were made after "
+        "init_app() of another application, and for that one: make them before, or for each, or on a "
+        "blueprint"
     )
+
+
+def test_two_modules_with_an_application_each_share_nothing_but_the_extension(run, caplog):
+    """The routes of one are behind its before_request functions; nothing would keep them elsewhere."""
+    websockets = WebSockets()
+    lines = (
+        "app = flask.Flask(NAME)\n"
+        "websockets.init_app(app)\n"
+        "@app.before_request\n"
+        "def guard(): NAME == 'admin' and flask.abort(401)\n"
+        "@websockets.route('/of-' + NAME)\n"
+        "def index(ws): ws.send(NAME)\n"
+    )
+    admin = run(lines, websockets=websockets, NAME="admin").app
+    public = run(lines, websockets=websockets, NAME="public").app
+    assert (paths(admin), paths(public)) == ({"/of-admin"}, {"/of-public"})
+    server = serve(public, websockets)
+    try:
+        assert server.connect("/of-public").recv() == "public"
+        with pytest.raises(websocket.WebSocketBadStatusException, match="404"):
+            server.connect("/of-admin")
+    finally:
+        server.stop()
+    assert "The routes /of-admin were made after init_app() of another app" in caplog.text
+
+
+def test_helpers_that_several_factories_share_share_no_routes(run):
+    """Neither one that binds an application which it is given, nor one that makes it."""
+    websockets = WebSockets()
+    common = run(
+        "def init_extensions(app):\n    websockets.init_app(app)\n"
+        "def make_app(name):\n    app = flask.Flask(name)\n    init_extensions(app)\n    return app\n",
+        websockets=websockets,
+    )
+
+    def module_of(path):
+        run(f"@websockets.route('/{path}')\ndef index(ws): pass\n", websockets=websockets)
+
+    def create_admin():
+        app = flask.Flask("admin")
+        common.init_extensions(app)
+        if "admin" not in imported:
+            module_of(imported.setdefault("admin", "admin"))
+        return app
+
+    def create_public():
+        app = flask.Flask("public")
+        common.init_extensions(app)
+        if "public" not in imported:
+            module_of(imported.setdefault("public", "public"))
+        return app
+
+    imported = {}
+    apps = [create_admin(), create_public(), create_admin(), create_public()]
+    assert [paths(app) for app in apps] == [{"/admin"}, {"/public"}] * 2
+    made = []
+    for name in ("a", "b"):  # each a module that has its application made for it
+        lines = f"app = make_app('{name}')\n@websockets.route('/{name}')\ndef index(ws): pass\n"
+        made.append(run(lines, websockets=websockets, make_app=common.make_app).app)
+    first = common.make_app("c")
+    module_of("c")
+    assert [paths(app) for app in (*made, first)] == [{"/a"}, {"/b"}, {"/c"}]
+    assert paths(common.make_app("d")) == set()
+
+
+def test_a_package_that_imports_its_views_at_its_end(run):
+    websockets = WebSockets()
+
+    def import_views():
+        run("@websockets.route('/ws')\ndef handler(ws): pass\n", websockets=websockets)
+
+    package = run(
+        "one = flask.Flask('one')\nwebsockets.init_app(one)\nimport_views()\n"
+        "two = flask.Flask('two')\nwebsockets.init_app(two)\n",
+        websockets=websockets,
+        import_views=import_views,
+    )
+    assert paths(package.one) == paths(package.two) == {"/ws"}
 
 
 def test_one_blueprint_on_several_applications():
@@ -211,15 +289,13 @@ def test_a_blueprint_on_an_application_that_nothing_is_bound_to(caplog):
 def test_an_application_that_serves_already_takes_no_more_routes(run, caplog):
     websockets = WebSockets()
     serving, other = flask.Flask("serving"), flask.Flask("other")
-    module = run(
-        "websockets.init_app(serving)\nwebsockets.init_app(other)\n",
+    run(
+        "websockets.init_app(serving)\nwebsockets.init_app(other)\n"
+        "assert serving.test_client().get('/').status_code == 404\n"
+        "@websockets.route('/late')\ndef handler(ws): pass\n",
         websockets=websockets,
         serving=serving,
         other=other,
-    )
-    assert serving.test_client().get("/").status_code == 404
-    exec(
-        compile("@websockets.route('/late')\ndef handler(ws): pass\n", "late", "exec"), module.__dict__
     )
     assert (paths(serving), paths(other)) == (set(), {"/late"})
     assert [record.getMessage() for record in caplog.records] == [
