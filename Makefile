@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Found by meson and ninja too, which call each other by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-c test-python lint soak mutations compliance bench fuzz format house screenshot clean
+.PHONY: demo test test-c test-python test-versions lint soak mutations compliance bench fuzz format house screenshot clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python examples/chat/app.py
@@ -23,6 +23,9 @@ test-c: $(VENV)/tests-installed
 
 test-python: $(VENV)/tests-installed
 	@$(BIN)/python tests/run_all.py python
+
+test-versions: $(VENV)/tests-installed
+	@$(BIN)/python tests/run_all.py versions
 
 lint: $(VENV)/tests-installed
 	@$(BIN)/python tests/run_all.py lint

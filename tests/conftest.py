@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 import os
 import pathlib
@@ -39,7 +40,10 @@ def pytest_report_header() -> str:
     expected = os.environ.get("FWS_EXPECTED_CORE")
     if expected is not None and not loaded.is_relative_to(expected):
         pytest.exit(f"testing {loaded}, which is not the build in {expected}", 2)
-    return f"extension: {loaded}"
+    expected = os.environ.get("FWS_EXPECTED_FLASK")
+    if expected is not None and not pathlib.Path(flask.__file__).is_relative_to(expected):
+        pytest.exit(f"testing with {flask.__file__}, which is not the Flask in {expected}", 2)
+    return f"extension: {loaded}, Flask: {importlib.metadata.version('flask')}"
 
 
 def thread_names() -> list[str]:

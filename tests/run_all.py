@@ -1,11 +1,12 @@
 """Everything that CI runs, with a line of progress for each part, ending in "N passed, N failed".
 
-python tests/run_all.py [lint] [core] [python] [stress]
+python tests/run_all.py [lint] [core] [python] [versions] [stress]
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -15,6 +16,9 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree
+from collections.abc import Callable
+
+import versions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -208,13 +212,19 @@ def core(result: Result) -> None:
 # ---- Python ----
 
 
-def run_pytest(result: Result, title: str, arguments: list[str], environment: dict[str, str]) -> None:
+def run_pytest(
+    result: Result,
+    title: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    python: pathlib.Path = pathlib.Path(sys.executable),
+) -> None:
     begun = announce(title)
     report = BUILD / (re.sub(r"\W+", "-", title.lower()) + ".xml")
     BUILD.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     # Not `python -m pytest`, which would put the sources before what is installed.
-    pytest = str(pathlib.Path(sys.executable).parent / "pytest")
+    pytest = str(python.parent / "pytest")
     command = [pytest, "-q", "--no-header", f"--junit-xml={report}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment})
     if not report.exists():
@@ -301,20 +311,87 @@ def python(result: Result) -> None:
     run_sanitized_pytest(result)
 
 
+# ---- other versions of Python and Flask ----
+
+#: What may differ between versions of Python: all of the package but what is looked at as text, and a
+#: server with each kind of handler, mostly over TLS. Not what takes long for other reasons.
+NEWEST_PYTHON_TESTS = [
+    "tests/python",
+    "tests/servers/test_contract.py",
+    *("--ignore=tests/python/test_" + name + ".py" for name in ("applications", "bench", "docs")),
+    *("--ignore=tests/python/test_" + name + ".py" for name in ("mutations", "slow_peers", "tuning")),
+]
+NEWEST_PYTHON_KINDS = "not test_contract or werkzeug-tls or gunicorn-gthread or gunicorn-gevent-tls"
+#: What may differ between versions of Flask: routes, contexts, and how a request leads to a handler.
+OLDEST_FLASK_TESTS = [
+    f"tests/python/test_{name}.py"
+    for name in (
+        "async_views",
+        "class_view_routes",
+        "class_views",
+        "extension",
+        "handshake",
+        "middleware",
+        "reports",
+        "views",
+    )
+]
+
+
+def prepare(result: Result, title: str, make: Callable[[], pathlib.Path]) -> pathlib.Path | None:
+    """None: it cannot be had, which is a failure in CI, and elsewhere counted as skipped."""
+    begun = announce(f"installing for: {title}")
+    try:
+        made = make()
+    except versions.Missing as error:
+        print(f"    it cannot be had: {error}", flush=True)
+        in_ci = bool(os.environ.get("CI"))
+        if in_ci:
+            result.note_failure(title, str(error))
+        result.add(0, in_ci, not in_ci, begun)
+        return None
+    print(f"    installed ({time.monotonic() - begun:.0f} s)", flush=True)
+    return made
+
+
+@functools.cache
+def newest_python() -> concurrent.futures.Future[pathlib.Path]:
+    """It is installed in a thread, as most of that is waiting for the network."""
+    return concurrent.futures.ThreadPoolExecutor(1).submit(versions.newest_python)
+
+
+def other_versions(result: Result) -> None:
+    title = f"Python {versions.text(versions.NEWEST)}"
+    if sys.version_info[:2] == versions.NEWEST:
+        print(f"== {title} is the one in use")
+    else:
+        python = prepare(result, title, newest_python().result)
+        if python is not None:
+            run_pytest(result, title, [*NEWEST_PYTHON_TESTS, "-k", NEWEST_PYTHON_KINDS], {}, python)
+    title = " and ".join(versions.OLDEST_FLASK).replace("==", " ")
+    folder = prepare(result, title, versions.oldest_flask)
+    if folder is not None:
+        expected = {"PYTHONPATH": str(folder), "FWS_EXPECTED_FLASK": str(folder)}
+        run_pytest(result, title, OLDEST_FLASK_TESTS, expected)
+
+
 def stress(result: Result) -> None:
     for title, options in SANITIZED.items():
         run_c(result, title, options, "stress")
 
 
 #: What `make test` runs; "stress" by itself is for `make soak`.
-PARTS = {"lint": lint, "core": core, "python": python}
+PARTS = {"lint": lint, "core": core, "python": python, "versions": other_versions}
 LONG_PARTS = {"stress": stress}
 
 
 def main() -> int:
     result = Result()
     begun = time.monotonic()
-    for name in sys.argv[1:] or list(PARTS):
+    names = sys.argv[1:] or list(PARTS)
+    if "versions" in names and sys.version_info[:2] != versions.NEWEST:
+        newest_python()  # it begins
+    for name in names:
         (PARTS | LONG_PARTS)[name](result)
     minutes = (time.monotonic() - begun) / 60
     print(f"\nall parts, {minutes:.1f} minutes")
