@@ -46,7 +46,7 @@ def once(ws: WebSocket) -> None:
     for data in ws.iter_data():
         ws.send_bytes(data)
         break
-    print("closed:", ws.closed)
+    print(f"closed: {ws.closed}")  # in one piece, beside the server's log
 """
     + TAIL
 )
