@@ -151,13 +151,13 @@ class AsyncWebSocket(BaseWebSocket):
         :meth:`send`."""
         await self.send(data.encode() if isinstance(data, str) else data)
 
-    async def send_json(self, data: Any) -> None:
+    async def send_json(self, json_payload: Any) -> None:
         """Send a value as JSON in a text message, encoded by the app's JSON provider."""
-        await self.send(self._json.dumps(data))
+        await self.send(self._json.dumps(json_payload))
 
-    async def send_msgpack(self, data: Any) -> None:
+    async def send_msgpack(self, msgspec_payload: Any) -> None:
         """Send a value as MessagePack in a binary message."""
-        await self.send(msgpack.encode(data))
+        await self.send(msgpack.encode(msgspec_payload))
 
     # ---- receiving ----
 

@@ -6,6 +6,7 @@ import datetime
 import enum
 import gc
 import importlib
+import inspect
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ import websocket
 from conftest import wait_for
 from flask.json.provider import DefaultJSONProvider
 
-from flask_websockets import ConnectionClosed, WebSockets, WebSocketView
+from flask_websockets import AsyncWebSocket, ConnectionClosed, WebSockets, WebSocketView
 from flask_websockets.config import Config
 from flask_websockets.errors import ConfigurationError
 from flask_websockets.websocket import AbstractSocket, WebSocket, WebSocketState
@@ -123,6 +124,19 @@ def test_arguments_by_its_names_and_places(application):
     ]  # fmt: skip
     assert closes_with(client) == 4001
     assert got == [None, 1, 1, 1]
+
+
+def test_both_websockets_name_their_arguments_alike():
+    """A handler that becomes a coroutine needs `await`, and nothing else."""
+
+    def names(method):
+        return [name for name in inspect.signature(method).parameters if name != "self"]
+
+    public = [name for name in dir(WebSocket) if not name.startswith("_")]
+    assert public == [name for name in dir(AsyncWebSocket) if not name.startswith("_")]
+    for name in public:
+        if callable(getattr(WebSocket, name)):
+            assert names(getattr(WebSocket, name)) == names(getattr(AsyncWebSocket, name)), name
 
 
 def test_publish_before_init_app_reaches_nobody_and_raises_nothing():
