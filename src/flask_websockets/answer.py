@@ -8,10 +8,27 @@ from typing import Any
 
 from flask import Flask, Response, abort
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .context import process_response, request_context, session_of
+from .context import (
+    handle_exception,
+    is_interrupt,
+    process_response,
+    report,
+    request_context,
+    session_of,
+)
+from .records import warn_seldom
+from .refusals import PlainAnswer, plain_response
 
-__all__ = ("AlreadyAnswered", "fields_of_101", "warn_of_lost_session", "warn_of_lost_value")
+__all__ = (
+    "AlreadyAnswered",
+    "answer_instead",
+    "fields_of_101",
+    "warn_of_lost_session",
+    "warn_of_lost_value",
+    "warn_of_time_out",
+)
 
 #: What a 101 has no use for, as it has no content; and what the handshake itself sets.
 NOT_SENT = frozenset(
@@ -61,6 +78,32 @@ def fields_of_101(app: Flask, fields: list[tuple[str, str]]) -> list[tuple[str, 
         for name, value in response.headers.to_wsgi_list()
         if name.lower() not in NOT_SENT and not name.lower().startswith("sec-websocket-")
     ]
+
+
+def answer_instead(app: Flask, error: BaseException, environ: dict[str, Any]) -> PlainAnswer:
+    """The answer of a handshake that the server's thread could not accept, as an after_request function
+    has failed: that of any page. To be called in the request's context.
+
+    :raises BaseException: what is to be shown (in debug mode), or to end the process.
+    """
+    if isinstance(error, HTTPException):
+        return plain_response(error.get_response(environ), environ)
+    if not isinstance(error, Exception):
+        if is_interrupt(error):
+            raise error
+        report(app, error)
+        return plain_response(InternalServerError().get_response(environ), environ)
+    return plain_response(handle_exception(app, error), environ)
+
+
+def warn_of_time_out(environ: dict[str, Any]) -> None:
+    """Whoever waits for the decision has refused the handshake."""
+    warn_seldom(
+        "WEBSOCKETS_HANDSHAKE_TIMEOUT",
+        "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
+        environ.get("PATH_INFO", ""),
+        limit="WEBSOCKETS_HANDSHAKE_TIMEOUT",
+    )
 
 
 def warn_of_lost_value(app: Flask, handler: Callable[..., Any], value: Any) -> None:

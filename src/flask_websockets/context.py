@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = (
     "MERGED",
     "fail",
+    "handle_exception",
     "is_interrupt",
     "process_response",
     "report",
@@ -96,6 +97,15 @@ def teardown(app: Flask, context: AppContext, error: BaseException | None) -> No
 
 
 # ---- exceptions ----
+
+
+def handle_exception(app: Flask, error: Exception) -> Response:
+    """What Flask answers with to an exception that no error handler has taken, which it logs.
+
+    :raises Exception: the exception, when it is to be shown (``PROPAGATE_EXCEPTIONS``, debug).
+    """
+    response: Response = _call(app.handle_exception, error)
+    return response
 
 
 def is_interrupt(error: BaseException) -> bool:

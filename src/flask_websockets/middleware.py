@@ -16,11 +16,13 @@ from typing import Any
 
 from . import handlers, servers
 from ._core import Admission, list_contains
+from .answer import warn_of_time_out
+from .finished import FinishedHandshake
 from .handlers.asynchronous import event_loop
 from .inner import Arrived, InnerMiddleware
 from .interfaces import Executor
 from .matching import Routes
-from .records import limit_met, warn_seldom
+from .records import limit_met
 from .refusals import PlainAnswer
 from .routes import note_unmatched
 from .runtime import Runtime
@@ -30,7 +32,6 @@ from .upgrade import (
     NO_SOCKET_KEY,
     OWN_THREAD,
     SERVER_THREAD,
-    FinishedHandshake,
     Upgrade,
 )
 
@@ -100,12 +101,7 @@ class Middleware:
                 upgrade.server_answers()
             raise
         if upgrade.timed_out:
-            warn_seldom(
-                "WEBSOCKETS_HANDSHAKE_TIMEOUT",
-                "a WebSocket handshake of %s was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT",
-                environ.get("PATH_INFO", ""),
-                limit="WEBSOCKETS_HANDSHAKE_TIMEOUT",
-            )
+            warn_of_time_out(environ)
         if refusal is not None:
             start_response(refusal.status, refusal.headers)
             return refusal.body

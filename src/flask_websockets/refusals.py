@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.wrappers import Response
 
-__all__ = ("USED_UP", "PlainAnswer", "plain_answer", "shutting_down", "too_late", "used_up")
+__all__ = (
+    "USED_UP",
+    "PlainAnswer",
+    "plain_answer",
+    "plain_response",
+    "shutting_down",
+    "too_late",
+    "used_up",
+)
 
 
 class PlainAnswer:
@@ -39,8 +49,18 @@ def too_late() -> ServiceUnavailable:
 
 
 def plain_answer(error: ServiceUnavailable) -> PlainAnswer:
-    """The response of an error, as the server's thread sends it without the application. It ends the
-    connection, because the handler is still running and may be reading the request from it."""
-    response = error.get_response()
-    headers = [*response.get_wsgi_headers({}), ("Connection", "close")]
-    return PlainAnswer(response.status, headers, [response.get_data()])
+    """The response of an error, as the server's thread sends it without the application."""
+    return plain_response(error.get_response(), {"REQUEST_METHOD": "GET"})
+
+
+def plain_response(response: Response, environ: dict[str, Any]) -> PlainAnswer:
+    """A response as the server's thread sends it. It ends the connection, because the handler is still
+    running and may be reading the request from it.
+
+    :param environ: the environment of its request.
+    """
+    try:
+        body, status, headers = response.get_wsgi_response(environ)
+        return PlainAnswer(status, [*headers, ("Connection", "close")], list(body))
+    finally:
+        response.close()

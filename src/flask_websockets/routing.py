@@ -16,12 +16,13 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
-from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value
+from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value, warn_of_time_out
 from .async_websocket import AsyncWebSocket
 from .asynchronous import AsyncHandler, Returned
 from .context import fail, is_interrupt, report, request_context, teardown_with
 from .decoration import check_uncovered, is_async, name_of, reject_unrun
 from .errors import ConnectionClosed, only_closed
+from .finished import FinishedHandshake
 from .records import ended, limit_met
 from .refusals import PlainAnswer
 from .runtime import RUNTIME_KEY, Runtime
@@ -33,7 +34,6 @@ from .upgrade import (
     OWN_THREAD,
     SERVER_THREAD,
     VIEW_MARK,
-    FinishedHandshake,
     Upgrade,
 )
 from .views import ViewCallbacks, WebSocketView
@@ -161,7 +161,7 @@ def run_function_view(
             ws.close(1000)
         warn_of_lost_value(app, handler, result)
     warn_of_lost_session(app)
-    return AlreadyAnswered(101 if upgrade.accepted else 503)
+    return AlreadyAnswered(upgrade.status)
 
 
 def answer_with(app: Flask, error: BaseException) -> NoReturn:
@@ -248,6 +248,8 @@ def run_async_view(
         outcome = async_handler.start()
     except BaseException as error:
         answer_with(app, error)
+    if upgrade.timed_out:
+        warn_of_time_out(handshake_request.environ)
     if isinstance(outcome, PlainAnswer):
         return Response(outcome.body, outcome.status, outcome.headers)
     return outcome.value if isinstance(outcome, Returned) else LIVES_ON

@@ -14,10 +14,11 @@ from flask import Request
 from werkzeug.exceptions import ServiceUnavailable
 
 from . import servers
-from ._core import Admission, Engine
-from .answer import fields_of_101
+from ._core import Admission
+from .answer import answer_instead, fields_of_101
 from .config import DeflateParameters
 from .errors import ConnectionClosed
+from .finished import NO_CONDITION, FinishedHandshake
 from .handshake import (
     accept_response,
     choose_compression,
@@ -27,7 +28,7 @@ from .handshake import (
 )
 from .interfaces import Condition, Executor
 from .records import warn_seldom
-from .refusals import USED_UP, plain_answer, shutting_down, too_late, used_up
+from .refusals import USED_UP, PlainAnswer, plain_answer, shutting_down, too_late, used_up
 from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
 from .views import ViewCallbacks
@@ -40,7 +41,6 @@ __all__ = (
     "OWN_THREAD",
     "SERVER_THREAD",
     "VIEW_MARK",
-    "FinishedHandshake",
     "Upgrade",
 )
 
@@ -65,44 +65,8 @@ SERVER_THREAD = "server thread"
 EVENT_LOOP = "event loop"
 
 
-class NoCondition:
-    """Replaces the condition of an upgrade that is decided: nobody waits for it any more."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def wait(self, timeout: float | None = None) -> None:
-        raise AssertionError("there is nothing to wait for")
-
-    def notify_all(self) -> None:
-        pass
-
-
-NO_CONDITION = NoCondition()
-
 #: Whose handshake is being answered by the code that runs.
 ACCEPTING: ContextVar[Upgrade | None] = ContextVar("flask_websockets.accepting", default=None)
-
-
-class FinishedHandshake:
-    """Replaces the Upgrade of a websocket once its handshake is finished: one object for all of an
-    engine, because an Upgrade takes more memory than the rest of an idle websocket."""
-
-    #: What was refused keeps its Upgrade.
-    refused = False
-    environ = None
-
-    accepted = True
-    server_answered = False
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def accept(self, *_: object) -> bool:
-        return False
 
 
 class Upgrade:
@@ -149,7 +113,7 @@ class Upgrade:
         self.accepted = False
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
         self.timed_out = False
-        #: What accept() raises after the client has got 503.
+        #: What accept() raises after the server's thread has answered with plain HTTP.
         self._too_late: ConnectionClosed | None = None
         self._outcome: Any = None
         #: The view has ended without having accepted, so nobody else may: nothing counts the websocket.
@@ -167,6 +131,13 @@ class Upgrade:
     def refused(self) -> bool:
         """Was it answered with plain HTTP, so that there is no connection?"""
         return not self.accepted and (self._outcome is not None or self._view_ended)
+
+    @property
+    def status(self) -> int:
+        """That of the answer which the client has got, once it is decided."""
+        if self.accepted:
+            return 101
+        return int(self._outcome.status[:3]) if isinstance(self._outcome, PlainAnswer) else 500
 
     @property
     def environ(self) -> dict[str, Any] | None:
@@ -192,7 +163,7 @@ class Upgrade:
 
     @property
     def server_answered(self) -> bool:
-        """Has the server's thread answered with 503, whatever the handler does after that?"""
+        """Has the server's thread answered with plain HTTP, whatever the handler does after that?"""
         return self._too_late is not None
 
     def handler_ended(self) -> bool:
@@ -202,16 +173,14 @@ class Upgrade:
         """
         with self._changed:
             self._pending_accept = None
-        if self._accepting is not None:
-            self._wait_for_other()
+        self._wait_for_other()
         return self.accepted
 
     def view_ended(self) -> None:
         """From now on no other thread accepts either, if the view has given its websocket to one."""
         with self._changed:
             self._view_ended = True
-        if self._accepting is not None:
-            self._wait_for_other()
+        self._wait_for_other()
 
     def accept(
         self,
@@ -258,18 +227,25 @@ class Upgrade:
             with self._changed:
                 if self.accepted or (after_delay and self._pending_accept is None):
                     return False
-                if self._accepting is None:
+                if not self._is_being_answered:
                     self._accepting = mine
                     return True
             self._wait_for_other()
 
+    @property
+    def _is_being_answered(self) -> bool:
+        """Is a thread answering with 101? Not one whose client has got another answer meanwhile."""
+        return self._accepting is not None and self._outcome is None
+
     def _wait_for_other(self) -> None:
         """Wait until no other thread is answering."""
+        if not self._is_being_answered:
+            return
         condition = self._executor.condition()
         self._others.append(condition)
         try:
             with condition:
-                while self._accepting is not None:
+                while self._is_being_answered:
                     condition.wait(LOOK_INTERVAL)
         finally:
             self._others.remove(condition)
@@ -406,21 +382,23 @@ class Upgrade:
     def server_answers(self) -> None:
         """The server's thread has met an exception, with which it answers unless the handshake is
         accepted: it is not accepted any more."""
+        answer = plain_answer(too_late())
         with self._changed:
-            self._refuse(too_late(), ConnectionClosed(1006, "the server has answered already"))
+            self._refuse(answer, ConnectionClosed(1006, "the server has answered already"))
 
     def shut_down(self) -> None:
         """Refuse the handshake with 503, unless it is decided: the server ends. From any thread."""
+        answer = plain_answer(shutting_down())
         with self._changed:
-            self._refuse(shutting_down(), ConnectionClosed(1001, CLOSE_REASON))
+            self._refuse(answer, ConnectionClosed(1001, CLOSE_REASON))
 
-    def _refuse(self, answer: ServiceUnavailable, too_late: ConnectionClosed) -> None:
+    def _refuse(self, answer: PlainAnswer, too_late: ConnectionClosed) -> None:
         """Answer with plain HTTP, though the handler is still running.
 
         :param too_late: what its accept() raises from then on.
         """
         if not self.accepted and self._outcome is None:
-            self._outcome = plain_answer(answer)
+            self._outcome = answer
             self._too_late = too_late
             self._changed.notify_all()
 
@@ -430,15 +408,26 @@ class Upgrade:
         while (ws := self._wait_until(end)) is not None:
             try:
                 self.accept(ws, None, None, after_delay=True)
-            except ServiceUnavailable as error:
-                self.decide(plain_answer(error))
-            except Exception as error:
-                self.decide(error)
+            except BaseException as error:
+                self._not_accepted(error)
         if self.accepted:
             return None
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome
+
+    def _not_accepted(self, error: BaseException) -> None:
+        """The accept delay was over, and the server's thread could not accept."""
+        request, context = self._request, self._request_context
+        if isinstance(error, ServiceUnavailable):
+            answer = plain_answer(error)
+        elif self.place != OWN_THREAD or request is None or context is None:
+            self.decide(error)  # the view raises it
+            return
+        else:
+            answer = context.copy().run(answer_instead, self._runtime.app, error, request.environ)
+        with self._changed:  # the handler, which has done nothing wrong, is told in silence
+            self._refuse(answer, ConnectionClosed(1006, "the handshake was answered with plain HTTP"))
 
     def _wait_until(self, end: float) -> BaseWebSocket | None:
         """Wait for the decision, or for the end of the accept delay.
@@ -451,7 +440,8 @@ class Upgrade:
                 now = time.monotonic()
                 if now >= end:
                     self.timed_out = True
-                    self._refuse(too_late(), ConnectionClosed(1006, "the handshake took too long"))
+                    answer = plain_answer(too_late())
+                    self._refuse(answer, ConnectionClosed(1006, "the handshake took too long"))
                     break
                 # The delay of a handler that has not started yet cannot be over before that time.
                 delay = max(self._config.accept_delay, LOOK_INTERVAL)

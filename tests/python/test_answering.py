@@ -1,0 +1,181 @@
+"""What happens while a handshake is being answered: the application's functions run then, and may take
+their time, fail, or be interrupted."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import flask
+import pytest
+from conftest import wait_for
+from test_handshake import handshake, split
+from test_views import KINDS, add_view, ended
+
+
+def runtime(application):
+    return application.app.extensions["flask_websockets.runtime"]
+
+
+@pytest.fixture
+def slow(application):
+    """An after_request function that waits for ``release`` while a handshake is answered with 101."""
+    application.inside, application.release = threading.Event(), threading.Event()
+
+    @application.app.after_request
+    def after(response):
+        if response.status_code == 101:
+            application.inside.set()
+            application.release.wait(10)
+        return response
+
+    yield application
+    application.release.set()
+
+
+def in_a_thread(function):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+
+    def result():
+        thread.join(10)
+        return results[0]
+
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_server_stops_while_after_request_runs(slow, kind, caplog):
+    slow.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 5
+    add_view(slow, kind, lambda ws, data: data)
+    server = slow.serve()
+    answer = in_a_thread(lambda: split(server.request(handshake())))
+    slow.inside.wait(10)
+    stopped = in_a_thread(runtime(slow).shut_down)
+    wait_for(lambda: runtime(slow).shutting_down)
+    slow.release.set()
+    assert answer()[0] == 503
+    stopped()
+    ended(slow)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_peer_vanishes_while_after_request_runs(slow, kind, caplog):
+    add_view(slow, kind, lambda ws, data: data)
+    server = slow.serve()
+    peer = socket.create_connection(("127.0.0.1", server.port))
+    peer.sendall(handshake().replace("\n", "\r\n").encode())
+    slow.inside.wait(10)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    slow.release.set()
+    ended(slow)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("kind", ["function", "async"])
+def test_the_time_is_over_while_after_request_runs(slow, kind, caplog):
+    """The client is not kept waiting for it, and the handler, which is, ends without an error."""
+    slow.app.config["WEBSOCKETS_HANDSHAKE_TIMEOUT"] = 0.2
+    add_view(slow, kind, lambda ws, data: data)
+    status, _, text = split(slow.serve().request(handshake()))
+    assert status == 503 and "took too long" in text
+    assert not slow.release.is_set()
+    slow.release.set()
+    ended(slow)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a WebSocket handshake of /ws was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT"
+    ]
+
+
+# ---- the server's thread accepts, as the handler has waited for long enough ----
+
+
+@pytest.fixture
+def delayed(application):
+    """Adds a view that does not use its websocket before ``release`` is set."""
+    application.app.config["WEBSOCKETS_ACCEPT_DELAY"] = 0.05
+    application.release = threading.Event()
+    application.errors = []
+
+    def add(kind):
+        if kind == "function":
+
+            @application.route("/ws")
+            def handler(ws):
+                application.release.wait(10)
+                try:
+                    ws.send("late")
+                except BaseException as error:
+                    application.errors.append(type(error).__name__)
+                    raise
+
+        else:
+
+            @application.route("/ws")
+            async def handler(ws):
+                import asyncio
+
+                while not application.release.is_set():
+                    await asyncio.sleep(0.01)
+                try:
+                    await ws.send("late")
+                except BaseException as error:
+                    application.errors.append(type(error).__name__)
+                    raise
+
+    application.add = add
+    yield application
+    application.release.set()
+
+
+@pytest.mark.parametrize("kind", ["function", "async"])
+def test_an_after_request_function_refuses_what_the_server_accepts(delayed, kind, caplog):
+    """As it does when the handler accepts."""
+
+    @delayed.app.after_request
+    def after(response):
+        return flask.Response("not today", 418) if response.status_code == 101 else response
+
+    delayed.add(kind)
+    status, _, text = split(delayed.serve().request(handshake()))
+    assert (status, text) == (418, "not today")
+    delayed.release.set()
+    ended(delayed)
+    wait_for(lambda: delayed.errors)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["function", "async"])
+@pytest.mark.parametrize("error", [LookupError, SystemExit])
+def test_an_after_request_function_fails_in_the_server_s_thread(delayed, kind, error, caplog):
+    """That is an error of the application's, which is answered and reported as one."""
+    signalled = []
+
+    def receiver(sender, exception, **_):
+        signalled.append(type(exception))
+
+    flask.got_request_exception.connect(receiver, delayed.app)
+
+    @delayed.app.after_request
+    def after(response):
+        if response.status_code == 101:
+            raise error("on purpose")
+        return response
+
+    @delayed.app.errorhandler(500)
+    def page(failure):
+        return "our own page", 500
+
+    delayed.add(kind)
+    status, _, text = split(delayed.serve().request(handshake()))
+    assert status == 500
+    if error is LookupError:
+        assert text == "our own page"
+    delayed.release.set()
+    ended(delayed)
+    assert signalled == [error]
+    assert [record.exc_info[0] for record in caplog.records] == [error]
