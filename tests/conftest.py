@@ -250,8 +250,8 @@ class Server:
 class Application:
     """An app with its extension, and the server once it is started."""
 
-    def __init__(self) -> None:
-        self.app = flask.Flask("tested")
+    def __init__(self, app: flask.Flask | None = None) -> None:
+        self.app = app or flask.Flask("tested")
         self.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 2
         self.websockets = WebSockets(self.app)
         self.route = self.websockets.route

@@ -24,10 +24,11 @@ from .refusals import PlainAnswer, plain_response
 __all__ = (
     "AlreadyAnswered",
     "answer_instead",
+    "answer_sent",
     "fields_of_101",
-    "warn_of_lost_session",
     "warn_of_lost_value",
     "warn_of_time_out",
+    "warn_of_what_is_lost",
 )
 
 #: What a 101 has no use for, as it has no content; and what the handshake itself sets.
@@ -60,11 +61,14 @@ class AlreadyAnswered(Response):
 ALREADY_ANSWERED = dict(Response(status=101).__dict__)
 
 
-def fields_of_101(app: Flask, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def fields_of_101(
+    app: Flask, fields: list[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], Response | None]:
     """The header fields of the 101, after the after_request functions have run and the session has been
     saved. To be called in the request's context.
 
     :param fields: those that the handler has given to accept().
+    :returns: and the response, if :func:`answer_sent` has something to do.
     :raises HTTPException: when an after_request function has made another answer of it, with that.
     """
     response = app.response_class(status=101)
@@ -72,12 +76,25 @@ def fields_of_101(app: Flask, fields: list[tuple[str, str]]) -> list[tuple[str, 
     response = process_response(app, response)
     if response.status_code != 101:
         abort(response)
-    note_saved_session()
-    return [
+    note_answer()
+    sent = [
         (name, value)
         for name, value in response.headers.to_wsgi_list()
         if name.lower() not in NOT_SENT and not name.lower().startswith("sec-websocket-")
     ]
+    return sent, response if response._on_close else None
+
+
+def answer_sent(app: Flask, response: Response) -> None:
+    """Call what the response is to call when it has been sent (``call_on_close``), as the server does
+    for a page. To be called in the request's context. What that raises is reported: the websocket is
+    open."""
+    try:
+        response.close()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        report(app, error)
 
 
 def answer_instead(app: Flask, error: BaseException, environ: dict[str, Any]) -> PlainAnswer:
@@ -119,13 +136,16 @@ def warn_of_lost_value(app: Flask, handler: Callable[..., Any], value: Any) -> N
         )
 
 
-# ---- the session ----
+# ---- the session, and what else is the answer's ----
 
 
-def note_saved_session() -> None:
-    """What changes in the session from now on is lost: :func:`warn_of_lost_session` tells by this."""
+def note_answer() -> None:
+    """What changes in the session from now on is lost: :func:`warn_of_what_is_lost` tells by this. So
+    are functions that are given to ``after_this_request``."""
     context = request_context()
-    session = None if context is None else session_of(context)
+    assert context is not None
+    context._after_request_functions.clear()
+    session = session_of(context)
     if session is not None and getattr(session, "modified", False) is not False:
         try:
             session.modified = False
@@ -133,15 +153,22 @@ def note_saved_session() -> None:
             return
 
 
-def warn_of_lost_session(app: Flask) -> None:
-    """Log it if the current request's session was changed after the 101, which had the cookie. To be
-    called when the handler has ended."""
+def warn_of_what_is_lost(app: Flask) -> None:
+    """Log it if the current request's session was changed after the 101, which had the cookie, or a
+    function was given to ``after_this_request``. To be called when the handler has ended."""
     context = request_context()
-    session = None if context is None else session_of(context)
+    if context is None:
+        return
+    if context._after_request_functions:
+        app.logger.warning(
+            "after_this_request() was called in the WebSocket %s after its handshake had been "
+            "answered: the function is not run. Call it before the first use of the websocket.",
+            context.request.path,
+        )
+    session = session_of(context)
     # A class of sessions that does not tell whether they were modified says that all of them were.
     if session is None or getattr(session, "__dict__", {}).get("modified") is not True:
         return
-    assert context is not None
     app.logger.warning(
         "The session was changed in the WebSocket %s after its handshake had been answered, and is not "
         "saved: the answer has taken the cookie with it. Change it before the first use of the "

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.exceptions import InternalServerError
 
-from .answer import warn_of_lost_session, warn_of_lost_value
+from .answer import warn_of_lost_value, warn_of_what_is_lost
 from .async_websocket import AsyncWebSocket
 from .context import fail
 from .errors import only_closed
@@ -178,7 +178,7 @@ class AsyncHandler:
         finally:
             self._unit.end(error)
             del error  # it refers to this frame
-            warn_of_lost_session(self.app)
+            warn_of_what_is_lost(self.app)
 
     def _has_returned(self, result: Any) -> None:
         if self._upgrade.handler_ended():

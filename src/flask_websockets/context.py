@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = (
     "MERGED",
     "fail",
+    "for_another_thread",
     "handle_exception",
     "is_interrupt",
+    "keep_pushed",
     "process_response",
     "report",
     "request_context",
@@ -37,6 +39,9 @@ __all__ = (
 MERGED = "request_ctx" not in vars(flask.globals)
 
 _current: Any = flask.globals.app_ctx if MERGED else flask.globals.request_ctx
+
+#: What tells a context that it is pushed, in the place of what would restore the one before.
+KEPT: Any = object() if MERGED else (None, None)
 
 
 def request_context() -> RequestContext | None:
@@ -53,6 +58,29 @@ def session_of(context: RequestContext) -> SessionMixin | None:
     held = vars(context)  # until Flask 3.1.2 under its own name, which counts nothing
     session: SessionMixin | None = held["_session"] if "_session" in held else held["session"]
     return session
+
+
+def keep_pushed(context: Any) -> None:
+    """Let a context that is the current one be entered and left, as by ``stream_with_context``, without
+    its teardown: that is not its end. To be called while it is not pushed.
+
+    :param context: an ``AppContext`` or a ``RequestContext``.
+    """
+    if MERGED:
+        context._push_count = 1
+        context._cv_token = KEPT
+    else:
+        context._cv_tokens[:] = [KEPT]
+
+
+def for_another_thread(context: RequestContext) -> RequestContext:
+    """The context of the same request for another thread, while the request ends in this one."""
+    if MERGED:  # a unit of work has its request
+        return context
+    other = context.copy()
+    other._after_request_functions = context._after_request_functions
+    keep_pushed(other)
+    return other
 
 
 def teardown_with(error: BaseException) -> None:

@@ -16,10 +16,10 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
-from .answer import AlreadyAnswered, warn_of_lost_session, warn_of_lost_value, warn_of_time_out
+from .answer import AlreadyAnswered, warn_of_lost_value, warn_of_time_out, warn_of_what_is_lost
 from .async_websocket import AsyncWebSocket
 from .asynchronous import AsyncHandler, Returned
-from .context import fail, is_interrupt, report, request_context, teardown_with
+from .context import fail, for_another_thread, is_interrupt, report, request_context, teardown_with
 from .decoration import check_uncovered, is_async, name_of, reject_unrun
 from .errors import ConnectionClosed, only_closed
 from .finished import FinishedHandshake
@@ -160,7 +160,7 @@ def run_function_view(
         with contextlib.suppress(ConnectionClosed):  # the handshake was refused with 503 meanwhile
             ws.close(1000)
         warn_of_lost_value(app, handler, result)
-    warn_of_lost_session(app)
+    warn_of_what_is_lost(app)
     return AlreadyAnswered(upgrade.status)
 
 
@@ -241,7 +241,9 @@ def run_async_view(
     start = functools.partial(handler, ws, *args, **values)
     unit, context = UnitOfWork(app), copy_context()
     unit.inherit(g)
-    context.run(unit.activate, request_context())
+    handshake_context = request_context()
+    assert handshake_context is not None
+    context.run(unit.activate, for_another_thread(handshake_context))
     async_handler = AsyncHandler(start, ws, upgrade, runtime, unit, context)
     upgrade.handler_started(ws, handshake_request)
     try:

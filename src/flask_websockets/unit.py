@@ -8,7 +8,7 @@ import flask.globals
 from flask import Flask, appcontext_popped, appcontext_pushed, appcontext_tearing_down
 from flask.ctx import AppContext
 
-from .context import MERGED, session_of, teardown
+from .context import MERGED, keep_pushed, session_of, teardown
 from .interfaces import UnitWebSocket
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ SIGNALS = (appcontext_pushed, appcontext_tearing_down, appcontext_popped)
 def needs_calls(app: Flask) -> bool:
     """Must something be called around each unit of work? If not, a callback that does not touch ``g``
     costs nothing."""
-    return bool(app.teardown_appcontext_funcs) or any(
-        getattr(signal, "receivers", None) for signal in SIGNALS
+    return (
+        bool(app.teardown_appcontext_funcs)
+        or getattr(app.do_teardown_appcontext, "__func__", None) is not Flask.do_teardown_appcontext
+        or any(getattr(signal, "receivers", None) for signal in SIGNALS)
     )
 
 
@@ -62,12 +64,20 @@ class UnitOfWork(AppContext):
 
         :param handshake: whose ``request`` and ``session`` stay the current ones; or None.
         """
+        keep_pushed(self)
         if MERGED and handshake is not None:
             self._request = handshake.request
             self._session = session_of(handshake)
             self.url_adapter = handshake.url_adapter
             self._after_request_functions = handshake._after_request_functions
+        elif handshake is not None:
+            flask.globals._cv_request.set(handshake)
         flask.globals._cv_app.set(self)
+
+    def copy(self) -> AppContext:
+        """What :func:`flask.copy_current_request_context` gives to another thread: a context that ends
+        when that leaves it. Called since Flask 3.2."""
+        return AppContext(self.app, request=self._request, session=self._session)  # type: ignore[call-arg]
 
     def inherit(self, g: Any) -> None:
         """Begin with what another ``g`` holds, but for what belongs to its thread: what can be closed,

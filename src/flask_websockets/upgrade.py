@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
-from flask import Request
+from flask import Request, Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from . import servers
 from ._core import Admission
-from .answer import answer_instead, fields_of_101
+from .answer import answer_instead, answer_sent, fields_of_101
 from .config import DeflateParameters
 from .errors import ConnectionClosed
 from .finished import NO_CONDITION, FinishedHandshake
@@ -125,7 +125,7 @@ class Upgrade:
         self._others: list[Condition] = []
         #: The context of the view, for that code; and what it has made for the 101.
         self._request_context: Context | None = None
-        self._fields: list[tuple[str, str]] | None = None
+        self._answer: tuple[list[tuple[str, str]], Response | None] | None = None
 
     @property
     def refused(self) -> bool:
@@ -234,8 +234,8 @@ class Upgrade:
 
     @property
     def _is_being_answered(self) -> bool:
-        """Is a thread answering with 101? Not one whose client has got another answer meanwhile."""
-        return self._accepting is not None and self._outcome is None
+        """Is a thread answering with 101? Not one whose client has an answer, this one or another."""
+        return self._accepting is not None and not self.accepted and self._outcome is None
 
     def _wait_for_other(self) -> None:
         """Wait until no other thread is answering."""
@@ -278,10 +278,11 @@ class Upgrade:
         fields = handshake_fields(headers)
         # The application's functions run, which may take their time, so no lock is held; but once only,
         # also if this is called again because what comes after it has failed.
-        if self._fields is None:
-            assert self._request_context is not None  # as there is a request
-            self._fields = self._request_context.copy().run(self._make_fields, fields)
-        reply = accept_response(request, subprotocol, extensions, self._fields)
+        context = self._request_context
+        assert context is not None  # as there is a request
+        if self._answer is None:
+            self._answer = context.copy().run(self._make_answer, fields)
+        reply = accept_response(request, subprotocol, extensions, self._answer[0])
         try:
             with self._changed:
                 _, socket = self._open_request()
@@ -295,8 +296,13 @@ class Upgrade:
                 raise
             warn_seldom("used up", "a WebSocket handshake was refused: %r (said once a minute)", error)
             raise used_up() from error
+        (_, response), self._answer = self._answer, None
+        if response is not None:
+            context.copy().run(answer_sent, self._runtime.app, response)
 
-    def _make_fields(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _make_answer(
+        self, fields: list[tuple[str, str]]
+    ) -> tuple[list[tuple[str, str]], Response | None]:
         ACCEPTING.set(self)
         return fields_of_101(self._runtime.app, fields)
 
@@ -459,6 +465,7 @@ class Upgrade:
         # Those of whom they are have them.
         self.context = self.admission = None
         if self._callbacks is not None and self.accepted:
+            self._callbacks.request_ended()
             self._executor.run_callbacks(self._callbacks)
         self._callbacks = None
 

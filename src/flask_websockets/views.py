@@ -7,8 +7,8 @@ from contextvars import Context, copy_context
 from typing import Any, ClassVar
 
 from ._core import Admission
-from .answer import warn_of_lost_session
-from .context import is_interrupt, report, request_context
+from .answer import warn_of_what_is_lost
+from .context import is_interrupt, keep_pushed, report, request_context
 from .errors import invalid_message, only_closed
 from .records import ended, fault_reason
 from .runtime import Runtime
@@ -119,6 +119,13 @@ class ViewCallbacks:
             self.context = copy_context()
             self.context.run(self.unit.activate, request_context())
 
+    def request_ended(self) -> None:
+        """The request has ended in the server's thread, and the callbacks begin. A second call does no
+        harm."""
+        handshake = self.context.run(request_context) if self.view.context == "request" else None
+        if handshake is not None:
+            keep_pushed(handshake)
+
     @property
     def on_message(self) -> Callable[[WebSocket, str | bytes], None]:
         """What the engine calls, in :attr:`context`."""
@@ -206,4 +213,4 @@ class ViewCallbacks:
             else:
                 self.unit.drop()
             del error  # it refers to this frame
-            warn_of_lost_session(self.runtime.app)
+            warn_of_what_is_lost(self.runtime.app)
