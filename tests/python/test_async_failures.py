@@ -92,6 +92,18 @@ def test_what_comes_out_of_the_event_loop_is_logged_at_once(
     check_that_it_ends_nothing(event_loops, application, raising, caplog, "kept", name)
 
 
+@pytest.mark.skipif(not hasattr(asyncio.Task, "get_context"), reason="a task does not tell its context")
+def test_receivers_of_the_signal_see_the_request_of_a_task(event_loops, application, raising):
+    paths = []
+
+    @flask.got_request_exception.connect_via(application.app)
+    def note(app, exception):
+        paths.append(flask.request.path)
+
+    with connect(application, "/ws/forgotten/value"):
+        wait_for(lambda: paths == ["/ws/forgotten/value"])
+
+
 def check_that_it_ends_nothing(event_loops, application, raising, caplog, where, name):
     with connect(application, "/echo") as other, connect(application, f"/ws/{where}/{name}") as one:
         check_echo(one)

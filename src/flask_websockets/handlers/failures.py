@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from flask import Flask, got_request_exception
@@ -37,9 +37,15 @@ def claim(error: BaseException) -> bool:
     return True
 
 
+def context_of(task: object) -> Context:
+    """A copy of the context of a task; that of the caller if it is not known, as before Python 3.12."""
+    get_context = getattr(task, "get_context", None)
+    context: Context = copy_context() if get_context is None else get_context().copy()
+    return context
+
+
 def handler_of(task: object) -> TaskHandler | None:
-    """The handler that a task belongs to. None when it is not known: before Python 3.12 a task does not
-    tell its context."""
+    """The handler that a task belongs to; None when it is not known, as before Python 3.12."""
     get_context = getattr(task, "get_context", None)
     return None if get_context is None else get_context().get(HANDLER)
 
@@ -82,6 +88,8 @@ def exception_handler(
             loop.default_exception_handler(context)
         else:
             text = "Exception in the event loop of the async views (%s): %r"
-            report_to_app(app_of(source), error, text, context.get("message"), source)
+            app, message = app_of(source), context.get("message")
+            # In its context, so that the receivers of the signal see its request.
+            context_of(source).run(report_to_app, app, error, text, message, source)
 
     return handle
