@@ -154,19 +154,30 @@ def check_wrapper(handler: Any, function: Any, name: str, path: str) -> None:
     """A wrapper hides what kind of handler it was made of, and calls it as if that were an ordinary
     function: a coroutine would never be awaited, a class never be recognized."""
     for hidden in hidden_by(function):
-        decorator = decorator_of(function)
-        if inspect.isclass(hidden) and issubclass(hidden, WebSocketView):
-            raise TypeError(
-                f"a decorator over the class {hidden.__name__} has made a function of it, which is no "
-                f"class view any more; write in the class: decorators = [{decorator}]"
-            )
+        if is_view(hidden):
+            raise hides_view(hidden, function)
         if inspect.iscoroutinefunction(hidden) and not is_async(handler):
             raise TypeError(
                 f"a decorator has made an ordinary function of the async function {name}(), whose "
                 "websocket can only be awaited in its own event loop; give the decorator to the route: "
-                f'@websockets.route("{path}", decorators=[{decorator}])'
+                f'@websockets.route("{path}", decorators=[{decorator_of(function)}])'
             )
         function = hidden
+    # A wrapper that does not tell what it wraps passes on whatever it is given.
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_VARARGS:
+        for part in filter(is_view, parts_of(handler)):
+            raise hides_view(part, handler)
+
+
+def is_view(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, WebSocketView)
+
+
+def hides_view(view: type[Any], wrapper: Any) -> TypeError:
+    return TypeError(
+        f"a decorator over the class {view.__name__} has made a function of it, which is no class view "
+        f"any more; write in the class: decorators = [{decorator_of(wrapper)}]"
+    )
 
 
 def check_parameters(handler: Any, function: Any, name: str) -> None:

@@ -130,6 +130,8 @@ REFUSED_AT_DECORATION = [
     (f"{ROUTE}\n@bare\n@login_required", ASYNC, None),  # the outermost hides that it is async
     (f"{ROUTE}\n@functools.lru_cache\n@login_required", ASYNC, r"decorators=\[(login_|…)"),
     (f"{ROUTE}\n@login_required", CLASS, r"write in the class: decorators = \[(login_required|…)\]"),
+    (f"{ROUTE}\n@bare", CLASS, r"write in the class: decorators = \[(bare|…)\]"),
+    (f"{ROUTE}\n@Guard", CLASS, r"write in the class: decorators = \[Guard\]"),
     (f"{ROUTE}\n@functools.partial", CLASS, "decorates the class handler itself, and no partial"),
 ]
 
@@ -370,6 +372,17 @@ def test_handlers_that_could_not_work(application, handler, text):
     with pytest.raises(TypeError, match=text):
         application.route("/ws")(handler)
     assert not any(rule.websocket for rule in application.app.url_map.iter_rules())
+
+
+def test_a_function_that_only_knows_a_class_view_is_a_handler(application):
+    class Local(View):
+        count = 7
+
+    @application.route("/ws")
+    def handler(ws):
+        ws.send(str(Local.count))
+
+    assert answer(application.serve(), "/ws") == "7"
 
 
 def test_a_wrapper_that_consumes_what_its_function_yields(application):
