@@ -32,7 +32,16 @@ class AsyncWebSocket(BaseWebSocket):
     event loop of the handler; ``close`` and the attributes may be used from any thread.
     """
 
-    __slots__ = ("_closes_itself", "_is_watched", "_lent", "_loop", "_owner", "_receivers", "_senders")
+    __slots__ = (
+        "_answers",
+        "_closes_itself",
+        "_is_watched",
+        "_lent",
+        "_loop",
+        "_owner",
+        "_receivers",
+        "_senders",
+    )
 
     _loop: AsyncioLoop
     _owner: WebSocketOwner
@@ -50,6 +59,32 @@ class AsyncWebSocket(BaseWebSocket):
         self._senders = Turns()
         #: The tasks that wait until large messages are sent, whose turn to send has come.
         self._lent: list[asyncio.Future[bool]] = []
+        #: Those of tasks that wait until the handshake is answered.
+        self._answers: list[asyncio.Future[bool]] = []
+
+    # ---- the handshake ----
+
+    async def _use(self) -> None:
+        """Have the handshake answered, if it is not. The server's thread does that, which waits for it:
+        the session and the after_request functions are used where the request's other functions are,
+        and hold up no other coroutine."""
+        loop = self._running_loop()
+        waits = self._upgrade.hasten(self)
+        if not waits and not self._answers:
+            return  # it is answered; if it was refused, what is called next says so
+        place: asyncio.Future[bool] = loop.create_future()
+        if not waits:  # behind those that have waited, who are about to go on
+            loop.call_soon(resolve, place, False)
+        self._answers.append(place)
+        try:
+            await place
+        finally:
+            self._answers.remove(place)
+
+    def _handshake_answered(self) -> None:
+        """In the event loop's thread."""
+        for place in self._answers:
+            resolve(place, False)
 
     # ---- changes ----
 
@@ -58,6 +93,7 @@ class AsyncWebSocket(BaseWebSocket):
         if not self._is_watched:
             self._is_watched = True
             self._loop.watch(self)
+            self._handshake_answered()
             self._changed()  # which was perhaps told before
 
     def _unwatch(self) -> None:
@@ -84,12 +120,16 @@ class AsyncWebSocket(BaseWebSocket):
 
         :raises RuntimeError: in another event loop, which nobody would wake.
         """
-        loop = self._loop.loop
-        if asyncio.get_running_loop() is not loop:
-            raise RuntimeError("an AsyncWebSocket is awaited in its handler's event loop, and no other")
+        loop = self._running_loop()
         if not self._is_watched:
             self._watch()
         return turns.join(loop)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop.loop
+        if asyncio.get_running_loop() is not loop:
+            raise RuntimeError("an AsyncWebSocket is awaited in its handler's event loop, and no other")
+        return loop
 
     # ---- sending ----
 
@@ -102,6 +142,8 @@ class AsyncWebSocket(BaseWebSocket):
         :raises TypeError: for any other type.
         :raises ConnectionClosed: when the connection is closing or closed.
         """
+        if self._answers or not self._is_watched:
+            await self._use()
         sent = False if self._senders else self._offer(data)
         if sent is False:
             sent = await self._send_in_turn(data)
@@ -169,8 +211,11 @@ class AsyncWebSocket(BaseWebSocket):
         :raises ConnectionClosed: once the connection is closed and all messages are taken.
         :raises TypeError, ValueError: for a bad timeout.
         """
-        if timeout is not None:
-            return await self._receive_in_time(check_seconds(timeout))
+        seconds = None if timeout is None else check_seconds(timeout)
+        if self._answers or not self._is_watched:
+            await self._use()
+        if seconds is not None:
+            return await self._receive_in_time(seconds)
         turns = self._receivers
         if not turns and (data := self._next()) is not None:
             return data

@@ -235,6 +235,8 @@ class AsyncHandler:
         """The server has answered the handshake with plain HTTP, or is about to: there will be no
         websocket."""
         self._is_closing = True
+        if not self.has_ended:
+            self._ws._handshake_answered()
         if not self.has_ended and not self._server_ends:
             self._set_timer(self.runtime.config.close_timeout, self._cancel)
 

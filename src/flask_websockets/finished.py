@@ -40,5 +40,8 @@ class FinishedHandshake:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
+    def hasten(self, _: object) -> bool:
+        return False
+
     def accept(self, *_: object) -> bool:
         return False

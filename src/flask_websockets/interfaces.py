@@ -60,6 +60,9 @@ class Handshake(Protocol):
     ) -> bool:
         """Answer with 101 and give the connection to the engine; False if that has happened."""
 
+    def hasten(self, ws: Any, /) -> bool:
+        """Have the server's thread accept now; False when it is decided already."""
+
 
 class Callbacks(Protocol):
     """The callbacks of a class view, for the websocket, which the engine calls; and for event loops,

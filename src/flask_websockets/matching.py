@@ -20,7 +20,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.routing.matcher import State
 
 from ._core import list_contains
-from .upgrade import VIEW_MARK
+from .keys import VIEW_MARK
 
 __all__ = ("Routes",)
 

@@ -21,19 +21,13 @@ from .finished import FinishedHandshake
 from .handlers.asynchronous import event_loop
 from .inner import Arrived, InnerMiddleware
 from .interfaces import Executor
+from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD
 from .matching import Routes
 from .records import limit_met
 from .refusals import PlainAnswer
 from .routes import note_unmatched
 from .runtime import Runtime
-from .upgrade import (
-    ENVIRON_KEY,
-    EVENT_LOOP,
-    NO_SOCKET_KEY,
-    OWN_THREAD,
-    SERVER_THREAD,
-    Upgrade,
-)
+from .upgrade import Upgrade
 
 __all__ = ("Middleware",)
 

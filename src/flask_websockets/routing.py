@@ -23,19 +23,12 @@ from .context import fail, for_another_thread, is_interrupt, report, request_con
 from .decoration import check_uncovered, is_async, name_of, reject_unrun
 from .errors import ConnectionClosed, only_closed
 from .finished import FinishedHandshake
+from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD, VIEW_MARK
 from .records import ended, limit_met
 from .refusals import PlainAnswer
 from .runtime import RUNTIME_KEY, Runtime
 from .unit import UnitOfWork
-from .upgrade import (
-    ENVIRON_KEY,
-    EVENT_LOOP,
-    NO_SOCKET_KEY,
-    OWN_THREAD,
-    SERVER_THREAD,
-    VIEW_MARK,
-    Upgrade,
-)
+from .upgrade import Upgrade
 from .views import ViewCallbacks, WebSocketView
 from .websocket import WebSocket
 

@@ -27,6 +27,7 @@ from .handshake import (
     requested_subprotocols,
 )
 from .interfaces import Condition, Executor
+from .keys import ENVIRON_KEY, OWN_THREAD
 from .records import warn_seldom
 from .refusals import USED_UP, PlainAnswer, plain_answer, shutting_down, too_late, used_up
 from .runtime import CLOSE_REASON, Runtime
@@ -34,35 +35,12 @@ from .servers import ServerSocket
 from .views import ViewCallbacks
 from .websocket import BaseWebSocket
 
-__all__ = (
-    "ENVIRON_KEY",
-    "EVENT_LOOP",
-    "NO_SOCKET_KEY",
-    "OWN_THREAD",
-    "SERVER_THREAD",
-    "VIEW_MARK",
-    "Upgrade",
-)
-
-#: Where the WSGI environment carries the Upgrade of its request.
-ENVIRON_KEY = "flask_websockets.upgrade"
-#: Where it carries the reason that there is none.
-NO_SOCKET_KEY = "flask_websockets.no_socket"
+__all__ = ("Upgrade",)
 
 #: Seconds: how often the server's thread looks by itself whether the accept delay of a handler is over.
 #: With a delay that is longer, a handler that starts need not wake that thread, which saves one switch
 #: of threads for each handshake.
 LOOK_INTERVAL = 0.05
-
-#: The attribute of a view function of this extension that says where its handler runs: one of the three
-#: values below.
-VIEW_MARK = "_flask_websockets_view"
-#: The handler has a thread, or greenlet, of its own for as long as the connection lives.
-OWN_THREAD = "own thread"
-#: The request runs in the server's thread or greenlet, which is free again after the handshake.
-SERVER_THREAD = "server thread"
-#: The same, and the coroutine runs in the asyncio event loop of the process.
-EVENT_LOOP = "event loop"
 
 
 #: Whose handshake is being answered by the code that runs.
@@ -181,6 +159,18 @@ class Upgrade:
         with self._changed:
             self._view_ended = True
         self._wait_for_other()
+
+    def hasten(self, ws: BaseWebSocket) -> bool:
+        """Have the server's thread accept now, and not only when the accept delay is over.
+
+        :returns: False when it is decided already.
+        """
+        with self._changed:
+            if self.accepted or self._outcome is not None or self._pending_accept is None:
+                return False
+            self._pending_accept = (ws, 0.0)
+            self._changed.notify_all()
+            return True
 
     def accept(
         self,
