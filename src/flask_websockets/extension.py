@@ -294,7 +294,8 @@ def end_lingering_thread(deadline: float) -> None:
     if time.monotonic() < deadline:
         return
     thread = threading.current_thread()
-    if not thread.daemon and thread is not threading.main_thread():
+    # Among greenlets, `threading` shows as the main thread, or as a dummy, what was not started by it.
+    if not thread.daemon and type(thread).__name__ not in ("_MainThread", "_DummyThread"):
         raise SystemExit
 
 

@@ -9,7 +9,7 @@ import urllib.request
 import kinds
 import pytest
 import wire
-from conftest import free_port, wait_for
+from conftest import free_port, run_to_the_end, wait_for
 
 RUN = {
     "gevent": """
@@ -110,3 +110,38 @@ def test_a_report_that_fails_closes_a_class_view_all_the_same(server):
         connection.sendall(wire.frame(1, b"x"))
         assert wire.read_frame(connection) == (0x88, b"\x03\xf3internal error")
         assert wait_for(lambda: ends(server), 3) == [1011]
+
+
+SPAWN = {
+    "gevent": "from gevent import monkey, spawn_raw; monkey.patch_all()\nspawn = spawn_raw\n",
+    "eventlet": "import eventlet; eventlet.monkey_patch()\nspawn = eventlet.spawn_n\n",
+}
+
+
+@pytest.mark.parametrize("library", SPAWN)
+def test_publish_ends_no_handler_whose_time_is_over(library):
+    """It is a greenlet, for which the interpreter does not wait; but a thread of the application's."""
+    done = run_to_the_end(
+        SPAWN[library]
+        + """
+import threading, time
+from flask import Flask
+from flask_websockets import WebSockets
+app = Flask(__name__)
+websockets = WebSockets(app)
+websockets.publish("news", "channel")
+runtime = app.extensions["flask_websockets.runtime"]
+runtime.shutting_down, runtime.end_deadline = True, 0.0
+went_on = []
+def handler(name):
+    websockets.publish("news", "channel")
+    went_on.append(name)
+spawn(handler, "a greenlet")
+thread = threading.Thread(target=handler, args=("a thread",))
+thread.start()
+thread.join()
+time.sleep(0.01)
+print(went_on)
+"""
+    )
+    assert done.stdout == "['a greenlet']\n" and "Traceback" not in done.stderr
