@@ -8,7 +8,6 @@ without that worker.
 from __future__ import annotations
 
 import contextvars
-import functools
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +83,7 @@ class Middleware:
                 executor = handlers.current_executor()
                 environ[ENVIRON_KEY] = upgrade = self.upgrade(socket, executor, place)
                 call = Call(self, environ, upgrade, admission)
-                executor.start(functools.partial(contextvars.copy_context().run, call.run), name)
+                executor.start(call.run, name)
             except (RuntimeError, MemoryError):  # no thread can be started
                 admission.discard()
                 return too_many_handlers(start_response)
@@ -216,7 +215,7 @@ class Call(CollectedAnswer):
     """A call of the application in a thread, or greenlet, of its own. It lives as long as the
     websocket, so it should take little memory."""
 
-    __slots__ = ("_admission", "_environ", "_middleware", "_upgrade")
+    __slots__ = ("_admission", "_context", "_environ", "_middleware", "_upgrade")
 
     def __init__(
         self, middleware: Middleware, environ: dict[str, Any], upgrade: Upgrade, admission: Admission
@@ -226,9 +225,13 @@ class Call(CollectedAnswer):
         self._middleware = middleware
         self._environ = environ
         self._upgrade = upgrade
+        self._context = contextvars.copy_context()
 
     def run(self) -> None:
-        """The handler: from before_request to teardown."""
+        """The handler: from before_request to teardown, in a context of its own."""
+        self._context.run(self._run)
+
+    def _run(self) -> None:
         upgrade = self._upgrade
         try:
             body = self.collect(self._middleware.wsgi_app(self._environ, self.start_response))
