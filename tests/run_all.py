@@ -249,6 +249,10 @@ def run_pytest(
 LEAKS_OF_PYTHON = "leak:PyUnicode_New\nleak:resize_compact\n" if sys.version_info >= (3, 12) else ""
 
 
+def ignored(*names: str) -> list[str]:
+    return [f"--ignore=tests/python/test_{name}.py" for name in names]
+
+
 #: Not those of processes that are killed or reloaded, which say nothing of leaks and overruns that
 #: these do not; and no greenlets, which move the stack under AddressSanitizer's feet: what is theirs in
 #: C has its own tests (tests/core/test_notifier.c).
@@ -256,7 +260,7 @@ SANITIZED_TESTS = [
     "tests/python",
     "tests/servers/test_contract.py",
     "tests/servers/test_werkzeug.py",
-    "--deselect=tests/python/test_bench.py",
+    *ignored("bench", "docs", "docstrings", "elsewhere", "getting_started", "mutations", "tuning"),
     # Hundreds of handshakes in processes of their own; what is theirs in C is in test_core_hooks.py.
     "--deselect=tests/python/test_thrown_in.py::test_an_exception_at_any_place_of_a_handshake_leaves_nothing_behind",
 ]
@@ -318,8 +322,8 @@ def python(result: Result) -> None:
 NEWEST_PYTHON_TESTS = [
     "tests/python",
     "tests/servers/test_contract.py",
-    *("--ignore=tests/python/test_" + name + ".py" for name in ("applications", "bench", "docs")),
-    *("--ignore=tests/python/test_" + name + ".py" for name in ("mutations", "slow_peers", "tuning")),
+    *ignored("applications", "bench", "docs", "docstrings", "elsewhere", "getting_started"),
+    *ignored("mutations", "older_api", "slow_peers", "thread_bound", "tuning"),
 ]
 NEWEST_PYTHON_KINDS = "not test_contract or werkzeug-tls or gunicorn-gthread or gunicorn-gevent-tls"
 #: What may differ between versions of Flask: routes, contexts, and how a request leads to a handler.
