@@ -92,7 +92,9 @@ class UnitOfWork(AppContext):
                 setattr(mine, name, value)
 
     def begin(self) -> None:
-        """A callback begins; to be called if :func:`needs_calls`."""
+        """A callback begins; to be called if :func:`needs_calls`. A thread that an earlier one has left
+        behind in its context may have made a ``g`` since."""
+        self._g = None
         appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
 
     def end(self, error: BaseException | None) -> None:

@@ -3,17 +3,21 @@ their time, fail, or be interrupted."""
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import struct
 import threading
+import time
 
 import flask
 import pytest
+import wire
 from conftest import wait_for
+from flask.sessions import SecureCookieSessionInterface
 from test_handshake import handshake, split
-from test_views import KINDS, add_view, ended
+from test_views import KINDS, add_view, ask, ended
 
-from flask_websockets import records
+from flask_websockets import WebSocketView, records
 
 
 def runtime(application):
@@ -93,6 +97,100 @@ def test_the_time_is_over_while_after_request_runs(slow, kind, caplog, monkeypat
     assert [record.getMessage() for record in caplog.records] == [
         "a WebSocket handshake of /ws was not decided within WEBSOCKETS_HANDSHAKE_TIMEOUT"
     ]
+
+
+class Killed(BaseException):
+    """What another thread throws in."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_answers_is_killed_while_after_request_runs(application, kind, caplog):
+    """Another thread, which waits for that, answers then."""
+    counts, errors, inside = [], [], threading.Event()
+
+    @application.app.after_request
+    def after(response):
+        counts.append(response.status_code)
+        if len(counts) == 1:
+            inside.set()
+            while True:
+                time.sleep(0.01)
+        return response
+
+    def beside(ws):
+        try:
+            ws.accept()
+        except Killed as error:
+            errors.append(error)
+
+    def opening(ws):
+        thread = threading.Thread(target=beside, args=(ws,))
+        thread.start()
+        inside.wait(10)
+        throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        arguments = ctypes.c_ulong(thread.ident), ctypes.py_object(Killed)
+        threading.Timer(0.1, throw, arguments).start()
+
+    add_view(application, kind, lambda ws, data: data, opening)
+    client = application.serve().connect("/ws")
+    assert ask(client, "x") == "x"
+    assert len(errors) == 1 and counts == [101, 101]
+    client.close()
+    ended(application)
+    # The event loop's thread may be said to have been blocked, as it was.
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", ["open_session", "save_session"])
+def test_a_store_of_sessions_that_fails(application, kind, where, caplog):
+    """The client and the log are told what they are told for a page."""
+    app = application.app
+    app.secret_key = "secret"
+
+    def fail(*arguments):
+        raise OSError("no store")
+
+    app.session_interface = SecureCookieSessionInterface()
+    setattr(app.session_interface, where, fail)
+    app.add_url_rule("/page", view_func=lambda: "page")
+    add_view(application, kind, lambda ws, data: data)
+    server = application.serve()
+    said = []
+    for path in ("/page", "/ws"):
+        caplog.clear()
+        request = handshake().replace("GET /ws", f"GET {path}")
+        if path == "/page":
+            request = "GET /page HTTP/1.1\nHost: localhost\nConnection: close\n\n"
+        status = split(server.request(request))[0]
+        said.append((status, caplog.text.count("OSError: no store")))
+    assert said[0] == said[1] and said[0][0] == 500
+    ended(application)
+
+
+def test_messages_and_a_close_come_while_on_open_takes_its_time(application, caplog):
+    events = []
+
+    @application.route("/ws")
+    class View(WebSocketView):
+        def on_open(self, ws):
+            ws.accept()
+            time.sleep(0.2)
+            flask.g.opened = True
+            events.append("open")
+
+        def on_message(self, ws, data):
+            events.append((data, "opened" in flask.g))
+
+        def on_close(self, ws, code, reason):
+            events.append(code)
+
+    frames = b"".join(wire.frame(1, b"%d" % number) for number in range(5))
+    port = application.serve().port
+    with wire.connect_with(port, "/ws", frames + wire.frame(8, b"\x03\xe8")):
+        ended(application)
+    assert events == ["open", *((f"{number}", False) for number in range(5)), 1000]
+    assert not caplog.records
 
 
 # ---- the server's thread accepts, as the handler has waited for long enough ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 
 import flask
@@ -10,6 +11,7 @@ from conftest import Application, wait_for
 from flask import g, request, session
 from test_views import KINDS, add_view, ask, ended
 
+from flask_websockets import WebSocketView
 from flask_websockets.context import MERGED
 
 
@@ -153,6 +155,66 @@ def test_templates_and_urls(application, kind, torn, caplog):
     client.close()
     ended(application)
     assert not caplog.records
+
+
+def test_what_a_thread_leaves_in_g_is_not_in_the_next_call(application, caplog):
+    """One that a call of a method has left behind, with a copy of its context variables."""
+    torn, go_on, threads = [], threading.Event(), []
+    application.app.teardown_appcontext(lambda error: torn.append(g.pop("name", None)))
+
+    def beside():
+        go_on.wait(10)
+        g.name = "of the thread"
+
+    def work(ws, data):
+        before, g.name = g.get("name"), data
+        if not threads:
+            context = contextvars.copy_context()
+            threads.append(threading.Thread(target=context.run, args=(beside,)))
+            threads[0].start()
+        return before
+
+    add_view(application, "class", work)
+    client = application.serve().connect("/ws")
+    assert ask(client, "one") == "None"
+    go_on.set()
+    threads[0].join()
+    assert ask(client, "two") == "None"
+    client.close()
+    ended(application)
+    assert torn == [None, "one", "two", None] and not caplog.records
+
+
+@pytest.mark.parametrize("torn_down", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_g_holds_publishes_when_it_is_freed(application, kind, torn_down, caplog):
+    if torn_down:
+        application.app.teardown_appcontext(lambda error: None)
+    counts = []
+
+    class Noisy:
+        def __del__(self):
+            counts.append(application.websockets.publish("gone", "room"))
+
+    @application.route("/room")
+    class Room(WebSocketView):
+        def on_open(self, ws):
+            application.websockets.subscribe(ws, "room")
+
+        def on_message(self, ws, data):
+            pass
+
+    def work(ws, data):
+        g.noisy = Noisy()
+        return data
+
+    add_view(application, kind, work)
+    server = application.serve()
+    room, client = server.connect("/room"), server.connect("/ws")
+    assert [ask(client, "x") for _ in range(3)] == ["x"] * 3
+    client.close()
+    assert [room.recv() for _ in range(3)] == ["gone"] * 3
+    assert counts == [1] * 3 and not caplog.records
 
 
 # ---- applications that override what Flask calls ----
