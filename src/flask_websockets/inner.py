@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-from .matching import Routes
+from .matching import UrlMatching
 
 __all__ = ("Arrived", "InnerMiddleware")
 
@@ -51,7 +51,7 @@ class InnerMiddleware:
     :param routes: of the application.
     """
 
-    def __init__(self, app: Flask, wsgi_app: WSGIApp, routes: Routes) -> None:
+    def __init__(self, app: Flask, wsgi_app: WSGIApp, routes: UrlMatching) -> None:
         self._is_there = getattr(wsgi_app, "__func__", None) is not Flask.wsgi_app
         if self._is_there:
             answer_questions(app, routes)
@@ -73,7 +73,7 @@ class InnerMiddleware:
             question.is_open = False
 
 
-def answer_questions(app: Flask, routes: Routes) -> None:
+def answer_questions(app: Flask, routes: UrlMatching) -> None:
     """Where Flask begins with a request, before there is a context and before any function of the
     application is called."""
     request_context = app.request_context

@@ -22,7 +22,7 @@ from werkzeug.routing.matcher import State
 from ._core import list_contains
 from .keys import VIEW_MARK
 
-__all__ = ("Routes",)
+__all__ = ("UrlMatching",)
 
 #: The keys of the environment that Flask's own URL matching depends on.
 MATCHED_KEYS = (
@@ -43,7 +43,7 @@ CACHED_URLS_MAX = 256
 CACHED_PATH_MAX = 200
 
 
-class Routes:
+class UrlMatching:
     """The WebSocket routes of an application, those of other extensions among them.
 
     :param app: the application; routes may still be added to it.

@@ -21,7 +21,7 @@ from .handlers.asynchronous import event_loop
 from .inner import Arrived, InnerMiddleware
 from .interfaces import Executor
 from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD
-from .matching import Routes
+from .matching import UrlMatching
 from .records import limit_met
 from .refusals import PlainAnswer
 from .routes import note_unmatched
@@ -43,14 +43,14 @@ class Middleware:
     def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
-        self._routes = Routes(runtime.app)
-        self._inner = InnerMiddleware(runtime.app, wsgi_app, self._routes)
+        self._url_matching = UrlMatching(runtime.app)
+        self._inner = InnerMiddleware(runtime.app, wsgi_app, self._url_matching)
         self._finished_handshake: FinishedHandshake | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if not is_upgrade(environ):
             return self.wsgi_app(environ, start_response)
-        place = self._routes.place(environ)
+        place = self._url_matching.place(environ)
         if place is None:
             try:
                 answer = self._inner.call(self.wsgi_app, environ, start_response)
