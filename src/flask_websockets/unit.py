@@ -92,9 +92,7 @@ class UnitOfWork(AppContext):
                 setattr(mine, name, value)
 
     def begin(self) -> None:
-        """A callback begins; to be called if :func:`needs_calls`. A thread that an earlier one has left
-        behind in its context may have made a ``g`` since."""
-        self._g = None
+        """A callback or coroutine begins; to be called if :func:`needs_calls`."""
         appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
 
     def end(self, error: BaseException | None) -> None:
@@ -112,5 +110,6 @@ class UnitOfWork(AppContext):
             self.app.logger.error("Exception in a teardown function", exc_info=failure)
 
     def drop(self) -> None:
-        """It has returned, and nothing is to be called."""
+        """It has returned, and nothing is to be called; or it is about to begin: a thread that an
+        earlier one has left behind in its context may have made a ``g`` since."""
         self._g = None

@@ -135,6 +135,7 @@ class ViewCallbacks:
         """A unit of work around on_message, if something must be called for it."""
         error = None
         try:
+            self.unit.drop()
             self.unit.begin()
             self.view.on_message(ws, data)
         except BaseException as caught:
@@ -198,6 +199,7 @@ class ViewCallbacks:
     def _closed(self, code: int, reason: bytes) -> None:
         error = None
         try:
+            self.unit.drop()
             if self._needs_calls:
                 self.unit.begin()
             self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))

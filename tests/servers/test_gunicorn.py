@@ -53,9 +53,11 @@ def assert_refused_by_gunicorn_alone(server, fleet):
 
 
 def spoken_of_by_us(log: str) -> str:
-    """What in a log is neither gunicorn's own nor an access."""
+    """What in a log is neither gunicorn's own nor an access, nor the record of the end of a connection,
+    which the application of the contract asks for."""
     log = DROPPED.sub("", log)
     lines = [line for line in log.splitlines() if "[INFO]" not in line and "GET /echo" not in line]
+    lines = [line for line in lines if not re.match(r"WebSocket \S+ of \S+ closed by ", line)]
     return "\n".join(line for line in lines if "SIGKILL" not in line and "[WARNING]" not in line)
 
 
