@@ -19,7 +19,7 @@ def event_loops(request, monkeypatch):
     if request.param == "asyncio":
         monkeypatch.setitem(sys.modules, "uvloop", None)
     else:
-        pytest.importorskip("uvloop")
+        pytest.importorskip("uvloop", exc_type=ImportError)
     loops: dict = {}
     monkeypatch.setattr(asynchronous, "_loops", loops)
     yield loops

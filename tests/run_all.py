@@ -264,7 +264,10 @@ SANITIZED_TESTS = [
     # Hundreds of handshakes in processes of their own; what is theirs in C is in test_core_hooks.py.
     "--deselect=tests/python/test_thrown_in.py::test_an_exception_at_any_place_of_a_handshake_leaves_nothing_behind",
 ]
-SANITIZED_KINDS = "not test_contract or werkzeug-single or gunicorn-gthread or cheroot-tls"
+# In this part async views run in asyncio's own event loop.
+SANITIZED_KINDS = (
+    "not uvloop and (not test_contract or werkzeug-single or gunicorn-gthread or cheroot-tls)"
+)
 
 
 def run_sanitized_pytest(result: Result) -> None:
