@@ -57,7 +57,8 @@ def spoken_of_by_us(log: str) -> str:
     which the application of the contract asks for."""
     log = DROPPED.sub("", log)
     lines = [line for line in log.splitlines() if "[INFO]" not in line and "GET /echo" not in line]
-    lines = [line for line in lines if not re.match(r"WebSocket \S+ of \S+ closed by ", line)]
+    # Two workers that write at once may put two such records into one line, and an empty one after it.
+    lines = [line for line in lines if line and not re.match(r"WebSocket \S+ of \S+ closed by ", line)]
     return "\n".join(line for line in lines if "SIGKILL" not in line and "[WARNING]" not in line)
 
 
