@@ -24,7 +24,7 @@ from .ending import handle_signals
 from .errors import ConnectionClosed
 from .middleware import Middleware
 from .routes import Route, Routes
-from .runtime import EXTENSION_KEY, RUNTIME_KEY, Runtime
+from .runtime import EXTENSION_KEY, OBJECT_KEY, Runtime
 from .websocket import BaseWebSocket, WebSocket
 
 __all__ = ("Subscription", "WebSockets")
@@ -74,7 +74,7 @@ class WebSockets:
 
     def _bind(self, app: Flask, frame: FrameType) -> None:
         Config.from_mapping(app.config)  # only to raise for mistakes now, not at the first handshake
-        bound = app.extensions.get(EXTENSION_KEY)
+        bound = app.extensions.get(OBJECT_KEY)
         if bound is self:
             return
         if bound is not None:
@@ -83,8 +83,8 @@ class WebSockets:
                 'with that one, which is app.extensions["flask_websockets"]'
             )
         runtime = Runtime(app)
-        app.extensions[EXTENSION_KEY] = self
-        app.extensions[RUNTIME_KEY] = runtime
+        app.extensions[OBJECT_KEY] = self
+        app.extensions[EXTENSION_KEY] = runtime
         app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
         routing.answer_once(app)
         handle_signals()
@@ -268,7 +268,7 @@ class WebSockets:
         if self._only_runtime is not None:
             return self._only_runtime
         app = current_app if has_app_context() else self.app
-        runtime: Runtime | None = app.extensions.get(RUNTIME_KEY) if app else None
+        runtime: Runtime | None = app.extensions.get(EXTENSION_KEY) if app else None
         if runtime is None:
             raise RuntimeError("WebSockets is not bound to an application: call init_app() first")
         return runtime

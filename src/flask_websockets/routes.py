@@ -14,7 +14,7 @@ from .decoration import name_of
 from .places import Kin, Place, kin_of, place_of
 from .records import LOGGER
 from .routing import make_view
-from .runtime import EXTENSION_KEY
+from .runtime import OBJECT_KEY
 
 __all__ = ("Route", "Routes", "note_unmatched")
 
@@ -158,4 +158,4 @@ class Routes:
 
 def note_unmatched(app: Flask, path: str) -> None:
     """See :meth:`Routes.note_unmatched`."""
-    app.extensions[EXTENSION_KEY]._routes.note_unmatched(app, path)
+    app.extensions[OBJECT_KEY]._routes.note_unmatched(app, path)

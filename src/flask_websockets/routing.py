@@ -26,7 +26,7 @@ from .finished import FinishedHandshake
 from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD, VIEW_MARK
 from .records import ended, limit_met
 from .refusals import PlainAnswer
-from .runtime import RUNTIME_KEY, Runtime
+from .runtime import EXTENSION_KEY, Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
 from .views import ViewCallbacks, WebSocketView
@@ -60,7 +60,7 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
     def view(*args: Any, **values: Any) -> Any:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
-        runtime: Runtime = app.extensions.get(RUNTIME_KEY) or not_bound(app)
+        runtime: Runtime = app.extensions.get(EXTENSION_KEY) or not_bound(app)
         route = runtime.route_of(handshake_request.url_rule)
         refusal = handshake.refusal(handshake_request, runtime.config)
         if refusal is not None:
@@ -194,7 +194,7 @@ def run_class_view(
 ) -> Any:
     """The opening of a class view, in the server's thread."""
     assert upgrade.context is not None and upgrade.admission is not None
-    runtime: Runtime = app.extensions[RUNTIME_KEY]
+    runtime: Runtime = app.extensions[EXTENSION_KEY]
     view: WebSocketView = handler()
     callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
     upgrade.handler_started(ws, handshake_request, callbacks)
@@ -230,7 +230,7 @@ def run_async_view(
     values: Any,
 ) -> Any:
     """The opening of an async view, until its coroutine has accepted or refused."""
-    runtime: Runtime = app.extensions[RUNTIME_KEY]
+    runtime: Runtime = app.extensions[EXTENSION_KEY]
     start = functools.partial(handler, ws, *args, **values)
     unit, context = UnitOfWork(app), copy_context()
     unit.inherit(g)
@@ -273,7 +273,7 @@ def no_socket() -> Response:
         "This request has not come through app.wsgi_app as WebSockets(app) left it, or its path was "
         "changed on the way. Wrap app.wsgi_app after WebSockets(app), and keep what it finds there."
     )
-    runtime: Runtime = current_app.extensions[RUNTIME_KEY]
+    runtime: Runtime = current_app.extensions[EXTENSION_KEY]
     runtime.log_once(logging.ERROR, text)
     return Response(text + "\n", status=501, mimetype="text/plain")
 
@@ -291,7 +291,7 @@ def too_many(key: str, address: str | None) -> Response:
 def respond_to_mismatch(error: WebsocketMismatch) -> Any:
     """Instead of Werkzeug's bare 400: what to do about a plain request of a WebSocket URL, or a
     handshake on an ordinary page."""
-    runtime: Runtime = current_app.extensions[RUNTIME_KEY]
+    runtime: Runtime = current_app.extensions[EXTENSION_KEY]
     headers = request.headers
     if list_contains(headers.get("Upgrade", ""), "websocket") and list_contains(
         headers.get("Connection", ""), "upgrade"

@@ -29,9 +29,9 @@ from .websocket import BaseWebSocket, WebSocketState
 __all__ = ("Runtime",)
 
 #: Where ``app.extensions`` has what its users look for: the ``WebSockets`` object.
-EXTENSION_KEY = "flask_websockets"
+OBJECT_KEY = "flask_websockets"
 #: Where it has the runtime.
-RUNTIME_KEY = "flask_websockets.runtime"
+EXTENSION_KEY = "flask_websockets.runtime"
 
 #: What the peers are told at the end, with 1001.
 CLOSE_REASON = "server shutting down"
