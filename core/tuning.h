@@ -132,10 +132,20 @@
 #define FWS_TRUSTED 8
 #endif
 
-/* For so long after a callback was overtaken, those of websockets that are not trusted run apart.
- * By reasoning: when a database becomes slow, the callbacks of all that use it do.
- * Half, double: so much sooner or later do new websockets meet the leader again.
- * Measure: bench/run.py --workloads crowd */
+/* When so many callbacks of a route were overtaken within FWS_SUSPICIOUS_FOR, no websocket of it is
+ * trusted, as when the database becomes slow that all of them use. So the callbacks of a route hold
+ * up the leader for so many times FWS_CALLBACK_PATIENCE at first, and in each FWS_SUSPICIOUS_FOR.
+ * Half, double: so much less or more. On a machine that is too busy callbacks are overtaken that
+ * were only kept waiting for a processor, and then those of all run apart that much sooner or
+ * later. Measure: bench/run.py --workloads crowd; class-500 beside other programs */
+#ifndef FWS_OVERTAKEN_MOST
+#define FWS_OVERTAKEN_MOST 16
+#endif
+
+/* For so long after a callback was overtaken, those of websockets of the same route that are not
+ * trusted run apart. By reasoning: when a database becomes slow, the callbacks of all that use it
+ * do. Half, double: so much sooner or later do new websockets meet the leader again. Measure:
+ * bench/run.py --workloads crowd */
 #ifndef FWS_SUSPICIOUS_FOR
 #define FWS_SUSPICIOUS_FOR FWS_NS_PER_S
 #endif

@@ -4,6 +4,8 @@
 
 #include "../tuning.h"
 
+/* ---- who runs apart ---- */
+
 void fws_apart_note_speed(fws_websocket *websocket, bool fast)
 {
     if (!fast)
@@ -12,22 +14,76 @@ void fws_apart_note_speed(fws_websocket *websocket, bool fast)
         websocket->fast++;
 }
 
-/* Was a callback of any websocket overtaken in the last FWS_SUSPICIOUS_FOR? */
-static bool overtaken_recently(const fws_crew *crew)
+/* How many callbacks of this route were overtaken lately: one less for each
+ * FWS_SUSPICIOUS_FOR / FWS_OVERTAKEN_MOST without another one. */
+static uint32_t overtaken_lately(const fws_tally *route, fws_ns now)
 {
-    return crew->overtaken_at != 0 && fws_clock_now() - crew->overtaken_at < FWS_SUSPICIOUS_FOR;
+    fws_ns forgotten = (now - route->overtaken_at) / (FWS_SUSPICIOUS_FOR / FWS_OVERTAKEN_MOST);
+    return forgotten < route->overtaken ? route->overtaken - (uint32_t)forgotten : 0;
 }
 
-bool fws_apart_is_for(const fws_engine *engine, const fws_websocket *websocket)
+void fws_apart_note_overtaken(fws_websocket *websocket, fws_ns now)
 {
-    return websocket->slow || (websocket->fast < FWS_TRUSTED && overtaken_recently(&engine->crew));
+    websocket->slow = true;
+    websocket->fast = 0;
+    websocket->tally->overtaken = overtaken_lately(websocket->tally, now) + 1;
+    websocket->tally->overtaken_at = now;
+}
+
+bool fws_apart_is_for(const fws_websocket *websocket)
+{
+    const fws_tally *route = websocket->tally;
+    if (websocket->slow || route->overtaken_at == 0)
+        return websocket->slow;
+    fws_ns now = fws_clock_now();
+    bool suspicious = now - route->overtaken_at < FWS_SUSPICIOUS_FOR;
+    return suspicious &&
+           (websocket->fast < FWS_TRUSTED || overtaken_lately(route, now) >= FWS_OVERTAKEN_MOST);
+}
+
+/* ---- the queues ---- */
+
+void fws_apart_init(fws_apart *apart)
+{
+    fws_run_queue_init(&apart->fast);
+    fws_run_queue_init(&apart->others);
+    apart->fast_was_taken = false;
+    apart->entering = 0;
+}
+
+size_t fws_apart_count(const fws_apart *apart)
+{
+    return apart->fast.count + apart->others.count;
+}
+
+void fws_apart_move(fws_apart *apart, fws_run_queue *to)
+{
+    fws_run_queue_move(&apart->fast, to);
+    fws_run_queue_move(&apart->others, to);
+}
+
+/* NULL: none is left. */
+static fws_websocket *take(fws_apart *apart)
+{
+    bool others = apart->fast.count == 0 || (apart->fast_was_taken && apart->others.count > 0);
+    fws_work_link *link = fws_run_queue_pop(others ? &apart->others : &apart->fast);
+    apart->fast_was_taken = !others;
+    return link != NULL ? FWS_WEBSOCKET_OF(link, callbacks) : NULL;
+}
+
+/* How many are queued for which no thread has come yet. */
+static size_t unclaimed(const fws_apart *apart)
+{
+    size_t count = fws_apart_count(apart);
+    return count > apart->entering ? count - apart->entering : 0;
 }
 
 /* ---- a thread for them ---- */
 
 void fws_apart_queue(fws_engine *engine, fws_websocket *websocket)
 {
-    fws_run_queue_push(&engine->crew.apart, &websocket->callbacks);
+    fws_apart *apart = &engine->crew.apart;
+    fws_run_queue_push(websocket->fast > 0 ? &apart->fast : &apart->others, &websocket->callbacks);
     fws_apart_provide_thread(engine);
 }
 
@@ -39,7 +95,7 @@ void fws_apart_provide_thread(fws_engine *engine)
     uint32_t spare = fws_crew_spare(crew);
     if (spare > 0)
         pthread_cond_signal(&crew->work);
-    if (crew->apart.count > spare && crew->coming == 0)
+    if (unclaimed(&crew->apart) > spare && crew->coming == 0)
         fws_crew_hire(engine); /* who, once here, hires the next: to start many takes time */
 }
 
@@ -51,53 +107,54 @@ void fws_apart_claim_watch(fws_engine *engine)
 
 bool fws_apart_is_possible(fws_engine *engine)
 {
-    return engine->crew.apart.count > 0 && fws_crew_may_enter_callbacks(engine);
+    return unclaimed(&engine->crew.apart) > 0 && fws_crew_may_enter_callbacks(engine);
 }
 
 /* ---- running them ---- */
 
-/* The callbacks of this websocket could not be run: it is the first in the queue again. */
-static void put_back(fws_engine *engine, fws_websocket *websocket)
+/* Without the lock, with what `enter` has taken. */
+static void run(fws_engine *engine, fws_websocket *websocket)
 {
-    if (engine->work.stopping) {
-        pthread_mutex_unlock(&engine->work.lock);
-        fws_websocket_drop(websocket);
-        pthread_mutex_lock(&engine->work.lock);
-    } else {
-        fws_run_queue_push_front(&engine->crew.apart, &websocket->callbacks);
-        fws_crew_note_refusal(engine);
-    }
+    const fws_callbacks *callbacks = &engine->work.config.callbacks;
+    fws_ns begun = fws_clock_now();
+    uint32_t count = callbacks->run(callbacks->context, websocket, NULL);
+    fws_ns duration = fws_clock_now() - begun;
+    pthread_mutex_lock(&engine->work.lock);
+    fws_engine_note_callbacks(websocket, duration, count);
+    fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
+    if (websocket->fast >= FWS_PROVEN)
+        websocket->slow = false;
+    pthread_mutex_unlock(&engine->work.lock);
 }
 
 void fws_apart_run(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
-    fws_websocket *websocket = FWS_WEBSOCKET_OF(fws_run_queue_pop(&crew->apart), callbacks);
     uint64_t epoch = crew->epoch;
-    fws_ns duration = 0;
-    uint32_t count = 0;
+    fws_websocket *websocket = NULL;
     crew->inside++;
+    crew->apart.entering++;
     fws_apart_provide_thread(engine); /* for the others that are queued */
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
     bool entered = callbacks->enter(callbacks->context, thread, false);
-    if (entered) {
-        fws_ns begun = fws_clock_now();
-        count = callbacks->run(callbacks->context, websocket, NULL);
-        duration = fws_clock_now() - begun;
-        callbacks->leave(callbacks->context, thread);
-    }
     pthread_mutex_lock(&engine->work.lock);
-    fws_crew_leave_callbacks(engine, epoch);
-    if (!entered) {
-        put_back(engine, websocket);
-        return;
+    crew->apart.entering--;
+    if (entered) {
+        if (!engine->work.stopping)
+            websocket = take(&crew->apart);
+        pthread_mutex_unlock(&engine->work.lock);
+        if (websocket != NULL)
+            run(engine, websocket);
+        callbacks->leave(callbacks->context, thread);
+        pthread_mutex_lock(&engine->work.lock);
+    } else if (!engine->work.stopping) {
+        fws_crew_note_refusal(engine);
     }
-    fws_engine_note_callbacks(websocket, duration, count);
-    fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
-    if (websocket->fast >= FWS_PROVEN)
-        websocket->slow = false;
+    fws_crew_leave_callbacks(engine, epoch);
+    if (websocket == NULL)
+        return;
     pthread_mutex_unlock(&engine->work.lock);
     fws_crew_release_callbacks(websocket);
     pthread_mutex_lock(&engine->work.lock);

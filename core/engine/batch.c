@@ -29,7 +29,7 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
         (*left)--;
         fws_websocket *websocket =
             FWS_WEBSOCKET_OF(fws_run_queue_pop(&engine->work.run_queue), callbacks);
-        if (!fws_apart_is_for(engine, websocket)) {
+        if (!fws_apart_is_for(websocket)) {
             set_running(engine, websocket, now);
             return websocket;
         }
@@ -37,6 +37,24 @@ static fws_websocket *next_of(fws_engine *engine, size_t *left, fws_ns now)
     }
     set_running(engine, NULL, 0);
     return NULL;
+}
+
+/* With the lock: no thread can watch, so the leader can run none of them. Those that run apart are
+ * queued for that all the same: the threads that are to run them may be what could not be had. */
+static void queue_apart(fws_engine *engine)
+{
+    fws_run_queue rest;
+    fws_run_queue_init(&rest);
+    fws_run_queue_move(&engine->work.run_queue, &rest);
+    while (rest.count > 0 && !engine->work.stopping) {
+        fws_work_link *link = fws_run_queue_pop(&rest);
+        fws_websocket *websocket = FWS_WEBSOCKET_OF(link, callbacks);
+        if (fws_apart_is_for(websocket))
+            fws_apart_queue(engine, websocket);
+        else
+            fws_run_queue_push(&engine->work.run_queue, link);
+    }
+    fws_run_queue_move(&rest, &engine->work.run_queue);
 }
 
 /* The owner of the websocket that is probably called next. It exists as long as no other thread
@@ -157,6 +175,8 @@ bool fws_batch_run(fws_engine *engine, uint64_t term, void **thread)
             leading = run(engine, term, websocket, left, thread);
         if (leading)
             crew->in_batch = false;
+    } else if (engine->work.run_queue.count > 0) {
+        queue_apart(engine);
     }
     if (leading) {
         fws_run_queue_move(&crew->done, &done);

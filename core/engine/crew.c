@@ -1,6 +1,5 @@
 #include "crew.h"
 
-#include "apart.h"
 #include "internal.h"
 #include "turn.h"
 
@@ -20,7 +19,7 @@ static void init_waiting(fws_crew *crew)
     fws_os_init_condition(&crew->work);
     fws_os_init_condition(&crew->quiet);
     fws_watch_init(&crew->watch);
-    fws_run_queue_init(&crew->apart);
+    fws_apart_init(&crew->apart);
     fws_run_queue_init(&crew->done);
 }
 
@@ -124,7 +123,7 @@ void fws_crew_try_again(fws_engine *engine)
 fws_ns fws_crew_next_try(const fws_engine *engine)
 {
     const fws_crew *crew = &engine->crew;
-    bool waiting = engine->work.run_queue.count > 0 || crew->apart.count > 0;
+    bool waiting = engine->work.run_queue.count > 0 || fws_apart_count(&crew->apart) > 0;
     fws_ns hire = waiting && crew->hire_at != 0 ? crew->hire_at : FWS_FOREVER;
     fws_ns enter = waiting && crew->enter_at != 0 ? crew->enter_at : FWS_FOREVER;
     return hire == FWS_FOREVER || (enter != FWS_FOREVER && enter < hire) ? enter : hire;
@@ -200,7 +199,7 @@ static bool stand_by(fws_engine *engine)
     crew->idle++;
     int error = pthread_cond_timedwait(&crew->work, &engine->work.lock, &until);
     crew->idle--;
-    return error != ETIMEDOUT || crew->watch.open || crew->apart.count > 0;
+    return error != ETIMEDOUT || crew->watch.open || fws_apart_count(&crew->apart) > 0;
 }
 
 /* With the lock: works until the engine stops, or there is nothing to do for this thread, or
@@ -247,7 +246,7 @@ static void *serve(void *argument)
     if (!forked) {
         crew->threads--;
         pthread_cond_broadcast(&crew->quiet);
-        if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
+        if (engine->work.run_queue.count > 0 || fws_apart_count(&crew->apart) > 0)
             fws_work_wake_leader(&engine->work); /* another thread may be started now */
     }
     pthread_mutex_unlock(&engine->work.lock);
@@ -293,8 +292,8 @@ bool fws_crew_start(fws_engine *engine)
 static bool is_quiet(const fws_engine *engine, uint32_t self)
 {
     const fws_crew *crew = &engine->crew;
-    return engine->work.run_queue.count == 0 && crew->apart.count == 0 && crew->inside <= self &&
-           (engine->work.sleeping || !crew->led);
+    return engine->work.run_queue.count == 0 && fws_apart_count(&crew->apart) == 0 &&
+           crew->inside <= self && (engine->work.sleeping || !crew->led);
 }
 
 void fws_crew_drain(fws_engine *engine, fws_ns deadline)

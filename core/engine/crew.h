@@ -29,6 +29,7 @@
 #ifndef FWS_ENGINE_CREW_H
 #define FWS_ENGINE_CREW_H
 
+#include "apart.h"
 #include "watch.h"
 
 #include "../io/clock.h"
@@ -58,12 +59,11 @@ typedef struct {
     fws_ns hire_at;  /* a thread could not be started: when to try again; 0: at any time */
     fws_ns enter_at; /* `enter` has failed: when to try again; 0: at any time */
     fws_watch watch; /* see watch.h */
-    fws_run_queue apart; /* websockets whose callbacks run apart */
+    fws_apart apart; /* websockets whose callbacks run apart */
     fws_run_queue done; /* websockets whose callbacks were run in this batch, and which perhaps have
                            sent something */
     fws_websocket *overtaken; /* the websocket that was overtaken; the next leader writes what it
                                  has sent; a reference */
-    fws_ns overtaken_at;      /* when a callback was overtaken last; 0: never */
 } fws_crew;
 
 /* `limit`: threads that may be inside callbacks at once, at least 1. No lock. */

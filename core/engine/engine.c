@@ -121,7 +121,7 @@ static void drop_queued(fws_engine *engine)
     crew->overtaken = NULL;
     fws_run_queue_move(&engine->work.arrived, &rest);
     fws_run_queue_move(&engine->work.run_queue, &rest);
-    fws_run_queue_move(&crew->apart, &rest);
+    fws_apart_move(&crew->apart, &rest);
     fws_run_queue_move(&crew->done, &rest);
     pthread_mutex_unlock(&engine->work.lock);
     while ((link = fws_run_queue_pop(&rest)) != NULL)

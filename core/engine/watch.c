@@ -66,10 +66,8 @@ void fws_watch_call(fws_engine *engine)
 static void overtake(fws_engine *engine, fws_websocket *running, fws_ns now)
 {
     fws_crew *crew = &engine->crew;
-    running->slow = true;
-    running->fast = 0;
+    fws_apart_note_overtaken(running, now);
     crew->overtaken = fws_websocket_keep(running);
-    crew->overtaken_at = now;
     fws_crew_depose(engine);
 }
 
@@ -110,7 +108,7 @@ bool fws_watch_serve(fws_engine *engine)
     /* Callbacks may have been queued that could not be run while no thread watched: the leader
      * can run them now. If callbacks wait to run apart, the leader may have to dismiss this
      * thread for them. */
-    if (engine->work.run_queue.count > 0 || crew->apart.count > 0)
+    if (engine->work.run_queue.count > 0 || fws_apart_count(&crew->apart) > 0)
         fws_work_wake_leader(&engine->work);
     fws_crew_check(engine);
     while (watch->number == number && crew->led && !engine->work.stopping) {

@@ -5,14 +5,16 @@
  * route costs what it costs to count for the engine.
  *
  * Threads: any, see counter.h; but values are added to a histogram by one thread at a time, which
- * the caller arranges. Memory: those of an engine are linked, the first is part of the engine, and
- * the others are freed with it.
+ * the caller arranges, which goes for what is known of callbacks as well. Memory: those of an
+ * engine are linked, the first is part of the engine, and the others are freed with it.
  */
 #ifndef FWS_STATS_TALLY_H
 #define FWS_STATS_TALLY_H
 
 #include "counter.h"
 #include "histogram.h"
+
+#include "../io/clock.h"
 
 #define FWS_CLOSE_CODES 4000 /* from 1000 on */
 
@@ -27,6 +29,9 @@ typedef struct fws_tally {
     atomic_uint_least32_t
         closes[FWS_CLOSE_CODES]; /* finished websockets by close code, less 1000 */
     fws_histogram callback_time; /* ns */
+    /* What engine/apart.c knows of the callbacks of this route, for itself. */
+    fws_ns overtaken_at; /* when one was overtaken last; 0: never */
+    uint32_t overtaken;  /* how many were lately */
 } fws_tally;
 
 /* A new one, behind the first of its engine. NULL when there is no memory. */

@@ -11,6 +11,8 @@ owner owners[MANY];
 pair pairs[MANY];
 atomic_uint threads_ended, asleep, most_asleep, refusals;
 atomic_bool stay;
+atomic_int order[MOST_ORDERED];
+atomic_uint ran;
 atomic_uint most_messages;
 uint32_t receive_queue = 16;
 
@@ -81,6 +83,17 @@ static void leave_at_once(void)
     _exit(0);
 }
 
+void hold_callbacks(void)
+{
+    pthread_mutex_lock(&big_lock);
+    atomic_store(&ran, 0);
+}
+
+void let_callbacks(void)
+{
+    pthread_mutex_unlock(&big_lock);
+}
+
 void begin_in_child(void)
 {
     pthread_mutex_init(&big_lock, NULL); /* a thread of the parent's may have had it */
@@ -139,6 +152,13 @@ static void obey(fws_websocket *websocket, const fws_message *message)
     fws_websocket_send(websocket, FWS_OPCODE_TEXT, message->data, message->length, true);
 }
 
+static void note_order(const owner *own)
+{
+    unsigned k = atomic_fetch_add(&ran, 1);
+    if (k < MOST_ORDERED)
+        atomic_store(&order[k], (int)(((uintptr_t)own - (uintptr_t)owners) / sizeof *own));
+}
+
 static uint32_t run(void *context, fws_websocket *websocket, void *next)
 {
     (void)context;
@@ -150,6 +170,7 @@ static uint32_t run(void *context, fws_websocket *websocket, void *next)
     assert_int_equal(atomic_fetch_add(&own->inside, 1), 0);
     switch (fws_websocket_collect(websocket, &taken)) {
     case FWS_OK:
+        note_order(own);
         while (fws_inbox_pop(&taken, &message)) {
             if (!fws_websocket_is_closed_here(websocket)) {
                 atomic_fetch_add(&own->messages, 1);

@@ -39,7 +39,16 @@ extern atomic_bool stay;
 extern atomic_uint most_messages; /* for which one websocket was called in one turn */
 extern uint32_t receive_queue;    /* of the engines that start_with() makes; 16 */
 
+/* Of which of `owners` messages were given to callbacks since hold_callbacks(), in order. */
+#define MOST_ORDERED 256
+extern atomic_int order[MOST_ORDERED];
+extern atomic_uint ran;
+
 extern const fws_callbacks callbacks;
+
+/* The test's thread takes the lock around callbacks: none begins until it lets go. */
+void hold_callbacks(void);
+void let_callbacks(void);
 
 /* Makes the engine, and opens `count` of `pairs`. */
 void start_with(uint32_t callback_threads, int count);

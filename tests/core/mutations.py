@@ -56,11 +56,25 @@ MUTATIONS = {
         "fws_websocket_on_flush(overtaken);",
         "watch",
     ),
+    "first-come": Mutation(
+        "1: nor in the queue of those that run apart",
+        "core/engine/apart.c",
+        "bool others = apart->fast.count == 0 || (apart->fast_was_taken && apart->others.count > 0);",
+        "bool others = apart->others.count > 0;",
+        "apart",
+    ),
+    "each-is-overtaken": Mutation(
+        "1: nor behind hundreds that have all become slow",
+        "core/engine/apart.c",
+        "overtaken_lately(route, now) >= FWS_OVERTAKEN_MOST",
+        "false",
+        "apart",
+    ),
     "nobody-is-trusted": Mutation(
         "1: who is fast does not wait in a row with those that are not",
         "core/engine/apart.c",
-        "websocket->fast < FWS_TRUSTED && overtaken_recently",
-        "websocket->fast < FWS_PROVEN && overtaken_recently",
+        "(websocket->fast < FWS_TRUSTED ||",
+        "(websocket->fast < FWS_PROVEN ||",
         "watch",
     ),
     "not-held-back": Mutation(

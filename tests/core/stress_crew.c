@@ -257,7 +257,7 @@ static void check_rest(bool ended)
     /* One that has outlasted the stop inside a callback may be on its way from there to its end. */
     CHECK(crew->threads >= crew->inside && (!ended || crew->threads == 0));
     CHECK(!crew->led && !crew->in_batch && !crew->watch.appointed);
-    CHECK(engine->work.run_queue.count + crew->apart.count + crew->done.count == 0);
+    CHECK(engine->work.run_queue.count + fws_apart_count(&crew->apart) + crew->done.count == 0);
     CHECK(engine->work.all == NULL && engine->work.flush == NULL && engine->work.retired == NULL);
     pthread_mutex_unlock(&engine->work.lock);
 }

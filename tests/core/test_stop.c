@@ -42,7 +42,7 @@ static void expect_rest(uint32_t inside)
     assert_false(crew->led || crew->in_batch || crew->watch.appointed || crew->watch.open);
     assert_int_equal(engine->ready.count, 0);
     assert_int_equal(engine->work.run_queue.count + engine->work.arrived.count, 0);
-    assert_int_equal(crew->apart.count + crew->done.count, 0);
+    assert_int_equal(fws_apart_count(&crew->apart) + crew->done.count, 0);
     assert_null(crew->overtaken);
     assert_null(engine->work.loop);
     assert_null(engine->work.all);

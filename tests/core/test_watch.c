@@ -233,8 +233,9 @@ static void test_one_that_is_to_be_written_is_overtaken(void **state)
 static bool runs_apart(int i, bool while_suspicious)
 {
     pthread_mutex_lock(&engine->work.lock);
-    engine->crew.overtaken_at = fws_clock_now() - (while_suspicious ? 0 : FWS_SUSPICIOUS_FOR);
-    bool apart = fws_apart_is_for(engine, pairs[i].server);
+    pairs[i].server->tally->overtaken_at =
+        fws_clock_now() - (while_suspicious ? 0 : FWS_SUSPICIOUS_FOR);
+    bool apart = fws_apart_is_for(pairs[i].server);
     pthread_mutex_unlock(&engine->work.lock);
     return apart;
 }

@@ -1,0 +1,170 @@
+/* Which callbacks run apart, and in which order: who is fast does not wait in a row with those that
+ * are not, and everybody has a turn. */
+#include "evented.h"
+
+#include "engine/apart.h"
+#include "tuning.h"
+
+#include <unistd.h>
+
+#define CROWD 30
+
+static size_t queued_apart(void)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    size_t count = fws_apart_count(&engine->crew.apart);
+    pthread_mutex_unlock(&engine->work.lock);
+    return count;
+}
+
+static bool runs_apart(int i)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    bool apart = fws_apart_is_for(pairs[i].server);
+    pthread_mutex_unlock(&engine->work.lock);
+    return apart;
+}
+
+static void note_overtaken(int i, fws_ns ago)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    fws_apart_note_overtaken(pairs[i].server, fws_clock_now() - ago);
+    pthread_mutex_unlock(&engine->work.lock);
+}
+
+/* Sends one message to each of `first` to `last`, while no callback can run. */
+static void queue(int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        size_t before = queued_apart();
+        send_message(i, "hello");
+        WAIT_FOR(queued_apart() == before + 1);
+    }
+}
+
+/* The position of its callback among those that have run since hold_callbacks(). */
+static unsigned position(int i)
+{
+    for (unsigned k = 0; k < atomic_load(&ran); k++)
+        if (atomic_load(&order[k]) == i)
+            return k;
+    fail_msg("the callback of %d has not run", i);
+    return 0;
+}
+
+static void echo(int i, int times)
+{
+    for (int k = 0; k < times; k++) {
+        send_message(i, "hello");
+        expect_text(i, "hello");
+    }
+}
+
+/* With a thread for each, with few, with one, which watches as well. */
+static void who_is_fast_comes_first(uint32_t threads)
+{
+    start_with(threads, CROWD + 3);
+    echo(CROWD + 1, 1);
+    echo(CROWD + 2, FWS_TRUSTED - 2);
+    note_overtaken(0, 0);
+    hold_callbacks();
+    queue(0, CROWD);
+    queue(CROWD + 1, CROWD + 2);
+    let_callbacks();
+    for (int i = 0; i < CROWD + 3; i++)
+        expect_text(i, "hello");
+    assert_in_range(position(CROWD + 1), 0, 1);
+    assert_in_range(position(CROWD + 2), 1, 3);
+    for (int i = 0; i < CROWD; i++) /* and the others as they came */
+        assert_true(position(i) < position(i + 1));
+    stop_with(CROWD + 3);
+}
+
+static void test_who_is_fast_comes_first(void **state)
+{
+    (void)state;
+    who_is_fast_comes_first(64);
+    who_is_fast_comes_first(4);
+    who_is_fast_comes_first(2);
+    who_is_fast_comes_first(1);
+}
+
+static void test_the_others_have_every_second_turn(void **state)
+{
+    (void)state;
+    start_with(4, 20);
+    for (int i = 4; i < 20; i++)
+        echo(i, 1);
+    note_overtaken(0, 0);
+    hold_callbacks();
+    queue(4, 19);
+    queue(0, 3);
+    let_callbacks();
+    for (int i = 0; i < 20; i++)
+        expect_text(i, "hello");
+    for (int i = 0; i < 4; i++)
+        assert_in_range(position(i), 2 * i, 2 * i + 1);
+    stop_with(20);
+}
+
+/* What is known of one route says nothing of another. */
+static void test_another_route_is_not_suspected(void **state)
+{
+    (void)state;
+    start_with(4, 3);
+    pairs[2].server->tally = fws_engine_new_tally(engine);
+    note_overtaken(0, 0);
+    assert_true(runs_apart(0));
+    assert_true(runs_apart(1));
+    assert_false(runs_apart(2));
+    note_overtaken(2, 0);
+    assert_true(runs_apart(2));
+    stop_with(3);
+}
+
+/* All of a route become slow at once, as their database does: each of them would be overtaken. */
+static void test_nobody_is_trusted_when_many_are_overtaken(void **state)
+{
+    (void)state;
+    start_with(4, FWS_OVERTAKEN_MOST + 1);
+    const int last = FWS_OVERTAKEN_MOST;
+    make_fast(last);
+    for (int i = 0; i < last; i++) {
+        assert_false(runs_apart(last));
+        note_overtaken(i, 0);
+    }
+    assert_true(runs_apart(last));
+    pthread_mutex_lock(&engine->work.lock);
+    pairs[last].server->tally->overtaken_at -= FWS_SUSPICIOUS_FOR / FWS_OVERTAKEN_MOST;
+    pthread_mutex_unlock(&engine->work.lock);
+    assert_false(runs_apart(last)); /* one is forgotten, so one more may be overtaken */
+    note_overtaken(0, 0);
+    assert_true(runs_apart(last));
+    stop_with(FWS_OVERTAKEN_MOST + 1);
+}
+
+/* Few a second, for however long, are not many at once. */
+static void test_few_that_are_overtaken_leave_the_others_trusted(void **state)
+{
+    (void)state;
+    start_with(4, 2);
+    make_fast(1);
+    for (int k = 10 * FWS_OVERTAKEN_MOST; k >= 0; k--) {
+        note_overtaken(0, k * 2 * FWS_SUSPICIOUS_FOR / FWS_OVERTAKEN_MOST);
+        assert_true(pairs[0].server->tally->overtaken <= 1);
+    }
+    assert_false(runs_apart(1));
+    stop_with(2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_is_fast_comes_first),
+        cmocka_unit_test(test_the_others_have_every_second_turn),
+        cmocka_unit_test(test_another_route_is_not_suspected),
+        cmocka_unit_test(test_nobody_is_trusted_when_many_are_overtaken),
+        cmocka_unit_test(test_few_that_are_overtaken_leave_the_others_trusted),
+    };
+    return cmocka_run_group_tests_name("apart", tests, NULL, NULL);
+}
