@@ -94,10 +94,12 @@ def test_nothing_is_left_after_many_rounds(application, progress):
 
     run(server.port, 400, progress)  # what is made once is made here
     wait_for(settled)
+    gc.collect()  # what earlier tests have left; it would be freed meanwhile, with its descriptors
     before = descriptors(pid), live(), sys.getrefcount(runtime)
     memory = resident_bytes(pid)
     run(server.port, ROUNDS, progress)
     wait_for(settled)
+    gc.collect()
     assert (descriptors(pid), live(), sys.getrefcount(runtime)) == before
     assert application.websockets.publish("x", "all") == 0
     assert resident_bytes(pid) - memory < 16 * 1024 * 1024
