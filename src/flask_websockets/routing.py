@@ -210,7 +210,8 @@ def run_class_view(
         if not upgrade.accepted:
             answer_with(app, error)
         callbacks.failed(error)
-        teardown_with(error)
+        if not callbacks.is_usual_end(error):
+            teardown_with(error)
         if is_interrupt(error):
             raise
     finally:

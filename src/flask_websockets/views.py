@@ -38,8 +38,8 @@ class WebSocketView:
     connection, is held while the websocket is idle. ``request`` and ``session`` are those of the
     handshake.
 
-    An exception is logged and closes the websocket with 1011; but for :class:`ConnectionClosed`, which
-    ends the method and nothing else, as a peer may be gone at any moment.
+    An exception is logged and closes the websocket with 1011; but for :class:`ConnectionClosed` of this
+    websocket, which ends the method and nothing else, as a peer may be gone at any moment.
 
     :cvar context: "request": ``request`` and ``session`` of the handshake live as long as the
         websocket. "app": after :meth:`on_open` they are given up, and with them most of the memory of
@@ -139,7 +139,8 @@ class ViewCallbacks:
             self.unit.begin()
             self.view.on_message(ws, data)
         except BaseException as caught:
-            error = caught
+            if not self.is_usual_end(caught):
+                error = caught
             self.failed(caught)
             if is_interrupt(caught):
                 raise
@@ -169,9 +170,14 @@ class ViewCallbacks:
         """Call closed() in its context; for event loops."""
         self.context.run(self.closed, code, reason)
 
+    def is_usual_end(self, error: BaseException) -> bool:
+        """Is this the ConnectionClosed of this websocket, whose peer may be gone at any moment? That of
+        another one is a failure of the method."""
+        return only_closed(error) and self.ws.closed
+
     def failed(self, error: BaseException) -> None:
-        """A callback has raised. ConnectionClosed is no failure: the peer may be gone at any moment."""
-        if only_closed(error):
+        """A callback has raised."""
+        if self.is_usual_end(error):
             return
         invalid = invalid_message(error, self.ws)
         if invalid is not None:  # the peer's fault
@@ -204,7 +210,7 @@ class ViewCallbacks:
                 self.unit.begin()
             self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))
         except BaseException as caught:
-            if not only_closed(caught):
+            if not self.is_usual_end(caught):
                 error = caught
                 self.log(caught)
             if is_interrupt(caught):

@@ -24,6 +24,14 @@ def test_the_close_of_another_websocket_is_an_error_of_the_handler(application, 
         for data in ws.iter_data():
             clients[0].send(data)
 
+    @application.route("/class")
+    class View(WebSocketView):
+        def on_open(self, ws):
+            clients.append(ws)
+
+        def on_message(self, ws, data):
+            clients[0].send(data)
+
     @application.route("/async")
     async def coroutine(ws):
         clients.append(ws)
@@ -31,7 +39,7 @@ def test_the_close_of_another_websocket_is_an_error_of_the_handler(application, 
             await clients[0].send(data)
 
     server = application.serve()
-    for path in ("/function", "/async"):
+    for path in ("/function", "/class", "/async"):
         clients.clear()
         caplog.clear()
         gone = server.connect(path)
@@ -44,6 +52,49 @@ def test_the_close_of_another_websocket_is_an_error_of_the_handler(application, 
             assert wire.read_close(connection) == (1011, "internal error")
         assert "ConnectionClosed" in caplog.text
     wait_for(lambda: not websockets.connections)
+
+
+@pytest.mark.parametrize("path", ["/function", "/class", "/opening", "/async"])
+def test_the_usual_end_is_no_error_for_teardown_functions(application, caplog, path):
+    """ConnectionClosed of the websocket whose handler, or method, it ends."""
+    errors = []
+    application.app.teardown_appcontext(lambda error: errors.append(error))
+
+    @application.route("/function")
+    def function(ws):
+        ws.receive()
+        ws.close()
+        ws.send("x")
+
+    class View(WebSocketView):
+        def on_open(self, ws):
+            if flask.request.path == "/opening":
+                self.on_message(ws, "x")
+
+        def on_message(self, ws, data):
+            ws.close()
+            ws.send("x")
+
+        def on_close(self, ws, code, reason):
+            ws.send("x")
+
+    application.route("/class")(View)
+    application.route("/opening", endpoint="opening")(View)
+
+    @application.route("/async")
+    async def coroutine(ws):
+        await ws.receive()
+        ws.close()
+        await ws.send("x")
+
+    with wire.connect(application.serve().port, path) as connection:
+        connection.sendall(wire.frame(1, b"x"))
+        assert wire.read_close(connection) == (1000, "")
+    # Of the handshake and what ran in it; of each call of a method after that; of the coroutine.
+    count = {"/function": 1, "/class": 3, "/opening": 2, "/async": 2}[path]
+    wait_for(lambda: len(errors) == count, what=lambda: errors)
+    assert errors == [None] * count
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("path", ["/function", "/class", "/async"])
