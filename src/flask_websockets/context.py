@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 import flask.globals
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "MERGED",
+    "carry_variables",
     "fail",
     "for_another_thread",
     "handle_exception",
@@ -39,6 +41,9 @@ __all__ = (
 MERGED = "request_ctx" not in vars(flask.globals)
 
 _current: Any = flask.globals.app_ctx if MERGED else flask.globals.request_ctx
+
+#: The context variables of Flask's own contexts.
+FLASK_VARIABLES = {vars(flask.globals).get(name) for name in ("_cv_app", "_cv_request")}
 
 #: What tells a context that it is pushed, in the place of what would restore the one before.
 KEPT: Any = object() if MERGED else (None, None)
@@ -81,6 +86,13 @@ def for_another_thread(context: RequestContext) -> RequestContext:
     other._after_request_functions = context._after_request_functions
     keep_pushed(other)
     return other
+
+
+def carry_variables(context: Context) -> None:
+    """Set the context variables of the current context in another one, but for Flask's own contexts."""
+    for variable, value in copy_context().items():
+        if variable not in FLASK_VARIABLES and context.get(variable) is not value:
+            context.run(variable.set, value)
 
 
 def teardown_with(error: BaseException) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ._core import Admission
 from .answer import warn_of_what_is_lost
-from .context import is_interrupt, keep_pushed, report, request_context
+from .context import carry_variables, is_interrupt, keep_pushed, report, request_context
 from .errors import invalid_message, only_closed
 from .records import ended, fault_reason
 from .runtime import Runtime
@@ -118,6 +118,8 @@ class ViewCallbacks:
         if self.view.context == "request":
             self.context = copy_context()
             self.context.run(self.unit.activate, request_context())
+        else:
+            carry_variables(self.context)
 
     def request_ended(self) -> None:
         """The request has ended in the server's thread, and the callbacks begin. A second call does no

@@ -22,6 +22,7 @@ KINDS = ("function", "class", "async")
 def add_view(application, kind, work, opening=None, path="/ws"):
     """A view that answers each message with what ``work(ws, data)`` returns.
 
+    :param kind: one of KINDS; or "class, app": a class that gives its request up.
     :param opening: ``opening(ws)``, called before the handshake is answered; what it returns but None
         refuses it.
     """
@@ -45,6 +46,8 @@ def add_view(application, kind, work, opening=None, path="/ws"):
     else:
 
         class handler(WebSocketView):
+            context = "app" if kind == "class, app" else "request"
+
             def on_open(self, ws):
                 return opening(ws)
 
