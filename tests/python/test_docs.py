@@ -19,6 +19,7 @@ def examples(name: str) -> list[str]:
 README, PAGE, VIEWS = map(examples, ["README.md", "docs/getting-started.md", "docs/views.md"])
 BASE = PAGE[0]
 FACTORY = PAGE[-1]
+KINDS = ("function", "class", "async")
 
 
 @pytest.fixture
@@ -122,16 +123,103 @@ def test_all_examples_of_a_page_in_one_file(flask_run):
         assert client.recv() == "hello"
 
 
+#: What the examples about views speak of and do not show: who logs in, and handlers that put the user
+#: into ws.data; and who reads what the players publish.
+BESIDE = """
+import logging
+from flask_websockets import WebSocketView
+
+logging.basicConfig(level=logging.INFO)  # so that ends are said
+
+@app.get("/login/<user>")
+def login(user):
+    session["user"] = user
+    return user
+
+@websockets.route("/private/function")
+def private(ws):
+    ws.data["user"] = session.get("user")
+    ws.send("in")
+    ws.receive()
+
+@websockets.route("/private/class")
+class Private(WebSocketView):
+    def on_open(self, ws):
+        ws.data["user"] = session.get("user")
+        ws.send("in")
+
+    def on_message(self, ws, data):
+        ws.send(data)
+
+@websockets.route("/private/async")
+async def private_async(ws):
+    ws.data["user"] = session.get("user")
+    await ws.send("in")
+    await ws.receive()
+
+@websockets.route("/game")
+class Game(WebSocketView):
+    def on_open(self, ws):
+        websockets.subscribe(ws, "game")
+
+    def on_message(self, ws, data):
+        pass
+"""
+
+
+def cookie_of(answer) -> str:
+    return answer["set-cookie"].split(";")[0]
+
+
 def test_the_examples_about_views(flask_run):
-    server = flask_run(BASE, *VIEWS)
+    server = flask_run(BASE, *VIEWS, BESIDE)
     client = server.connect("/notes")
     client.send("one")
     assert client.recv() == "saved one"
     client = server.connect("/notes/7")
     client.send("two")
     assert json.loads(client.recv()) == [7, "two"]
-    assert server.connect("/visits").recv() == "visit 1"
-    server.connect("/player/anne").close()
-    url = f"http://127.0.0.1:{server.port}/logout"
-    assert urllib.request.urlopen(url, b"", timeout=10).read() == b"good bye"
+    client = server.connect("/visits")
+    assert client.recv() == "visit 1"
+    client = server.connect("/visits", cookie=cookie_of(client.getheaders()))
+    assert client.recv() == "visit 2"
+    game, player = server.connect("/game"), server.connect("/player/anne")
+    player.send("e4")
+    assert game.recv() == "anne moves e4"
+    player.close()
+    assert game.recv() == "anne has left"
+    client = server.connect("/prices/flask")
+    client.send("buy")
+    assert [json.loads(client.recv()) for _ in range(2)] == [{"share": "flask"}] * 2
+    client.close()
+    wait_for(lambda: "WebSocket /prices/<share> of" in server.log, what=lambda: server.log)
+    assert "Traceback" not in server.log and "goes on" not in server.log
+
+
+def test_the_example_that_closes_what_is_open_at_a_logout(flask_run):
+    server = flask_run(BASE, *VIEWS, BESIDE)
+    page = f"http://127.0.0.1:{server.port}"
+
+    def connect(user):
+        with urllib.request.urlopen(f"{page}/login/{user}", timeout=10) as answer:
+            cookie = cookie_of(answer.headers)
+        clients = [server.connect(f"/private/{kind}", cookie=cookie) for kind in KINDS]
+        assert [client.recv() for client in clients] == ["in"] * 3
+        return cookie, clients
+
+    cookie, hers = connect("ann")
+    _, his = connect("bob")
+    nobodys = server.connect("/private/class")
+    assert nobodys.recv() == "in"
+    for headers in ({}, {"Cookie": cookie}):  # nobody logs out; then she
+        request = urllib.request.Request(f"{page}/logout", b"", headers)
+        assert urllib.request.urlopen(request, timeout=10).read() == b"good bye"
+    for client in hers:
+        assert client.recv_data() == (8, (1008).to_bytes(2, "big") + b"logged out")
+    for client in (his[1], nobodys):
+        client.send("still there")
+        assert client.recv() == "still there"
+    for client in (his[0], his[2]):  # which return then
+        client.send("still there")
+        assert client.recv_data() == (8, (1000).to_bytes(2, "big"))
     assert "Traceback" not in server.log
