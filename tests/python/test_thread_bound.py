@@ -44,8 +44,8 @@ class Watched(peewee.SqliteDatabase):
         super()._close(connection)
 
 
-def add_peewee(application, path):
-    database = Watched(str(path), autoconnect=False)
+def add_peewee(application, path, autoconnect=False):
+    database = Watched(str(path), autoconnect=autoconnect)
 
     class Note(peewee.Model):
         text = peewee.TextField()
@@ -105,6 +105,19 @@ def test_peewee_says_that_the_connection_has_ended_with_the_handshake(
     client.send("x")
     assert code_of(client) == 1011
     wait_for(lambda: "database connection not opened" in caplog.text)
+
+
+def test_peewee_that_connects_by_itself_keeps_the_connection(application, tmp_path):
+    """Of each thread that runs a callback: nobody closes that."""
+    database, Note = add_peewee(application, tmp_path / "peewee.db", autoconnect=True)
+    add_view(application, "class", lambda ws, data: Note.create(text=data))
+    client = application.serve().connect("/ws")
+    ask(client, "x")
+    client.close()
+    ended(application)
+    handshake = wait_for(lambda: database.closed.copy() if len(database.closed) == 2 else None)
+    (kept,) = set(database.opened) - set(handshake)  # nor is it that of create_tables()
+    assert database.opened[kept] not in handshake.values()
 
 
 # ---- Pony, by its own extension ----
@@ -231,6 +244,72 @@ def test_a_registry_of_sessions(application, kind, scopefunc, tmp_path):
 
 def ended_but_one(application):
     wait_for(lambda: len(application.app.extensions["flask_websockets.runtime"]._open) == 1)
+
+
+def test_coroutines_share_what_is_kept_for_their_thread(application, tmp_path):
+    """So the commit of one takes along what another has not committed."""
+    engine, Session, Note = add_registry(application, tmp_path / "alchemy.db")
+    add_view(application, "async", drafting(Session, Note))
+    writer, committer = two(application.serve())
+    assert (ask(writer, "draft"), ask(committer, "note 1")) == ("1", "2")
+    writer.close()
+    committer.close()
+    ended(application)
+    with engine.connect() as connection:
+        assert connection.execute(sqlalchemy.text("select count(*) from note")).scalar() == 2
+
+
+# ---- Flask-SQLAlchemy ----
+
+
+@pytest.mark.parametrize(
+    ("kind", "lets_go"),
+    [("function", True), ("function", False), ("class", False), ("async", True), ("async", False)],
+)
+def test_idle_websockets_and_a_pool_of_connections(application, kind, lets_go, tmp_path, caplog):
+    """As many as the pool has leave none for pages, unless they let go: after the work, and of what was
+    asked for before the first message."""
+    flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
+    options = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 1}
+    application.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'pool.db'}"
+    application.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    database = flask_sqlalchemy.SQLAlchemy(application.app)
+
+    def query(*_):
+        return database.session.execute(sqlalchemy.text("select 40 + 2")).scalar()
+
+    def work(ws, data):
+        answer = query()
+        if lets_go:
+            database.session.remove()
+        return answer
+
+    @application.app.before_request
+    def before():
+        query()
+
+    application.app.add_url_rule("/page", "page", lambda: str(query()))
+    add_view(application, kind, work, lambda ws: database.session.remove() if lets_go else None)
+    server = application.serve()
+    page = "GET /page HTTP/1.1\nHost: localhost\nConnection: close\n\n"
+
+    def status():
+        return int(server.request(page)[9:12])
+
+    clients = two(server)
+    asleep = 500 if kind == "function" and not lets_go else 200
+    wait_for(lambda: status() == asleep)  # the handshakes are over at any time after the 101
+    assert [ask(client) for client in clients] == ["42"] * 2
+    with application.app.app_context():
+        pool = database.engine.pool
+    held = 0 if lets_go or kind == "class" else 2
+    wait_for(lambda: pool.checkedout() == held)
+    assert status() == (500 if held else 200)
+    assert ("QueuePool limit" in caplog.text) == bool(held)
+    for client in clients:
+        client.close()
+    ended(application)
+    wait_for(lambda: status() == 200)
 
 
 # ---- locks ----
