@@ -341,6 +341,8 @@ OLDEST_FLASK_TESTS = [
         "middleware",
         "reports",
         "views",
+        "views_ends",
+        "views_rows",
     )
 ]
 

@@ -4,6 +4,7 @@ import os
 import threading
 
 import flask
+from greenlet import getcurrent
 
 from flask_websockets import ConnectionClosed, WebSockets, WebSocketView
 
@@ -155,6 +156,25 @@ def end_of(ws, timeout):
 @app.get("/ends")
 def ends():
     return ENDS
+
+
+@websockets.route("/where")
+def where(ws):
+    """In which greenlet it runs, and in which thread of the system."""
+    ws.send(f"{getcurrent() in CALLS} {os.readlink('/proc/thread-self').endswith(f'/{os.getpid()}')}")
+
+
+#: The greenlets in which the server has called the application.
+CALLS = []
+inner = app.wsgi_app
+
+
+def note_call(environ, start_response):
+    CALLS.append(getcurrent())
+    return inner(environ, start_response)
+
+
+app.wsgi_app = note_call
 
 
 @websockets.route("/abandoned")

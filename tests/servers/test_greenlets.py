@@ -40,6 +40,11 @@ def ends(server):
         return json.load(answer)
 
 
+def test_a_function_view_is_a_greenlet_of_its_own(server):
+    """Not that of the server's call; and in the thread of the event loop, which is the first."""
+    assert [server.connect("/where").recv() for _ in range(2)] == ["False True"] * 2
+
+
 def test_a_receive_that_is_interrupted_loses_nothing(server):
     client = server.connect("/interrupted")
     assert [client.recv() for _ in range(3)] == ["timed out"] * 3
