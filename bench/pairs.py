@@ -71,6 +71,12 @@ WORKLOADS = {
     ),
     "blocking-50": Workload("blocking views, 50 connections", "ours.py", 50),
     "blocking-500": Workload("blocking views, 500 connections", "ours.py", 500),
+    "asking-50": Workload(
+        "class views that wait for a database, 50 connections", "ours_class.py", 50, path="/ask"
+    ),
+    "asking-500": Workload(
+        "class views that wait for a database, 500 connections", "ours_class.py", 500, path="/ask"
+    ),
     "large": Workload("class views, 50 connections, 64 KiB", "ours_class.py", 50, size=65536),
     "medium": Workload("blocking views, 50 connections, 12 KiB", "ours.py", 50, size=12288),
     "compressed": Workload(

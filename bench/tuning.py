@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import pairs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-HEADER = ROOT / "core" / "tuning.h"
+HEADERS = [ROOT / "core" / name for name in ("tuning.h", "tuning_threads.h")]
 BUILD = ROOT / "build" / "tuning"
 
 CONSTANT = re.compile(r"^#ifndef (FWS_\w+)\n#define \1 (.+?)(?: /\*.*)?$", re.MULTILINE)
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=1.5, help="of load for each")
     options = parser.parse_args()
-    known = constants(HEADER.read_text())
+    known = constants("".join(header.read_text() for header in HEADERS))
     if options.list:
         for constant in known.values():
             print(f"{constant.name:32} {constant.value:28} {constant.measure}")

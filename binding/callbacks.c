@@ -16,7 +16,7 @@ static bool interpreter_ends(void)
 }
 
 /* Callbacks that run apart have a gate of their own, as dozens of them may come at once. The leader
- * passes none: all other websockets wait for it.
+ * passes none, and closes this one while it waits: all other websockets wait for it.
  *
  * False: there is no memory for Python's part of the thread, or the interpreter ends. */
 static bool enter(void *context, void **thread, bool leads)
@@ -28,10 +28,16 @@ static bool enter(void *context, void **thread, bool leads)
         *thread = PyThreadState_New(state->interpreter);
     if (*thread == NULL)
         return false;
-    fws_ns entered = leads ? 0 : fws_gate_enter(&state->callbacks_gate);
-    PyEval_RestoreThread(*thread);
-    if (!leads)
-        fws_gate_leave(&state->callbacks_gate, entered);
+    fws_gate *gate = &state->callbacks_gate;
+    if (leads) {
+        fws_gate_close(gate);
+        PyEval_RestoreThread(*thread);
+        fws_gate_open(gate);
+    } else {
+        fws_ns entered = fws_gate_enter(gate);
+        PyEval_RestoreThread(*thread);
+        fws_gate_leave(gate, entered);
+    }
     fws_renew_budget();
     return true;
 }

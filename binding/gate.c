@@ -17,8 +17,22 @@ void fws_gate_init(fws_gate *gate, unsigned widest)
     gate->inside = 0;
     gate->blocked_since = 0;
     gate->calling = false;
+    atomic_store(&gate->closed, false);
+    atomic_store(&gate->sleepers, 0);
     gate->first = NULL;
     gate->last = &gate->first;
+}
+
+static bool is_open(const fws_gate *gate)
+{
+    return gate->inside < gate->width && !atomic_load(&gate->closed);
+}
+
+/* May the first sleeper go in now? */
+static bool may_admit(const fws_gate *gate, fws_ns now)
+{
+    return gate->inside < gate->width && (now - gate->first->since > FWS_GATE_PATIENCE ||
+                                          (gate->width > 1 && !atomic_load(&gate->closed)));
 }
 
 static fws_gate_sleeper *admit_first(fws_gate *gate)
@@ -37,10 +51,9 @@ static fws_gate_sleeper *admit_first(fws_gate *gate)
  * room. Otherwise wakes the first one, which enters if the gate is free when it runs. */
 static void let_in(fws_gate *gate, fws_ns now)
 {
-    while (gate->first != NULL && gate->inside < gate->width &&
-           (gate->width > 1 || now - gate->first->since > FWS_GATE_PATIENCE))
+    while (gate->first != NULL && may_admit(gate, now))
         pthread_cond_signal(&admit_first(gate)->called);
-    if (gate->first != NULL && gate->inside < gate->width && !gate->calling) {
+    if (gate->first != NULL && is_open(gate) && !gate->calling) {
         gate->calling = true;
         pthread_cond_signal(&gate->first->called);
     }
@@ -58,14 +71,19 @@ static void sleep_until_inside(fws_gate *gate)
         gate->width = gate->widest;
         let_in(gate, self.since);
     }
+    /* Before it is looked whether the gate is closed, so that who opens it meanwhile sees it. */
+    atomic_fetch_add(&gate->sleepers, 1);
+    if (gate->first == &self && is_open(gate))
+        admit_first(gate);
     while (!self.inside) {
         pthread_cond_wait(&self.called, &gate->lock);
         if (self.inside || gate->first != &self)
             continue;
         gate->calling = false;
-        if (gate->inside < gate->width)
+        if (is_open(gate))
             admit_first(gate);
     }
+    atomic_fetch_sub(&gate->sleepers, 1);
     pthread_cond_destroy(&self.called);
 }
 
@@ -74,7 +92,7 @@ fws_ns fws_gate_enter(fws_gate *gate)
     if (!FWS_USE_GATE)
         return 0;
     pthread_mutex_lock(&gate->lock);
-    if (gate->inside < gate->width)
+    if (is_open(gate))
         gate->inside++;
     else
         sleep_until_inside(gate);
@@ -101,5 +119,20 @@ void fws_gate_leave(fws_gate *gate, fws_ns entered)
     } else {
         gate->blocked_since = 0;
     }
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void fws_gate_close(fws_gate *gate)
+{
+    atomic_store(&gate->closed, true);
+}
+
+void fws_gate_open(fws_gate *gate)
+{
+    atomic_store(&gate->closed, false);
+    if (!FWS_USE_GATE || atomic_load(&gate->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&gate->lock);
+    let_in(gate, fws_clock_now());
     pthread_mutex_unlock(&gate->lock);
 }

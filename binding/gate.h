@@ -10,7 +10,13 @@
  * others sleep, up to `widest` threads may be inside; and one less again for each thread that
  * was inside for less.
  *
- * Threads: fws_gate_enter from any thread, without the GIL; fws_gate_leave from the thread that has
+ * One thread may take the GIL without the gate, and close the gate while it waits for it: the one
+ * that all others depend on. A thread that has given the GIL back is still running, and would take
+ * it again before one that must be woken for it. Who has slept at the gate for FWS_GATE_PATIENCE
+ * does not mind that it is closed.
+ *
+ * Threads: fws_gate_close and fws_gate_open from one thread at a time, without the GIL and with it;
+ * fws_gate_enter from any thread, without the GIL; fws_gate_leave from the thread that has
  * entered. The lock protects all fields. Memory: the sleepers lie on the stacks of their threads. A
  * gate must not be copied, because `last` may point into it.
  */
@@ -20,6 +26,7 @@
 #include "../core/fws.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 typedef struct fws_gate_sleeper fws_gate_sleeper;
@@ -33,6 +40,8 @@ typedef struct {
         blocked_since; /* since when a thread sleeps and none has left the gate; 0: none sleeps */
     bool calling;      /* the first sleeper was signalled and has not run yet */
     fws_gate_sleeper *first, **last;
+    atomic_bool closed;
+    atomic_uint sleepers; /* how many sleep, or are about to; written with the lock, read without */
 } fws_gate;
 
 /* Also for a forked child, where no thread is inside or asleep. */
@@ -41,5 +50,8 @@ void fws_gate_init(fws_gate *gate, unsigned widest);
 /* Returns what fws_gate_leave needs. */
 fws_ns fws_gate_enter(fws_gate *gate);
 void fws_gate_leave(fws_gate *gate, fws_ns entered);
+
+void fws_gate_close(fws_gate *gate);
+void fws_gate_open(fws_gate *gate);
 
 #endif

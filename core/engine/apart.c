@@ -30,6 +30,12 @@ void fws_apart_note_overtaken(fws_websocket *websocket, fws_ns now)
     websocket->tally->overtaken_at = now;
 }
 
+/* Does what is known of each websocket of this route say anything? */
+static bool is_trusted(const fws_tally *route, fws_ns now)
+{
+    return overtaken_lately(route, now) < FWS_OVERTAKEN_MOST;
+}
+
 bool fws_apart_is_for(const fws_websocket *websocket)
 {
     const fws_tally *route = websocket->tally;
@@ -37,8 +43,7 @@ bool fws_apart_is_for(const fws_websocket *websocket)
         return websocket->slow;
     fws_ns now = fws_clock_now();
     bool suspicious = now - route->overtaken_at < FWS_SUSPICIOUS_FOR;
-    return suspicious &&
-           (websocket->fast < FWS_TRUSTED || overtaken_lately(route, now) >= FWS_OVERTAKEN_MOST);
+    return suspicious && (websocket->fast < FWS_TRUSTED || !is_trusted(route, now));
 }
 
 /* ---- the queues ---- */
@@ -49,6 +54,7 @@ void fws_apart_init(fws_apart *apart)
     fws_run_queue_init(&apart->others);
     apart->fast_was_taken = false;
     apart->entering = 0;
+    fws_computing_init(&apart->computing);
 }
 
 size_t fws_apart_count(const fws_apart *apart)
@@ -62,19 +68,37 @@ void fws_apart_move(fws_apart *apart, fws_run_queue *to)
     fws_run_queue_move(&apart->others, to);
 }
 
-/* NULL: none is left. */
-static fws_websocket *take(fws_apart *apart)
+/* How many may begin now. */
+static size_t ready(fws_apart *apart)
 {
-    bool others = apart->fast.count == 0 || (apart->fast_was_taken && apart->others.count > 0);
-    fws_work_link *link = fws_run_queue_pop(others ? &apart->others : &apart->fast);
-    apart->fast_was_taken = !others;
-    return link != NULL ? FWS_WEBSOCKET_OF(link, callbacks) : NULL;
+    size_t others = apart->others.count;
+    size_t room = others > 0 ? fws_computing_room(&apart->computing) : 0;
+    return apart->fast.count + (others < room ? others : room);
 }
 
-/* How many are queued for which no thread has come yet. */
-static size_t unclaimed(const fws_apart *apart)
+/* May the calling thread, which has entered, take one of the others? If too many more are entering,
+ * it leaves instead, as each that begins makes those wait that come after it. */
+static bool may_take_others(fws_apart *apart)
 {
-    size_t count = fws_apart_count(apart);
+    return apart->others.count > 0 && fws_computing_room(&apart->computing) > apart->entering;
+}
+
+/* NULL: none is left that may begin now. */
+static fws_websocket *take(fws_apart *apart)
+{
+    bool fast = apart->fast.count > 0,
+         others = (!fast || apart->fast_was_taken) && may_take_others(apart);
+    if (!fast && !others)
+        return NULL;
+    apart->fast_was_taken = !others;
+    fws_work_link *link = fws_run_queue_pop(others ? &apart->others : &apart->fast);
+    return FWS_WEBSOCKET_OF(link, callbacks);
+}
+
+/* How many may begin, and no thread has come for them yet. */
+static size_t unclaimed(fws_apart *apart)
+{
+    size_t count = ready(apart);
     return count > apart->entering ? count - apart->entering : 0;
 }
 
@@ -83,7 +107,8 @@ static size_t unclaimed(const fws_apart *apart)
 void fws_apart_queue(fws_engine *engine, fws_websocket *websocket)
 {
     fws_apart *apart = &engine->crew.apart;
-    fws_run_queue_push(websocket->fast > 0 ? &apart->fast : &apart->others, &websocket->callbacks);
+    bool fast = websocket->fast > 0 && is_trusted(websocket->tally, fws_clock_now());
+    fws_run_queue_push(fast ? &apart->fast : &apart->others, &websocket->callbacks);
     fws_apart_provide_thread(engine);
 }
 
@@ -103,6 +128,13 @@ void fws_apart_claim_watch(fws_engine *engine)
 {
     if (fws_apart_is_possible(engine) && fws_crew_spare(&engine->crew) == 0)
         fws_watch_dismiss(engine);
+}
+
+fws_ns fws_apart_next_look(fws_engine *engine)
+{
+    fws_apart *apart = &engine->crew.apart;
+    bool waiting = apart->others.count > 0 && ready(apart) == apart->fast.count;
+    return waiting ? fws_clock_now() + FWS_COMPUTING_LOOK : FWS_FOREVER;
 }
 
 bool fws_apart_is_possible(fws_engine *engine)
@@ -127,12 +159,27 @@ static void run(fws_engine *engine, fws_websocket *websocket)
     pthread_mutex_unlock(&engine->work.lock);
 }
 
+/* With the lock, and what `enter` has taken. NULL: no websocket is left that may begin now. */
+static fws_websocket *begin_next(fws_engine *engine, fws_computing_entry *entry)
+{
+    fws_apart *apart = &engine->crew.apart;
+    fws_websocket *websocket = take(apart);
+    if (websocket != NULL) {
+        fws_computing_begin(&apart->computing, entry, apart->fast_was_taken);
+        fws_apart_provide_thread(engine); /* there may be room for one more */
+    } else if (apart->others.count > 0) {
+        fws_work_wake_leader(&engine->work); /* see fws_apart_next_look */
+    }
+    return websocket;
+}
+
 void fws_apart_run(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
     uint64_t epoch = crew->epoch;
     fws_websocket *websocket = NULL;
+    fws_computing_entry entry;
     crew->inside++;
     crew->apart.entering++;
     fws_apart_provide_thread(engine); /* for the others that are queued */
@@ -142,8 +189,7 @@ void fws_apart_run(fws_engine *engine, void **thread)
     pthread_mutex_lock(&engine->work.lock);
     crew->apart.entering--;
     if (entered) {
-        if (!engine->work.stopping)
-            websocket = take(&crew->apart);
+        websocket = engine->work.stopping ? NULL : begin_next(engine, &entry);
         pthread_mutex_unlock(&engine->work.lock);
         if (websocket != NULL)
             run(engine, websocket);
@@ -152,6 +198,8 @@ void fws_apart_run(fws_engine *engine, void **thread)
     } else if (!engine->work.stopping) {
         fws_crew_note_refusal(engine);
     }
+    if (websocket != NULL && crew->epoch == epoch)
+        fws_computing_end(&crew->apart.computing, &entry);
     fws_crew_leave_callbacks(engine, epoch);
     if (websocket == NULL)
         return;

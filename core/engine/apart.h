@@ -13,13 +13,16 @@
  * Invariant: when a thread has entered and a websocket is queued whose last callbacks were fast,
  * one of those is taken, unless the websocket taken before was such a one as well and others are
  * queued. So one that is fast waits for one turn of the others each, however many they are; and
- * the others have every second turn, however many are fast.
+ * the others have every second turn, however many are fast. While too many compute that are under
+ * way, none of the others is taken (computing.h).
  *
  * Threads: as in crew.h: every function is called with the lock of fws_work held. Memory: an entry
  * in a queue stands for one reference.
  */
 #ifndef FWS_ENGINE_APART_H
 #define FWS_ENGINE_APART_H
+
+#include "computing.h"
 
 #include "../websocket/run_queue.h"
 
@@ -30,10 +33,11 @@ typedef struct fws_engine fws_engine;
 typedef struct fws_websocket fws_websocket;
 
 typedef struct {
-    fws_run_queue fast;   /* those whose last callbacks were fast */
+    fws_run_queue fast;   /* those whose last callbacks were fast, while their route is trusted */
     fws_run_queue others; /* those of which nothing is known, or that they were slow */
     bool fast_was_taken;  /* from which of the two the last one was taken */
     uint32_t entering;    /* threads inside `enter`, each of which will take one, if one is left */
+    fws_computing computing; /* those that are under way */
 } fws_apart;
 
 void fws_apart_init(fws_apart *apart);
@@ -57,6 +61,10 @@ void fws_apart_provide_thread(fws_engine *engine);
 /* By the leader, between two batches: if no other thread is there for what is queued, dismisses
  * the watch, which then runs it. */
 void fws_apart_claim_watch(fws_engine *engine);
+
+/* When the leader is to look whether more may begin, although nothing has happened; FWS_FOREVER: it
+ * need not. */
+fws_ns fws_apart_next_look(fws_engine *engine);
 
 /* Is something queued that the calling thread may run now, and no other thread is about to? */
 bool fws_apart_is_possible(fws_engine *engine);

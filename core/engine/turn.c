@@ -113,11 +113,12 @@ static void drop_unfinished(fws_engine *engine)
     } while (link != NULL);
 }
 
-static fws_ns next_deadline(const fws_engine *engine)
+static fws_ns next_deadline(fws_engine *engine)
 {
     fws_ns look = engine->work.cork.flush_at;
     fws_ns deadline =
         earlier(fws_timers_next(&engine->work.timers), look != 0 ? look : FWS_FOREVER);
+    deadline = earlier(deadline, fws_apart_next_look(engine));
     return earlier(deadline, fws_crew_next_try(engine));
 }
 

@@ -12,6 +12,10 @@
 #include <sys/random.h>
 #include <time.h>
 
+#ifdef __APPLE__
+#include <mach/mach.h>
+#endif
+
 void fws_os_random(void *out, size_t size)
 {
     while (getrandom(out, size, 0) < 0 && errno == EINTR)
@@ -49,5 +53,24 @@ void fws_os_do_not_preempt(void)
     struct sched_param none = {0};
     sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK,
                        &none); /* without effect where the process may not do this */
+#endif
+}
+
+fws_ns fws_os_processor_time(pthread_t thread)
+{
+#ifdef __APPLE__
+    thread_basic_info_data_t info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+    if (thread_info(pthread_mach_thread_np(thread), THREAD_BASIC_INFO, (thread_info_t)&info,
+                    &count) != KERN_SUCCESS)
+        return 0;
+    return (info.user_time.seconds + info.system_time.seconds) * FWS_NS_PER_S +
+           (info.user_time.microseconds + info.system_time.microseconds) * (fws_ns)1000;
+#else
+    clockid_t clock;
+    struct timespec used;
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (fws_ns)used.tv_sec * FWS_NS_PER_S + used.tv_nsec;
 #endif
 }

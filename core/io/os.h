@@ -6,6 +6,8 @@
 #ifndef FWS_IO_OS_H
 #define FWS_IO_OS_H
 
+#include "clock.h"
+
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,5 +28,9 @@ void fws_os_name_thread(const char *name);
 /* The calling thread no longer preempts another one when it wakes, where the system can arrange
  * that. Threads and processes that it starts are scheduled as usual. */
 void fws_os_do_not_preempt(void);
+
+/* For how long a thread, which has not ended, has used a processor; 0 where that cannot be known.
+ */
+fws_ns fws_os_processor_time(pthread_t thread);
 
 #endif

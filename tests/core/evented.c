@@ -1,5 +1,7 @@
 #include "evented.h"
 
+#include "io/os.h"
+
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -9,7 +11,7 @@ static pthread_mutex_t big_lock = PTHREAD_MUTEX_INITIALIZER;
 fws_engine *engine;
 owner owners[MANY];
 pair pairs[MANY];
-atomic_uint threads_ended, asleep, most_asleep, refusals;
+atomic_uint threads_ended, asleep, most_asleep, computing, most_computing, refusals;
 atomic_bool stay;
 atomic_int order[MOST_ORDERED];
 atomic_uint ran;
@@ -67,11 +69,33 @@ static void end_thread(void *context, void **thread)
     atomic_fetch_add(&threads_ended, 1);
 }
 
+/* One more is at it: `most` is how many were at once, at most. */
+static void note_begin(atomic_uint *at_it, atomic_uint *most)
+{
+    unsigned now = atomic_fetch_add(at_it, 1) + 1;
+    if (now > atomic_load(most))
+        atomic_store(most, now);
+}
+
+static void compute(unsigned ms)
+{
+    note_begin(&computing, &most_computing);
+    fws_ns end = fws_os_processor_time(pthread_self()) + ms * FWS_NS_PER_MS;
+    fws_ns now, slice_end = 0;
+    while ((now = fws_os_processor_time(pthread_self())) < end) {
+        if (now < slice_end)
+            continue;
+        pthread_mutex_unlock(&big_lock);
+        usleep(100); /* so that another one takes it, as it is with the GIL */
+        pthread_mutex_lock(&big_lock);
+        slice_end = now + 2 * FWS_NS_PER_MS;
+    }
+    atomic_fetch_sub(&computing, 1);
+}
+
 static void sleep_without_the_lock(unsigned ms)
 {
-    unsigned now = atomic_fetch_add(&asleep, 1) + 1;
-    if (now > atomic_load(&most_asleep))
-        atomic_store(&most_asleep, now);
+    note_begin(&asleep, &most_asleep);
     pthread_mutex_unlock(&big_lock);
     usleep(ms * 1000);
     pthread_mutex_lock(&big_lock);
@@ -115,6 +139,8 @@ static void obey(fws_websocket *websocket, const fws_message *message)
         while (atomic_load(&stay))
             usleep(1000);
         pthread_mutex_lock(&big_lock);
+    } else if (strncmp(text, "compute ", 8) == 0) {
+        compute((unsigned)atoi(text + 8));
     } else if (strncmp(text, "tell ", 5) == 0) {
         tell(atoi(text + 5));
     } else if (strcmp(text, "publish") == 0) {
@@ -204,6 +230,7 @@ void start_with(uint32_t callback_threads, int count)
     config.receive_queue = receive_queue;
     memset(owners, 0, sizeof owners);
     atomic_store(&most_asleep, 0);
+    atomic_store(&most_computing, 0);
     atomic_store(&most_messages, 0);
     engine = fws_engine_new(&config);
     for (int i = 0; i < count; i++)

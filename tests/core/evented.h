@@ -5,8 +5,9 @@
  * "sleep MS": sends "asleep", and sleeps. "stay": sleeps until `stay` is false; "stay unseen": the
  * same, and the watch does not overtake it. "tell N": sends TOLD bytes to the websocket that
  * `find_told` gives for N, in one binary message. "publish": publishes to the channel "all".
- * "close": closes its websocket. "fork": forks, and the child ends at once without an error.
- * "stop": stops the engine. After that, and for all other messages, the message is sent back.
+ * "compute MS": for so much processor time, and gives others the lock every 2 ms. "close": closes
+ * its websocket. "fork": forks, and the child ends at once without an error. "stop": stops the
+ * engine. After that, and for all other messages, the message is sent back.
  *
  * Threads: the functions are called by the test's thread; the callbacks run in the engine's
  * threads, so what both use is atomic.
@@ -31,7 +32,7 @@ typedef struct {
 extern fws_engine *engine;
 extern owner owners[MANY];
 extern pair pairs[MANY];
-extern atomic_uint threads_ended, asleep, most_asleep;
+extern atomic_uint threads_ended, asleep, most_asleep, computing, most_computing;
 /* Returns a reference, or NULL; another test may set it. Gives the server of one of `pairs`. */
 extern fws_websocket *(*find_told)(int number);
 extern atomic_uint refusals; /* so many calls of `enter` fail from now on */

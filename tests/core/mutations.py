@@ -59,15 +59,15 @@ MUTATIONS = {
     "first-come": Mutation(
         "1: nor in the queue of those that run apart",
         "core/engine/apart.c",
-        "bool others = apart->fast.count == 0 || (apart->fast_was_taken && apart->others.count > 0);",
-        "bool others = apart->others.count > 0;",
+        "(!fast || apart->fast_was_taken) && may_take_others(apart)",
+        "may_take_others(apart)",
         "apart",
     ),
     "each-is-overtaken": Mutation(
         "1: nor behind hundreds that have all become slow",
         "core/engine/apart.c",
-        "overtaken_lately(route, now) >= FWS_OVERTAKEN_MOST",
-        "false",
+        "return overtaken_lately(route, now) < FWS_OVERTAKEN_MOST;",
+        "return overtaken_lately(route, now) < UINT32_MAX;",
         "apart",
     ),
     "nobody-is-trusted": Mutation(

@@ -157,6 +157,62 @@ static void test_few_that_are_overtaken_leave_the_others_trusted(void **state)
     stop_with(2);
 }
 
+static void send_to_all(int first, int last, const char *text)
+{
+    for (int i = first; i <= last; i++)
+        send_message(i, text);
+}
+
+static void expect_from_all(int first, int last, const char *text)
+{
+    for (int i = first; i <= last; i++)
+        expect_text(i, text);
+}
+
+/* Who waits for what all of them want waits for few of them. */
+static void test_few_compute_at_once(void **state)
+{
+    (void)state;
+    start_with(64, 61);
+    note_overtaken(60, 0);
+    send_to_all(0, 59, "compute 20");
+    expect_from_all(0, 59, "compute 20");
+    assert_in_range(atomic_load(&most_computing), FWS_COMPUTING_MOST, 30);
+    stop_with(61);
+}
+
+/* Those that wait for something else wait all at once, also beside some that compute. */
+static void test_many_wait_at_once(void **state)
+{
+    (void)state;
+    start_with(64, 51);
+    note_overtaken(50, 0);
+    send_to_all(0, 1, "compute 500");
+    WAIT_FOR(atomic_load(&computing) == 2);
+    send_to_all(2, 49, "sleep 1500");
+    expect_from_all(2, 49, "asleep");
+    WAIT_FOR(atomic_load(&most_asleep) == 48);
+    expect_from_all(2, 49, "sleep 1500");
+    expect_from_all(0, 1, "compute 500");
+    stop_with(51);
+}
+
+/* Some that compute for long hold up nobody until they end. */
+static void test_who_computes_for_long_is_not_waited_for(void **state)
+{
+    (void)state;
+    start_with(64, 2 * FWS_COMPUTING_MOST + 2);
+    const int last = 2 * FWS_COMPUTING_MOST + 1;
+    note_overtaken(last, 0);
+    send_to_all(0, last - 2, "compute 300");
+    WAIT_FOR(atomic_load(&computing) >= FWS_COMPUTING_MOST);
+    send_message(last - 1, "hello");
+    expect_text(last - 1, "hello");
+    assert_in_range(atomic_load(&computing), FWS_COMPUTING_MOST, 64);
+    expect_from_all(0, last - 2, "compute 300");
+    stop_with(last + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +221,9 @@ int main(void)
         cmocka_unit_test(test_another_route_is_not_suspected),
         cmocka_unit_test(test_nobody_is_trusted_when_many_are_overtaken),
         cmocka_unit_test(test_few_that_are_overtaken_leave_the_others_trusted),
+        cmocka_unit_test(test_few_compute_at_once),
+        cmocka_unit_test(test_many_wait_at_once),
+        cmocka_unit_test(test_who_computes_for_long_is_not_waited_for),
     };
     return cmocka_run_group_tests_name("apart", tests, NULL, NULL);
 }

@@ -30,11 +30,9 @@ static void *take_turns(void *argument)
     return NULL;
 }
 
-static void test_everybody_comes_through(void **state)
+static void come_through(void)
 {
-    (void)state;
     pthread_t threads[THREADS];
-    fws_gate_init(&gate, FWS_GATE_WIDE);
     atomic_store(&turns, 0);
     for (int i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, take_turns, NULL);
@@ -43,6 +41,38 @@ static void test_everybody_comes_through(void **state)
     assert_int_equal(atomic_load(&turns), THREADS * TURNS);
     assert_int_equal(gate.inside, 0);
     assert_null(gate.first);
+    assert_int_equal(atomic_load(&gate.sleepers), 0);
+}
+
+static void test_everybody_comes_through(void **state)
+{
+    (void)state;
+    fws_gate_init(&gate, FWS_GATE_WIDE);
+    come_through();
+}
+
+static void *close_and_open(void *argument)
+{
+    while (!atomic_load(&stop)) {
+        fws_gate_close(&gate);
+        usleep(20);
+        fws_gate_open(&gate);
+        usleep(20);
+    }
+    return argument;
+}
+
+/* Nobody is forgotten who came when it was closed, or opened, just then. */
+static void test_everybody_comes_through_while_it_is_closed_and_opened(void **state)
+{
+    (void)state;
+    pthread_t closing;
+    atomic_store(&stop, false);
+    fws_gate_init(&gate, FWS_GATE_WIDE);
+    pthread_create(&closing, NULL, close_and_open, NULL);
+    come_through();
+    atomic_store(&stop, true);
+    pthread_join(closing, NULL);
 }
 
 /* Goes in, and stays until `stop`. */
@@ -107,6 +137,25 @@ static void test_one_at_a_time_until_it_is_long(void **state)
     assert_int_equal(gate.inside, 0);
 }
 
+static void test_nobody_comes_in_while_it_is_closed(void **state)
+{
+    (void)state;
+    pthread_t threads[3];
+    fws_gate_init(&gate, FWS_GATE_WIDE);
+    atomic_store(&stop, true);
+    atomic_store(&inside, 0);
+    fws_gate_close(&gate);
+    for (unsigned i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, stay, NULL);
+    let_it_be_long();
+    assert_int_equal(atomic_load(&inside), 0);
+    fws_gate_open(&gate);
+    for (unsigned i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&inside), 3);
+    assert_int_equal(gate.inside, 0);
+}
+
 static void test_who_comes_out_late_makes_it_wide(void **state)
 {
     (void)state;
@@ -162,6 +211,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everybody_comes_through),
+        cmocka_unit_test(test_everybody_comes_through_while_it_is_closed_and_opened),
+        cmocka_unit_test(test_nobody_comes_in_while_it_is_closed),
         cmocka_unit_test(test_one_at_a_time_until_it_is_long),
         cmocka_unit_test(test_who_comes_out_late_makes_it_wide),
         cmocka_unit_test(test_nobody_waits_long),

@@ -78,7 +78,7 @@ STANDARDS = {
     "negotiation.c": "RFC 7692",
     "utf8.c": "RFC 3629",
 }
-#: Where all of them stand.
+#: Where all of them stand; and next to it, tuning_threads.h.
 TUNING = "core/tuning.h"
 
 
@@ -154,7 +154,7 @@ def tuning_constants(root: pathlib.Path) -> list[str]:
 
 def misplaced_constants(root: pathlib.Path) -> Iterator[str]:
     for text in tuning_constants(root):
-        if not text.startswith(TUNING):
+        if not text.startswith(TUNING.removesuffix(".h")):
             yield f"{text}: a tuning constant stands in {TUNING}"
 
 

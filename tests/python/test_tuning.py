@@ -16,7 +16,7 @@ import run  # noqa: E402
 import sizes  # noqa: E402
 import tuning  # noqa: E402
 
-TEXT = tuning.HEADER.read_text()
+TEXT = "".join(header.read_text() for header in tuning.HEADERS)
 CONSTANTS = tuning.constants(TEXT)
 
 

@@ -1,0 +1,51 @@
+/* Which of the callbacks that run apart compute, and which wait for something.
+ *
+ * Those that wait (for a database, say) hold up nobody, and many of them should be under way at
+ * once. Those that compute share one lock, the GIL, which each keeps for some milliseconds before
+ * it goes to the next; so each one that is under way makes everybody wait so much longer for it,
+ * the leader included, and none ends sooner for it. So while FWS_COMPUTING_MOST compute, callbacks
+ * of websockets that are not known to be fast begin only every FWS_COMPUTING_PAUSE: often enough
+ * that a few that compute for seconds do not hold up all others.
+ *
+ * Whether a thread computes is seen from its processor time: it does, when that has grown lately.
+ *
+ * Threads: every function is called with the lock of fws_work held.
+ */
+#ifndef FWS_ENGINE_COMPUTING_H
+#define FWS_ENGINE_COMPUTING_H
+
+#include "../io/clock.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One callback that is under way, on the stack of its thread. */
+typedef struct fws_computing_entry {
+    struct fws_computing_entry *next, **previous;
+    pthread_t thread;
+    fws_ns used;    /* processor time of the thread when it was last seen to have grown */
+    fws_ns grew_at; /* when that was; 0: it has not yet */
+} fws_computing_entry;
+
+typedef struct {
+    fws_computing_entry *first;
+    uint32_t count;     /* of entries */
+    uint32_t computing; /* how many of them computed when they were looked at last */
+    fws_ns looked_at;
+    fws_ns seen_at;  /* when one was last seen to compute; 0: never */
+    fws_ns begun_at; /* when the last one began that was not known to be fast */
+} fws_computing;
+
+void fws_computing_init(fws_computing *computing);
+
+/* The calling thread begins a callback, and has ended it. */
+void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, bool known_fast);
+void fws_computing_end(fws_computing *computing, fws_computing_entry *entry);
+
+/* How many threads may be about to begin callbacks that are not known to be fast; SIZE_MAX: any
+ * number, as none was seen to compute lately. */
+size_t fws_computing_room(fws_computing *computing);
+
+#endif
