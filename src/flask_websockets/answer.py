@@ -75,6 +75,8 @@ def fields_of_101(
     response.headers.extend(fields)
     response = process_response(app, response)
     if response.status_code != 101:
+        if response.is_streamed and not response.direct_passthrough:
+            response.make_sequence()  # in this context, which stream_with_context() has entered
         abort(response)
     note_answer()
     sent = [
