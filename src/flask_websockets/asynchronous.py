@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
 from flask import Flask, request
-from werkzeug.exceptions import InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from .answer import warn_of_lost_value, warn_of_what_is_lost
 from .async_websocket import AsyncWebSocket
@@ -27,6 +28,9 @@ __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned")
 
 #: How often at most a handler is cancelled that goes on all the same, seconds.
 CANCEL_EVERY = 1.0
+
+#: Seconds: how often a handler that has ended looks whether the handshake is answered meanwhile.
+SETTLE_INTERVAL = 0.01
 
 
 class Returned:
@@ -113,6 +117,7 @@ class AsyncHandler:
         self.runtime.ends.setdefault("event loop", self._loop.end_handlers)
         try:
             self._loop.call(self._make_task, context=self._context)
+            upgrade.task_runs = True  # it discards the admission, also if it has ended already
             outcome = upgrade.wait()
         except BaseException:
             upgrade.server_answers()
@@ -172,33 +177,58 @@ class AsyncHandler:
         try:
             self._unit.begin()
             # Awaited by no further coroutine, as that would see a GeneratorExit twice.
-            self._has_returned(await self._start())
+            result = await self._start()
+            if result is None:
+                await self._ws._use()  # does nothing if it is decided
         except BaseException as raised:
+            await self._settle()
             error = self._has_raised(raised)
+        else:
+            await self._settle()
+            self._has_returned(result)
         finally:
-            self._unit.end(error)
+            await self._end_unit(error)
             del error  # it refers to this frame
-            warn_of_what_is_lost(self.app)
+            if self._upgrade.accepted:
+                warn_of_what_is_lost(self.app)
+
+    async def _settle(self) -> None:
+        """The handler has ended. If the server's thread is answering the handshake, wait until it has,
+        without holding the event loop up: that thread runs code of the application."""
+        self._upgrade.accept_no_more()
+        self._upgrade.task_runs = False
+        while self._upgrade.is_being_answered:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(SETTLE_INTERVAL)
+
+    async def _end_unit(self, error: BaseException | None) -> None:
+        """Run the teardown functions. Those that are coroutine functions are awaited, to their end also
+        when the handler is cancelled meanwhile."""
+        if not self._unit.is_awaited:
+            self._unit.end(error)
+            return
+        ending = self._loop.loop.create_task(self._unit.end_awaiting(error))
+        while not ending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([ending])
 
     def _has_returned(self, result: Any) -> None:
         if self._upgrade.handler_ended():
             self._ws.close(1000)
             warn_of_lost_value(self.app, self._start, result)
-        elif result is None:
-            self._upgrade.accept(self._ws, None, None)
-            self._ws.close(1000)
-        else:
+        elif result is not None:
+            self._unit.keeps_g = True
             self._upgrade.decide(Returned(result))
 
     def _has_raised(self, error: BaseException) -> BaseException | None:
         """Do what the exception asks for.
 
-        :returns: the exception, if it came after the handshake was accepted, and is reported.
+        :returns: the exception, if it is a failure: what the teardown functions are given.
         """
         ws = self._ws
         if not self._upgrade.handler_ended():
-            self._refuse(error)
-        elif ws.closed and (only_closed(error) or isinstance(error, asyncio.CancelledError)):
+            return self._refuse(error)
+        if ws.closed and (only_closed(error) or isinstance(error, asyncio.CancelledError)):
             ws.close(1000)  # the usual end: the tasks of a handler cancel each other then
         else:
             self._fail(error)  # ConnectionClosed too, when it was another websocket's
@@ -211,10 +241,18 @@ class AsyncHandler:
         else:
             self._ws.close(1011, "internal error")
 
-    def _refuse(self, error: BaseException) -> None:
-        """The handler has raised before it has accepted: it is answered in plain HTTP."""
+    def _refuse(self, error: BaseException) -> BaseException | None:
+        """The handler has raised before it has accepted: it is answered in plain HTTP.
+
+        :returns: the exception, if it is a failure; it is none that the server has answered before.
+        """
+        if self._upgrade.server_answered and (
+            only_closed(error) or isinstance(error, asyncio.CancelledError)
+        ):
+            return None
         logged = not isinstance(error, Exception) and not claim(error)
         self._upgrade.decide(InternalServerError() if logged else error)
+        return None if isinstance(error, HTTPException) else error
 
     # ---- the event loop's thread: the end ----
 

@@ -16,6 +16,7 @@ from typing import Any
 from . import handlers, servers
 from ._core import Admission, list_contains
 from .answer import warn_of_time_out
+from .async_upgrade import AsyncUpgrade
 from .finished import FinishedHandshake
 from .handlers.asynchronous import event_loop
 from .inner import Arrived, InnerMiddleware
@@ -116,7 +117,8 @@ class Middleware:
     def upgrade(self, socket: servers.ServerSocket, executor: Executor, place: str) -> Upgrade:
         if self._finished_handshake is None:  # two threads may each make one, which does no harm
             self._finished_handshake = FinishedHandshake(self.runtime.engine)
-        upgrade = Upgrade(socket, self.runtime, executor, self._finished_handshake)
+        kind = AsyncUpgrade if place == EVENT_LOOP else Upgrade
+        upgrade = kind(socket, self.runtime, executor, self._finished_handshake)
         upgrade.place = place
         return upgrade
 

@@ -97,8 +97,9 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
                         else:
                             route.note_refusal()
                     finally:
-                        admission.discard()
-                        runtime.notify()
+                        if not upgrade.task_runs:  # its end will do that
+                            admission.discard()
+                            runtime.notify()
         return AlreadyAnswered() if lives_on else result
 
     view.__name__ = name_of(handler)  # functools.wraps() leaves it where the handler has none
@@ -167,6 +168,7 @@ def answer_with(app: Flask, error: BaseException) -> NoReturn:
     if isinstance(error, Exception) or is_interrupt(error):
         raise error
     report(app, error)
+    teardown_with(error)  # Flask gives its own what it has not handled, and would be given the 500
     raise InternalServerError(original_exception=error) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import flask.globals
@@ -43,6 +44,8 @@ class UnitOfWork(AppContext):
 
     def __init__(self, app: Flask, ws: UnitWebSocket | None = None) -> None:
         self._ws = ws
+        #: What the coroutine has returned may still use ``g``: a response that is streamed.
+        self.keeps_g = False
         self._g: Any = None
         super().__init__(app)
         self._g = None  # the base class has made one
@@ -104,12 +107,35 @@ class UnitOfWork(AppContext):
             try:
                 teardown(self.app, self, error)
             finally:
-                self._g = None
+                self.drop()
                 appcontext_popped.send(self.app, _async_wrapper=self.app.ensure_sync)
+        except BaseException as failure:
+            self.app.logger.error("Exception in a teardown function", exc_info=failure)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Is a teardown function a coroutine function? In an event loop Flask could not call it."""
+        return any(map(inspect.iscoroutinefunction, self.app.teardown_appcontext_funcs))
+
+    async def end_awaiting(self, error: BaseException | None) -> None:
+        """As :meth:`end`, in an event loop, for which coroutine functions are awaited."""
+        for function in reversed(self.app.teardown_appcontext_funcs):
+            try:
+                result: Any = function(error)
+                if inspect.isawaitable(result):
+                    await result
+            except BaseException as failure:
+                self.app.logger.error("Exception in a teardown function", exc_info=failure)
+        try:
+            wrapper = self.app.ensure_sync
+            appcontext_tearing_down.send(self.app, _async_wrapper=wrapper, exc=error)
+            self.drop()
+            appcontext_popped.send(self.app, _async_wrapper=wrapper)
         except BaseException as failure:
             self.app.logger.error("Exception in a teardown function", exc_info=failure)
 
     def drop(self) -> None:
         """It has returned, and nothing is to be called; or it is about to begin: a thread that an
         earlier one has left behind in its context may have made a ``g`` since."""
-        self._g = None
+        if not self.keeps_g:
+            self._g = None

@@ -87,6 +87,8 @@ class Upgrade:
         self.context: Context | None = None
         #: What counts the websocket.
         self.admission: Admission | None = None
+        #: The task of an async view has been started, and has not ended.
+        self.task_runs = False
         #: True once the connection belongs to the engine; it never becomes False again.
         self.accepted = False
         #: True when nothing was decided within ``WEBSOCKETS_HANDSHAKE_TIMEOUT``: the client got 503.
@@ -149,10 +151,14 @@ class Upgrade:
 
         :returns: whether the handshake was accepted.
         """
-        with self._changed:
-            self._pending_accept = None
+        self.accept_no_more()
         self._wait_for_other()
         return self.accepted
+
+    def accept_no_more(self) -> None:
+        """The part of :meth:`handler_ended` that does not wait."""
+        with self._changed:
+            self._pending_accept = None
 
     def view_ended(self) -> None:
         """From now on no other thread accepts either, if the view has given its websocket to one."""
@@ -217,25 +223,25 @@ class Upgrade:
             with self._changed:
                 if self.accepted or (after_delay and self._pending_accept is None):
                     return False
-                if not self._is_being_answered:
+                if not self.is_being_answered:
                     self._accepting = mine
                     return True
             self._wait_for_other()
 
     @property
-    def _is_being_answered(self) -> bool:
+    def is_being_answered(self) -> bool:
         """Is a thread answering with 101? Not one whose client has an answer, this one or another."""
         return self._accepting is not None and not self.accepted and self._outcome is None
 
     def _wait_for_other(self) -> None:
         """Wait until no other thread is answering."""
-        if not self._is_being_answered:
+        if not self.is_being_answered:
             return
         condition = self._executor.condition()
         self._others.append(condition)
         try:
             with condition:
-                while self._is_being_answered:
+                while self.is_being_answered:
                     condition.wait(LOOK_INTERVAL)
         finally:
             self._others.remove(condition)

@@ -11,6 +11,7 @@ import time
 
 import flask
 import pytest
+import websocket
 import wire
 from conftest import wait_for
 from flask.sessions import SecureCookieSessionInterface
@@ -106,12 +107,13 @@ class Killed(BaseException):
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_answers_is_killed_while_after_request_runs(application, kind, caplog):
     """Another thread, which waits for that, answers then."""
-    counts, errors, inside = [], [], threading.Event()
+    counts, errors, answering, inside = [], [], [], threading.Event()
 
     @application.app.after_request
     def after(response):
         counts.append(response.status_code)
         if len(counts) == 1:
+            answering.append(threading.get_ident())  # for an async view, the server's thread
             inside.set()
             while True:
                 time.sleep(0.01)
@@ -128,7 +130,7 @@ def test_who_answers_is_killed_while_after_request_runs(application, kind, caplo
         thread.start()
         inside.wait(10)
         throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        arguments = ctypes.c_ulong(thread.ident), ctypes.py_object(Killed)
+        arguments = ctypes.c_ulong(answering[0]), ctypes.py_object(Killed)
         threading.Timer(0.1, throw, arguments).start()
 
     add_view(application, kind, lambda ws, data: data, opening)
@@ -281,3 +283,44 @@ def test_an_after_request_function_fails_in_the_server_s_thread(delayed, kind, e
     ended(delayed)
     assert signalled == [error]
     assert [record.exc_info[0] for record in caplog.records] == [error]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_after_request_function_may_refuse_with_a_stream(application, kind):
+    """Whose context is left again, so that the teardown functions run."""
+    count = []
+
+    @application.app.after_request
+    def after(response):
+        parts = flask.stream_with_context(part for part in ("not ", "today"))
+        return flask.Response(parts, 503) if response.status_code == 101 else response
+
+    @application.app.teardown_request
+    def teardown(error):
+        count.append(error)
+
+    add_view(application, kind, lambda ws, data: data)
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        application.serve().connect("/ws")
+    assert refused.value.status_code == 503
+    wait_for(lambda: count)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_teardown_functions_are_given_what_ends_a_handler_before_the_answer(application, kind, caplog):
+    """Flask answers a SystemExit with 500 for us, and would tell them that all is well."""
+    errors = []
+
+    @application.app.teardown_request
+    def teardown(error):
+        errors.append(type(error).__name__)
+
+    def opening(ws):
+        raise SystemExit(1)
+
+    add_view(application, kind, lambda ws, data: data, opening)
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        application.serve().connect("/ws")
+    assert refused.value.status_code == 500
+    wait_for(lambda: errors == ["SystemExit"])
+    assert len([record for record in caplog.records if record.exc_info]) == 1
