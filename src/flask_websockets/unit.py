@@ -42,10 +42,11 @@ class UnitOfWork(AppContext):
         None when somebody else does.
     """
 
+    #: What the coroutine has returned may still use ``g``: a response that is streamed.
+    keeps_g = False
+
     def __init__(self, app: Flask, ws: UnitWebSocket | None = None) -> None:
         self._ws = ws
-        #: What the coroutine has returned may still use ``g``: a response that is streamed.
-        self.keeps_g = False
         self._g: Any = None
         super().__init__(app)
         self._g = None  # the base class has made one
