@@ -1,5 +1,5 @@
-"""The programs of README.md, docs/getting-started.md and docs/views.md run as they are pasted, each
-started as the page says, in a process of its own."""
+"""The programs of README.md, docs/getting-started.md, docs/views.md and docs/records.md run as they are
+pasted, each started as the page says, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import urllib.request
+from unittest.mock import ANY
 
 import pytest
 from conftest import ROOT, free_port, wait_for
@@ -16,7 +17,9 @@ def examples(name: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
 
 
-README, PAGE, VIEWS = map(examples, ["README.md", "docs/getting-started.md", "docs/views.md"])
+README, PAGE, VIEWS, RECORDS = map(
+    examples, ["README.md", "docs/getting-started.md", "docs/views.md", "docs/records.md"]
+)
 BASE = PAGE[0]
 FACTORY = PAGE[-1]
 KINDS = ("function", "class", "async")
@@ -223,3 +226,28 @@ def test_the_example_that_closes_what_is_open_at_a_logout(flask_run):
         client.send("still there")
         assert client.recv_data() == (8, (1000).to_bytes(2, "big"))
     assert "Traceback" not in server.log
+
+
+def test_the_handler_that_goes_on_after_a_malformed_message(flask_run):
+    server = flask_run(BASE, *RECORDS)
+    client = server.connect("/json")
+    for text in ("1", "{", "2"):
+        client.send(text)
+    assert [json.loads(client.recv()) for _ in range(3)] == [1, {"error": ANY}, 2]
+    client.close()
+    wait_for(lambda: "closed by peer" in server.log, what=lambda: server.log)
+    assert "3 messages in, 3 out" in server.log and "Traceback" not in server.log
+
+
+def test_what_arrived_before_the_close_is_read_after_a_malformed_message(flask_run):
+    """Which the example of docs/records.md is there for."""
+    (example,) = [text for text in RECORDS if "InvalidMessage" in text]
+    waits = example.replace("ws.send_json(value)", "print('value', value)").replace(
+        "ws.send_json({", "time.sleep(0.5); print({"
+    )
+    server = flask_run("import time", BASE, waits)
+    client = server.connect("/json")
+    for text in ("1", "{", "2", "{", "3"):
+        client.send(text)
+    client.close()
+    wait_for(lambda: "value 3" in server.log, what=lambda: server.log)
