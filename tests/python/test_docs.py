@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import urllib.request
 from unittest.mock import ANY
@@ -21,7 +22,7 @@ README, PAGE, VIEWS, RECORDS = map(
     examples, ["README.md", "docs/getting-started.md", "docs/views.md", "docs/records.md"]
 )
 BASE = PAGE[0]
-FACTORY = PAGE[-1]
+*IN_ONE_FILE, FACTORY, TESTING = PAGE
 KINDS = ("function", "class", "async")
 
 
@@ -102,7 +103,7 @@ def test_decorators(flask_run):
 
 
 def test_the_clock_and_its_end(flask_run):
-    server = flask_run(BASE, one(PAGE, "Thread"))
+    server = flask_run(BASE, one(PAGE, "publish_server_time"))
     client = server.connect("/time")
     assert float(client.recv()) > 0
     server.interrupt()
@@ -119,11 +120,21 @@ def test_the_factory(flask_run):
 
 
 def test_all_examples_of_a_page_in_one_file(flask_run):
-    server = flask_run(*PAGE[:-1])
+    server = flask_run(*IN_ONE_FILE)
     for path in ("/ws", "/room/red", "/echo"):
         client = server.connect(path)
         client.send("hello")
         assert client.recv() == "hello"
+
+
+def test_the_test_of_the_first_program(tmp_path):
+    (tmp_path / "app.py").write_text(BASE)
+    (tmp_path / "test_app.py").write_text(TESTING)
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    done = subprocess.run(
+        pytest_, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 #: What the examples about views speak of and do not show: who logs in, and handlers that put the user
