@@ -44,7 +44,8 @@ class BaseWebSocket(_core.BaseWebSocket):
         "_json": None,
         "_upgrade": None,
         "remote_addr": "The address of the peer as ``request.remote_addr`` gave it, ``str`` or None.",
-        "subprotocol": "The subprotocol agreed on, ``str``, or None.",
+        "subprotocol": "The subprotocol agreed on, ``str``, or None; None before the handshake is "
+        "answered, see :meth:`accept`.",
     }
 
     def __init__(self, upgrade: Handshake, remote_addr: str | None, json: JSONProvider) -> None:
