@@ -29,6 +29,12 @@ __all__ = (
 Handler = Callable[..., Any]
 Decorator = Callable[[Any], Any]
 
+#: What the methods of a class view are called with; on_open with the values of the URL as well.
+METHODS = {
+    "on_open": ("ws",),
+    "on_message": ("ws", "data"),
+    "on_close": ("ws", "code", "reason"),
+}
 #: How deep a wrapper may lie in wrappers.
 DEPTH_MAX = 20
 #: How many functions and objects are looked at, to find whether a wrapper is made of a handler.
@@ -206,8 +212,9 @@ def check_view(view: type[Any]) -> None:
         raise TypeError(f"route() decorates a function or a WebSocketView, and {name} is neither")
     if view.on_message is WebSocketView.on_message:
         raise TypeError(f"{name} has no on_message()")
-    for method in ("on_open", "on_message", "on_close"):
+    for method, given in METHODS.items():
         check_method(name, method, called(getattr(view, method)))
+        check_method_parameters(view, method, given)
     if view.context not in ("request", "app"):
         raise ValueError(f'{name}.context must be "request" or "app", not {view.context!r}')
     check_decorators(view.decorators, f"{name}.decorators")
@@ -223,6 +230,25 @@ def check_method(name: str, method: str, function: Any) -> None:
             raise TypeError(f"{name}.{method}() is async; the methods of a view are ordinary ones")
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{name}.{method}() contains yield, so that a call of it runs nothing")
+
+
+def check_method_parameters(view: type[Any], method: str, given: tuple[str, ...]) -> None:
+    """A method is given the websocket, and more; ``on_open`` the values of the URL as well, which are
+    not known here."""
+    function = inspect.getattr_static(view, method)
+    if not isinstance(function, (types.FunctionType, staticmethod, classmethod)):
+        return
+    try:
+        parameters = inspect.signature(function.__get__(object(), view), follow_wrapped=False)
+    except (TypeError, ValueError):  # of C, without a signature
+        return
+    try:
+        (parameters.bind_partial if method == "on_open" else parameters.bind)(*given)
+    except TypeError as error:
+        raise TypeError(
+            f"{view.__name__}.{method}() is called with {', '.join(given)}: {error}; write "
+            f"def {method}({', '.join(('self', *given))})"
+        ) from None
 
 
 # ---- what only shows later ----
