@@ -99,14 +99,18 @@ def refusal(request: Request, config: Config) -> Response | None:
         return plain_text(400, "The Sec-WebSocket-Extensions header is not a list of extensions.\n")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and not is_allowed(origin, request.host, config.allowed_origins):
-        return foreign_origin(request, origin[:ORIGIN_SHOWN])
+        return foreign_origin(request, origin[:ORIGIN_SHOWN], config)
     return None
 
 
-def foreign_origin(request: Request, origin: str) -> Response:
+def foreign_origin(request: Request, origin: str, config: Config) -> Response:
     """403, and a line in the log, as a browser tells a page nothing; once a minute for each origin."""
     if seldom(origin):
-        own = is_same_host(origin, request.host)
+        others = ""
+        if config.allowed_origins is None:
+            others = f", and while it is not set only this host may, {request.host[:ORIGIN_SHOWN]!r}"
+        elif is_same_host(origin, request.host):
+            others = ", and as it is set, this host has to be in it too"
         LOGGER.warning(
             "a WebSocket handshake of %r from %r was refused with 403: pages of the origin %r may not "
             'connect here; app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them%s (said once a '
@@ -114,7 +118,7 @@ def foreign_origin(request: Request, origin: str) -> Response:
             request.path,
             request.remote_addr,
             origin,
-            ", and as it is set, this host has to be in it too" if own else "",
+            others,
             extra={
                 "origin": origin,
                 "address": request.remote_addr,

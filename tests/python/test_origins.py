@@ -171,7 +171,8 @@ def test_a_foreign_origin_is_said_once_a_minute(application, caplog, monkeypatch
     assert record.getMessage() == (
         "a WebSocket handshake of '/room/a\\x1bb' from '127.0.0.1' was refused with 403: pages of the "
         "origin 'http://localhost:5173' may not connect here; "
-        'app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them (said once a minute)'
+        'app.config["WEBSOCKETS_ALLOWED_ORIGINS"] can allow them, and while it is not set only this '
+        f"host may, '127.0.0.1:{server.port}' (said once a minute)"
     )
     assert (record.origin, record.address) == ("http://localhost:5173", "127.0.0.1")
     assert record.route == "/room/<name>"
