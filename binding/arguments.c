@@ -42,8 +42,10 @@ bool fws_argument_payload(PyObject *value, const char *function, fws_payload *pa
         return true;
     }
     if (!PyObject_CheckBuffer(value)) {
-        PyErr_Format(PyExc_TypeError, "%s takes str or a bytes-like object, not %.100s", function,
-                     Py_TYPE(value)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s takes str or a bytes-like object, not %.100s%s", function,
+                     Py_TYPE(value)->tp_name,
+                     strcmp(function, "send()") == 0 ? "; send_json() takes what is sent as JSON"
+                                                     : "");
         return false;
     }
     if (PyObject_GetBuffer(value, &payload->view, PyBUF_SIMPLE) < 0)

@@ -133,7 +133,10 @@ class Middleware:
         executor = handlers.current_executor()
         if place == EVENT_LOOP:
             if executor.notifier is not None:
-                text = "Async views need threads, and this server runs on greenlets."
+                text = (
+                    "Async views need threads, and this server runs on greenlets: make the view a "
+                    "function or a class, or take a server with threads, as gunicorn's gthread worker."
+                )
                 runtime.log_once(logging.ERROR, text)
                 return respond(start_response, "501 Not Implemented", text)
             try:

@@ -79,7 +79,11 @@ def test_each_type_arrives_as_what_it_was_sent(application):
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda ws: ws.send(5), TypeError, "send() takes str or a bytes-like object, not int"),
+        (
+            lambda ws: ws.send(5),
+            TypeError,
+            "send() takes str or a bytes-like object, not int; send_json() takes",
+        ),
         (lambda ws: ws.send(None), TypeError, "not NoneType"),
         (lambda ws: ws.send_text(b"x"), TypeError, "send_text() takes str, not bytes"),
         (lambda ws: ws.send_bytes(1.5), TypeError, "send_bytes() takes"),
