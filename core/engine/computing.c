@@ -17,7 +17,6 @@ void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, b
     if (entry->next != NULL)
         entry->next->previous = &entry->next;
     computing->first = entry;
-    computing->count++;
     if (!known_fast)
         computing->begun_at = fws_clock_now();
 }
@@ -27,7 +26,6 @@ void fws_computing_end(fws_computing *computing, fws_computing_entry *entry)
     *entry->previous = entry->next;
     if (entry->next != NULL)
         entry->next->previous = entry->previous;
-    computing->count--;
     if (entry->grew_at != 0 && computing->computing > 0)
         computing->computing--;
 }
@@ -63,7 +61,7 @@ static void look(fws_computing *computing, fws_ns now)
 size_t fws_computing_room(fws_computing *computing)
 {
     fws_ns now = fws_clock_now();
-    if (computing->count > 0 && now - computing->looked_at >= FWS_COMPUTING_LOOK)
+    if (computing->first != NULL && now - computing->looked_at >= FWS_COMPUTING_LOOK)
         look(computing, now);
     if (!seen_lately(computing, now))
         return SIZE_MAX;

@@ -31,7 +31,6 @@ typedef struct fws_computing_entry {
 
 typedef struct {
     fws_computing_entry *first;
-    uint32_t count;     /* of entries */
     uint32_t computing; /* how many of them computed when they were looked at last */
     fws_ns looked_at;
     fws_ns seen_at;  /* when one was last seen to compute; 0: never */
