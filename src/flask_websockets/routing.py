@@ -29,7 +29,8 @@ from .refusals import PlainAnswer
 from .runtime import EXTENSION_KEY, Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
-from .views import ViewCallbacks, WebSocketView
+from .view_callbacks import ViewCallbacks
+from .views import WebSocketView
 from .websocket import WebSocket
 
 __all__ = ("answer_once", "make_view", "respond_to_mismatch")

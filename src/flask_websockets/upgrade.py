@@ -32,7 +32,7 @@ from .records import warn_seldom
 from .refusals import USED_UP, PlainAnswer, plain_answer, shutting_down, too_late, used_up
 from .runtime import CLOSE_REASON, Runtime
 from .servers import ServerSocket
-from .views import ViewCallbacks
+from .view_callbacks import ViewCallbacks
 from .websocket import BaseWebSocket
 
 __all__ = ("Upgrade",)
