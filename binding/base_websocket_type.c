@@ -251,6 +251,7 @@ static PyMethodDef base_websocket_methods[] = {
     {"_callbacks_ended", fws_hook_default_callbacks_ended, METH_VARARGS,
      fws_hook_callbacks_ended_doc},
     {"_unit_ended", fws_hook_default_unit_ended, METH_O, fws_hook_unit_ended_doc},
+    {"_value_returned", fws_hook_default_value_returned, METH_VARARGS, fws_hook_value_returned_doc},
     {"_conclude", fws_websocket_object_conclude, METH_NOARGS, fws_websocket_conclude_doc},
     {"_note_callback", fws_websocket_object_note_callback, METH_O, fws_websocket_note_callback_doc},
     {"close", (PyCFunction)(void (*)(void))websocket_close, METH_VARARGS | METH_KEYWORDS,

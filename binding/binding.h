@@ -27,6 +27,7 @@ typedef struct {
     PyObject *callback_failed;
     PyObject *callbacks_ended;
     PyObject *unit_ended;
+    PyObject *value_returned;
 } fws_hooks;
 
 typedef struct {
@@ -159,21 +160,23 @@ bool fws_hook_answer_handshake(fws_websocket_object *self);
 /* Sets the exception that stands for a closed connection. */
 void fws_hook_raise_closed(fws_websocket_object *self, int code, PyObject *reason);
 PyObject *fws_hook_load_json(fws_websocket_object *self, PyObject *data);
-/* An exception that is raised in these three is reported to sys.unraisablehook(). */
+/* An exception that is raised in these four is reported to sys.unraisablehook(). */
 void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error);
 void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *reason);
 void fws_hook_unit_ended(fws_websocket_object *self);
+void fws_hook_value_returned(fws_websocket_object *self, PyObject *value);
 
 /* For the table of methods. */
 extern const char fws_hook_answer_handshake_doc[], fws_hook_closed_error_doc[],
     fws_hook_load_json_doc[], fws_hook_callback_failed_doc[], fws_hook_callbacks_ended_doc[],
-    fws_hook_unit_ended_doc[];
+    fws_hook_unit_ended_doc[], fws_hook_value_returned_doc[];
 PyObject *fws_hook_default_answer_handshake(PyObject *self, PyObject *none);
 PyObject *fws_hook_default_closed_error(PyObject *self, PyObject *args);
 PyObject *fws_hook_default_load_json(PyObject *self, PyObject *data);
 PyObject *fws_hook_default_callback_failed(PyObject *self, PyObject *args);
 PyObject *fws_hook_default_callbacks_ended(PyObject *self, PyObject *args);
 PyObject *fws_hook_default_unit_ended(PyObject *self, PyObject *callbacks);
+PyObject *fws_hook_default_value_returned(PyObject *self, PyObject *args);
 
 /* callbacks.c: class views. */
 

@@ -85,6 +85,8 @@ static void deliver_message(fws_websocket_object *self, fws_message *message)
                                      2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (result == NULL)
         report_failure(self);
+    else if (result != Py_None)
+        fws_hook_value_returned(self, result);
     Py_XDECREF(result);
     Py_XDECREF(data);
     if (self->in_unit) {

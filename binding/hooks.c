@@ -10,8 +10,10 @@ bool fws_hooks_init(fws_hooks *hooks)
     hooks->callback_failed = PyUnicode_InternFromString("_callback_failed");
     hooks->callbacks_ended = PyUnicode_InternFromString("_callbacks_ended");
     hooks->unit_ended = PyUnicode_InternFromString("_unit_ended");
+    hooks->value_returned = PyUnicode_InternFromString("_value_returned");
     return hooks->answer_handshake && hooks->closed_error && hooks->load_json &&
-           hooks->callback_failed && hooks->callbacks_ended && hooks->unit_ended;
+           hooks->callback_failed && hooks->callbacks_ended && hooks->unit_ended &&
+           hooks->value_returned;
 }
 
 void fws_hooks_clear(fws_hooks *hooks)
@@ -22,6 +24,7 @@ void fws_hooks_clear(fws_hooks *hooks)
     Py_CLEAR(hooks->callback_failed);
     Py_CLEAR(hooks->callbacks_ended);
     Py_CLEAR(hooks->unit_ended);
+    Py_CLEAR(hooks->value_returned);
 }
 
 /* ---- where they are called ---- */
@@ -85,6 +88,16 @@ void fws_hook_unit_ended(fws_websocket_object *self)
 {
     PyObject *result =
         PyObject_CallMethodOneArg((PyObject *)self, self->state->hooks.unit_ended, self->callbacks);
+    if (result == NULL)
+        PyErr_WriteUnraisable(self->callbacks);
+    Py_XDECREF(result);
+}
+
+void fws_hook_value_returned(fws_websocket_object *self, PyObject *value)
+{
+    PyObject *name = self->state->hooks.value_returned;
+    PyObject *result =
+        PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, value, NULL);
     if (result == NULL)
         PyErr_WriteUnraisable(self->callbacks);
     Py_XDECREF(result);
@@ -160,6 +173,16 @@ const char fws_hook_unit_ended_doc[] =
     "callbacks: what attach() was given.";
 
 PyObject *fws_hook_default_unit_ended(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(callbacks))
+{
+    Py_RETURN_NONE;
+}
+
+const char fws_hook_value_returned_doc[] =
+    "_value_returned($self, callbacks, value, /)\n--\n\n"
+    "Overridden: on_message() has returned value, which is not None. callbacks: what attach() was\n"
+    "given.";
+
+PyObject *fws_hook_default_value_returned(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
     Py_RETURN_NONE;
 }

@@ -3,7 +3,6 @@ saved, once. Both are in its header fields, :rfc:`6455#section-1.3`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, abort
@@ -26,7 +25,6 @@ __all__ = (
     "answer_instead",
     "answer_sent",
     "fields_of_101",
-    "warn_of_lost_value",
     "warn_of_time_out",
     "warn_of_what_is_lost",
 )
@@ -123,19 +121,6 @@ def warn_of_time_out(environ: dict[str, Any]) -> None:
         environ.get("PATH_INFO", ""),
         limit="WEBSOCKETS_HANDSHAKE_TIMEOUT",
     )
-
-
-def warn_of_lost_value(app: Flask, handler: Callable[..., Any], value: Any) -> None:
-    """A handler has returned something, which nobody gets, as the handshake was accepted."""
-    if value is not None:
-        handler = getattr(handler, "func", handler)  # of a functools.partial
-        name = getattr(handler, "__qualname__", repr(handler))
-        app.logger.warning(
-            "The WebSocket handler %s has returned %s, which nobody gets: its handshake was accepted "
-            "before.",
-            name,
-            type(value).__name__,
-        )
 
 
 # ---- the session, and what else is the answer's ----

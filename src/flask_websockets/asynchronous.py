@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .answer import warn_of_lost_value, warn_of_what_is_lost
+from .answer import warn_of_what_is_lost
 from .async_websocket import AsyncWebSocket
 from .context import fail
 from .errors import only_closed
@@ -20,6 +20,7 @@ from .handlers import asynchronous
 from .handlers.failures import HANDLER, claim, log
 from .handlers.waits import merely_waits
 from .records import ended
+from .returned import lost_value
 from .runtime import Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
@@ -185,7 +186,7 @@ class AsyncHandler:
             error = self._has_raised(raised)
         else:
             await self._settle()
-            self._has_returned(result)
+            error = self._has_returned(result)
         finally:
             await self._end_unit(error)
             del error  # it refers to this frame
@@ -212,13 +213,21 @@ class AsyncHandler:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([ending])
 
-    def _has_returned(self, result: Any) -> None:
+    def _has_returned(self, result: Any) -> BaseException | None:
+        """Do what the end of the handler asks for.
+
+        :returns: the exception, if what it has returned is a failure.
+        """
         if self._upgrade.handler_ended():
+            lost = lost_value(self.app, self._start, result)
+            if lost is not None:
+                self._fail(lost)
+                return lost
             self._ws.close(1000)
-            warn_of_lost_value(self.app, self._start, result)
         elif result is not None:
             self._unit.keeps_g = True
             self._upgrade.decide(Returned(result))
+        return None
 
     def _has_raised(self, error: BaseException) -> BaseException | None:
         """Do what the exception asks for.

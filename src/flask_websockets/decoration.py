@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Flask
@@ -23,7 +23,6 @@ __all__ = (
     "check_uncovered",
     "is_async",
     "name_of",
-    "reject_unrun",
 )
 
 Handler = Callable[..., Any]
@@ -34,6 +33,13 @@ METHODS = {
     "on_open": ("ws",),
     "on_message": ("ws", "data"),
     "on_close": ("ws", "code", "reason"),
+}
+#: What other frameworks call these.
+NAMES_ELSEWHERE = {
+    "on_connect": "on_open",
+    "on_receive": "on_message",
+    "on_data": "on_message",
+    "on_disconnect": "on_close",
 }
 #: How deep a wrapper may lie in wrappers.
 DEPTH_MAX = 20
@@ -210,6 +216,9 @@ def check_view(view: type[Any]) -> None:
     name = view.__name__
     if not issubclass(view, WebSocketView):
         raise TypeError(f"route() decorates a function or a WebSocketView, and {name} is neither")
+    for other, method in NAMES_ELSEWHERE.items():
+        if hasattr(view, other) and getattr(view, method) is getattr(WebSocketView, method):
+            raise TypeError(f"{name}.{other}() is never called: the method is {method}()")
     if view.on_message is WebSocketView.on_message:
         raise TypeError(f"{name} has no on_message()")
     for method, given in METHODS.items():
@@ -252,27 +261,6 @@ def check_method_parameters(view: type[Any], method: str, given: tuple[str, ...]
 
 
 # ---- what only shows later ----
-
-
-def reject_unrun(handler: Handler, result: Any) -> Any:
-    """What an ordinary function has returned, if that is no coroutine and no generator.
-
-    :raises TypeError: for one, of which nothing has run.
-    """
-    if isinstance(result, types.GeneratorType):
-        result.close()
-        raise TypeError(
-            f"{name_of(handler)}() has returned a generator, which nobody runs: yield sends nothing; "
-            "ws.send() does"
-        )
-    if not isinstance(result, Coroutine):
-        return result
-    result.close()
-    raise TypeError(
-        f"{name_of(handler)}() is an ordinary function, and has returned a coroutine, which nobody "
-        "awaits. What @websockets.route() is given has to be the async function itself; a decorator of "
-        "it is given to the route: @websockets.route(…, decorators=[…])"
-    )
 
 
 def check_uncovered(handler: Any) -> None:

@@ -79,6 +79,9 @@ class Callbacks(Protocol):
     def unit_ended(self) -> None:
         """The call of ``on_message`` has returned in which ``_begin_unit`` was called."""
 
+    def value_returned(self, value: Any) -> None:
+        """``on_message`` has returned this, which is not None."""
+
     def failed(self, error: BaseException) -> None:
         """``on_message`` has raised this."""
 

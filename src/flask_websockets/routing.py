@@ -16,16 +16,17 @@ from werkzeug.routing import WebsocketMismatch
 
 from . import handshake
 from ._core import list_contains
-from .answer import AlreadyAnswered, warn_of_lost_value, warn_of_time_out, warn_of_what_is_lost
+from .answer import AlreadyAnswered, warn_of_time_out, warn_of_what_is_lost
 from .async_websocket import AsyncWebSocket
 from .asynchronous import AsyncHandler, Returned
 from .context import fail, for_another_thread, is_interrupt, report, request_context, teardown_with
-from .decoration import check_uncovered, is_async, name_of, reject_unrun
+from .decoration import check_uncovered, is_async, name_of
 from .errors import ConnectionClosed, only_closed
 from .finished import FinishedHandshake
 from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD, VIEW_MARK
 from .records import ended, limit_met
 from .refusals import PlainAnswer
+from .returned import lost_value, reject_unrun, reject_unrun_method
 from .runtime import EXTENSION_KEY, Runtime
 from .unit import UnitOfWork
 from .upgrade import Upgrade
@@ -63,11 +64,13 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
         handshake_request: Request = request._get_current_object()  # type: ignore[attr-defined]
         runtime: Runtime = app.extensions.get(EXTENSION_KEY) or not_bound(app)
         route = runtime.route_of(handshake_request.url_rule)
+        upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
+        if upgrade is not None:
+            upgrade.is_counted = True
         refusal = handshake.refusal(handshake_request, runtime.config)
         if refusal is not None:
             route.note_refusal()
             return refusal
-        upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
         if upgrade is None or upgrade.place != place:
             return no_socket()
         if unchecked:
@@ -152,9 +155,11 @@ def run_function_view(
     else:
         if not upgrade.handler_ended() and result is not None:
             return result
+        lost = lost_value(app, handler, result)
+        if lost is not None:
+            end_with(app, ws, lost)
         with contextlib.suppress(ConnectionClosed):  # the handshake was refused with 503 meanwhile
             ws.close(1000)
-        warn_of_lost_value(app, handler, result)
     warn_of_what_is_lost(app)
     return AlreadyAnswered(upgrade.status)
 
@@ -202,13 +207,15 @@ def run_class_view(
     callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
-        result = view.on_open(ws, *args, **values)
+        result = reject_unrun_method(view.on_open, view.on_open(ws, *args, **values))
         if not upgrade.accepted:
             if result is not None:
                 return result
             upgrade.accept(ws, None, None)
         else:
-            warn_of_lost_value(app, handler, result)
+            lost = lost_value(app, view.on_open, result)
+            if lost is not None:
+                raise lost
     except BaseException as error:
         if not upgrade.accepted:
             answer_with(app, error)
@@ -258,17 +265,29 @@ def answer_once(app: Flask) -> None:
     """Keep the after_request functions, and the session, from the response of a view whose handshake
     was accepted: they have had the 101, and nothing of that response is sent.
 
-    ``app.process_response`` is what Flask documents to be overridden for that.
+    ``app.process_response`` is what Flask documents to be overridden for that. It also sees every
+    refusal of what comes before the view.
     """
     process = app.process_response
 
     def process_response(*arguments: Any) -> Any:
         upgrade: Upgrade | FinishedHandshake | None = request.environ.get(ENVIRON_KEY)
-        if upgrade is not None and (upgrade.accepted or upgrade.server_answered):
-            return arguments[-1]
+        if upgrade is not None:
+            if upgrade.accepted or upgrade.server_answered:
+                return arguments[-1]
+            note_refusal_before(upgrade)
         return process(*arguments)
 
     app.process_response = process_response  # type: ignore[method-assign, assignment]
+
+
+def note_refusal_before(upgrade: Upgrade | FinishedHandshake) -> None:
+    """Count a refusal whose view was not reached: that of a ``before_request`` function or a
+    decorator."""
+    if request.url_rule is not None and not upgrade.is_counted:
+        upgrade.is_counted = True
+        runtime: Runtime = current_app.extensions[EXTENSION_KEY]
+        runtime.route_of(request.url_rule).note_refusal()
 
 
 def no_socket() -> Response:

@@ -11,6 +11,7 @@ from .answer import warn_of_what_is_lost
 from .context import carry_variables, is_interrupt, keep_pushed, report, request_context
 from .errors import invalid_message, only_closed
 from .records import ended, fault_reason
+from .returned import lost_value, reject_unrun_method
 from .runtime import Runtime
 from .unit import UnitOfWork, needs_calls
 from .views import WebSocketView
@@ -77,7 +78,10 @@ class ViewCallbacks:
         try:
             self.unit.drop()
             self.unit.begin()
-            self.view.on_message(ws, data)
+            on_message: Callable[..., Any] = self.view.on_message
+            returned = on_message(ws, data)
+            if returned is not None:
+                self.check_returned(on_message, returned)
         except BaseException as caught:
             if not self.is_usual_end(caught):
                 error = caught
@@ -87,6 +91,24 @@ class ViewCallbacks:
         finally:
             self.unit.end(error)
             del error  # it refers to this frame
+
+    def check_returned(self, method: Callable[..., Any], value: Any) -> None:
+        """What a method has returned is nobody's.
+
+        :raises TypeError: when nothing of it has run, as of a coroutine; in debug mode for any value.
+        """
+        if value is None:
+            return
+        lost = lost_value(self.runtime.app, method, reject_unrun_method(method, value))
+        if lost is not None:
+            raise lost
+
+    def value_returned(self, value: Any) -> None:
+        """on_message has returned something else than None."""
+        try:
+            self.check_returned(self.view.on_message, value)
+        except TypeError as error:
+            self.failed(error)
 
     def unit_ended(self) -> None:
         """on_message has returned, and g was touched though nothing must be called."""
@@ -98,7 +120,10 @@ class ViewCallbacks:
 
     def _message(self, data: str | bytes) -> None:
         try:
-            self.on_message(self.ws, data)
+            on_message: Callable[..., Any] = self.on_message
+            returned = on_message(self.ws, data)
+            if returned is not None:
+                self.check_returned(on_message, returned)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -148,7 +173,9 @@ class ViewCallbacks:
             self.unit.drop()
             if self._needs_calls:
                 self.unit.begin()
-            self.view.on_close(self.ws, code, reason.decode("utf-8", "replace"))
+            on_close: Callable[..., Any] = self.view.on_close
+            returned = on_close(self.ws, code, reason.decode("utf-8", "replace"))
+            self.check_returned(on_close, returned)
         except BaseException as caught:
             if not self.is_usual_end(caught):
                 error = caught

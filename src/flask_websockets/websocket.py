@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask.json.provider import JSONProvider
+from werkzeug.local import LocalProxy
 
 from . import _core, msgpack
 from .errors import ConnectionClosed, InvalidMessage
@@ -61,6 +62,19 @@ class BaseWebSocket(_core.BaseWebSocket):
         state = WebSocketState(self._state).name
         return f"<{type(self).__name__} {self.id} {self.remote_addr} {state}>"
 
+    @property
+    def user(self) -> Any:
+        """Whose connection it is, for the application to set: any object, whose ``str`` is in the
+        record of the connection's end. None at first. Of a proxy, such as flask-login's
+        ``current_user``, the object that it stands for is kept."""
+        return super().user
+
+    @user.setter
+    def user(self, value: Any) -> None:
+        if isinstance(value, LocalProxy):
+            value = value._get_current_object()
+        _core.BaseWebSocket.user.__set__(self, value)
+
     # ---- the handshake ----
 
     def accept(
@@ -102,6 +116,9 @@ class BaseWebSocket(_core.BaseWebSocket):
 
     def _unit_ended(self, callbacks: Callbacks, /) -> None:
         callbacks.unit_ended()
+
+    def _value_returned(self, callbacks: Callbacks, value: Any, /) -> None:
+        callbacks.value_returned(value)
 
     # ---- where it stands ----
 

@@ -411,16 +411,3 @@ def test_a_group_of_nothing_but_connection_closed_is_silent(application, kind, c
         wait_for(lambda text=text: text in done)
         ended(application)
         assert len([record for record in caplog.records if record.exc_info]) == count
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_value_that_nobody_gets_is_logged(application, kind, caplog):
-    def opening(ws):
-        ws.accept()
-        return "a page", 200
-
-    add_view(application, kind, lambda ws, data: data, opening)
-    client = application.serve().connect("/ws")
-    if kind != "class":
-        assert code_of(client) == 1000
-    wait_for(lambda: "has returned tuple, which nobody gets" in caplog.text)

@@ -97,7 +97,9 @@ ROWS: dict[str, dict[str, str]] = {
             async_failures.test_what_a_task_of_its_raises_is_logged_once_and_ends_nothing""",
     },
     "a value returned after the handshake was answered": {
-        "every": "views.test_a_value_that_nobody_gets_is_logged",
+        "every": """returned.test_a_value_that_nobody_gets_is_logged
+            returned.test_in_debug_mode_it_is_an_error""",
+        "class": "returned.test_what_on_message_returns_is_logged_once",
     },
     "`InvalidMessage`: what the peer has sent is no JSON, say": {
         "every": "invalid_messages.test_an_invalid_message_closes_with_1007_and_fills_no_log",
