@@ -16,6 +16,8 @@ from .origin import OriginCheck, Origins, parse_origins
 __all__ = ("KEYS", "OLDER_KEY", "PREFIX", "Compression", "Config", "unknown_key")
 
 PREFIX = "WEBSOCKETS_"
+#: How it is written by mistake.
+MISTAKEN_PREFIX = "WEBSOCKET_"
 
 #: The key of flask-sock and flask-websockets 0.1.2.
 OLDER_KEY = "SOCK_SERVER_OPTIONS"
@@ -133,6 +135,8 @@ class Config:
         for option, value in older_options(mapping).items():
             values[option] = (f"SOCK_SERVER_OPTIONS[{option!r}]", value)
         for key, value in mapping.items():
+            if key.startswith(MISTAKEN_PREFIX) and meant_by(key) in known:
+                raise ConfigurationError(unknown_key(key, [meant_by(key)]))
             if not key.startswith(PREFIX):
                 continue
             if key not in known:
@@ -165,6 +169,10 @@ def older_options(mapping: Mapping[str, Any]) -> dict[str, Any]:
                 + ", ".join(sorted([*OLDER_OPTIONS, *OLDER_OPTIONS_WITHOUT_MEANING]))
             )
     return found
+
+
+def meant_by(key: str) -> str:
+    return PREFIX + key.removeprefix(MISTAKEN_PREFIX)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

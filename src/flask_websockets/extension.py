@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, current_app, has_app_context
+from werkzeug.local import LocalProxy
 from werkzeug.routing import WebsocketMismatch
 
 from . import msgpack, routing, servers
@@ -67,12 +68,24 @@ class WebSockets:
 
         :param app: the application. It is given the routes made before the first call; and of those
             made since, what a module made that the same factory, or module, has this called for.
+        :raises TypeError: for what is no Flask application.
         :raises RuntimeError: when the application has another WebSockets object already.
         :raises ConfigurationError: for a ``WEBSOCKETS_`` key that is unknown or has a bad value.
         """
         self._bind(app, sys._getframe(1))
 
     def _bind(self, app: Flask, frame: FrameType) -> None:
+        if isinstance(app, LocalProxy):
+            app = app._get_current_object()
+        if not isinstance(app, Flask):
+            raise TypeError(
+                f"WebSockets is bound to a Flask application, not to {app!r}"
+                + (
+                    ", whose routes are made with route(path, bp=…)"
+                    if isinstance(app, Blueprint)
+                    else ""
+                )
+            )
         Config.from_mapping(app.config)  # only to raise for mistakes now, not at the first handshake
         bound = app.extensions.get(OBJECT_KEY)
         if bound is self:
@@ -230,8 +243,9 @@ class WebSockets:
         """What this process has counted since its start; cheap enough for every second.
 
         :returns: ``connections`` (not finished now), ``opens`` (connections since the start),
-            ``refusals`` (handshakes that were refused by their view, or before it for what is wrong
-            with them; those that a ``before_request`` function refuses are not seen), ``messages_in``,
+            ``refusals`` (handshakes that were answered with something else than 101: by their view, a
+            ``before_request`` function or a decorator, or for what is wrong with them),
+            ``messages_in``,
             ``messages_out``, ``bytes_in``, ``bytes_out``, ``queued_bytes`` (not taken yet by the peers'
             sockets, now), ``closes`` (finished connections, a dict by close code), ``slow_consumers``
             (closed, or messages dropped, for slowness), ``loop_wakeups``, ``threads_refused`` (times

@@ -34,6 +34,7 @@ class FinishedHandshake:
     refused = False
     environ = None
 
+    is_counted = True
     accepted = True
     server_answered = False
 

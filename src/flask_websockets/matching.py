@@ -16,11 +16,12 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from werkzeug.routing.matcher import State
 
 from ._core import list_contains
 from .keys import VIEW_MARK
+from .records import warn_seldom
 
 __all__ = ("UrlMatching",)
 
@@ -94,7 +95,10 @@ class UrlMatching:
             # Werkzeug takes no list in the Upgrade header, and that has been looked at.
             upgrades = list_contains(environ.get("HTTP_CONNECTION", ""), "upgrade")
             rule, _ = adapter.match(return_rule=True, websocket=upgrades)
-        except HTTPException:  # among them redirects
+        except RequestRedirect as redirect:
+            warn_of_redirect(environ.get("PATH_INFO", ""), redirect.new_url)
+            return None
+        except HTTPException:
             return None
         return getattr(app.view_functions.get(rule.endpoint), VIEW_MARK, None)
 
@@ -105,6 +109,16 @@ class UrlMatching:
             copied = copy_websocket_rules(url_map)
             self._copies[url_map] = rules, copied
         return copied
+
+
+def warn_of_redirect(path: str, url: str) -> None:
+    warn_seldom(
+        ("redirect", path),
+        "the WebSocket handshake of %s is redirected to %s, which no browser follows: connect to that "
+        "URL, or make the route with strict_slashes=False (said once a minute)",
+        path,
+        url,
+    )
 
 
 def copy_websocket_rules(url_map: Map) -> Map:

@@ -81,6 +81,8 @@ class Upgrade:
         self._request: Request | None = None
         self._pending_accept: tuple[BaseWebSocket, float] | None = None
         self._callbacks: ViewCallbacks | None = None
+        #: A refusal is in the numbers of the route already, or the view will see to that.
+        self.is_counted = False
         #: Called with the websocket when it is accepted, in the thread that accepts.
         self.on_attached: Callable[[Any], None] | None = None
         #: A context as it was before the request: for the callbacks of a class view that do without it.

@@ -45,6 +45,23 @@ def test_views_that_could_not_work(application):
             application.route("/ws")(view)
 
 
+@pytest.mark.parametrize(
+    ("other", "method"),
+    [("on_connect", "on_open"), ("on_receive", "on_message"), ("on_disconnect", "on_close")],
+)
+def test_a_method_as_another_framework_calls_it(application, other, method):
+    def work(self, ws, *values):
+        pass
+
+    methods = {"on_message": work, other: work}
+    if method == "on_message":
+        del methods["on_message"]
+    with pytest.raises(TypeError, match=rf"Room.{other}\(\) is never called: the method is {method}"):
+        application.route("/ws")(type("Room", (WebSocketView,), methods))
+    # Where the method is there as well, this one is a helper of the author's.
+    application.route("/ws")(type("Room", (WebSocketView,), {**methods, method: work}))
+
+
 def test_methods_that_take_other_arguments_than_they_are_given(application):
     def method(name, function):
         methods = {"on_message": lambda self, ws, data: None, name: function}

@@ -21,6 +21,14 @@ def test_an_unknown_key_names_the_nearest():
         Config.from_mapping({"WEBSOCKETS_PING_INTERVALL": 5})
 
 
+def test_a_key_without_the_s():
+    with pytest.raises(
+        ConfigurationError, match="WEBSOCKET_MAX_MESSAGE_SIZE; did you mean WEBSOCKETS_M"
+    ):
+        Config.from_mapping({"WEBSOCKET_MAX_MESSAGE_SIZE": 5})
+    assert Config.from_mapping({"WEBSOCKET_URL": "wss://elsewhere"}) == Config()  # somebody else's
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

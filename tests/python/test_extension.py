@@ -94,6 +94,26 @@ def test_two_extensions_on_one_app_are_an_error():
         WebSockets(app)
 
 
+def test_what_is_no_application_is_refused():
+    blueprint = flask.Blueprint("chat", __name__)
+    for wrong, text in (
+        (blueprint, r"not to <Blueprint 'chat'>, whose routes are made with route\(path, bp=…\)"),
+        ("app", r"bound to a Flask application, not to 'app'$"),
+        (flask.Flask, r"not to <class 'flask.app.Flask'>$"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            WebSockets(wrong)
+        with pytest.raises(TypeError, match=text):
+            WebSockets().init_app(wrong)
+
+
+def test_the_current_application_may_be_bound(application):
+    app = flask.Flask("x")
+    with app.app_context():
+        websockets = WebSockets(flask.current_app)
+    assert websockets.app is app
+
+
 def test_a_blueprint_finds_the_extension_of_its_application():
     app = flask.Flask("x")
     websockets = WebSockets(app)

@@ -312,3 +312,19 @@ def test_a_list_of_protocols_to_upgrade_to(application, kind, value):
     assert (got, text) == (200, value)
     assert status(server, "/ws/a", Upgrade="h2c") == 426
     assert status(server, "/ws/a", Upgrade=value, Connection="keep-alive") == 400
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_redirect_is_said(application, kind, caplog):
+    """Of a path that lacks the slash of its rule, or has two where there is one."""
+    add(application, kind, "/chat/<value>/")
+    server = application.serve()
+    path = f"/chat/{kind}"
+    for asked in (path, path, f"/chat//{kind}/"):
+        status, fields, _ = split(server.request(handshake(f"GET {asked} HTTP/1.1")))
+        assert status == 308
+        assert fields["location"].endswith(f"{path}/")
+    said = [record.message for record in caplog.records if "is redirected to" in record.message]
+    assert len(said) == 2
+    assert f"of {path} is redirected to " in said[0]
+    assert f"{path}/, which no browser follows" in said[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import logging
 import socket
@@ -13,6 +14,8 @@ import flask
 import pytest
 import wire
 from conftest import wait_for
+from test_views import add_view, ask
+from werkzeug.local import LocalProxy
 
 from flask_websockets import InvalidMessage, WebSocketView, records
 
@@ -247,6 +250,31 @@ def test_a_handshake_that_is_refused_gives_none(application, log):
         "/async-answers": (0, 1),
         "/echo": (1, 2),
     }
+
+
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_of_a_proxy_the_user_that_it_stands_for_is_kept(application, log, kind):
+    who = contextvars.ContextVar("who")
+    current_user = LocalProxy(who)
+
+    @application.app.before_request
+    def log_in():
+        who.set(flask.request.args["user"])
+
+    def opening(ws):
+        ws.user = current_user
+        with pytest.raises(RuntimeError, match="not bound"):
+            ws.user = LocalProxy(contextvars.ContextVar("nobody"))
+
+    add_view(application, kind, lambda ws, data: ws.user, opening)
+    server = application.serve()
+    clients = {name: server.connect(f"/ws?user={name}") for name in ("anne", "bob")}
+    for _ in range(2):
+        assert {name: ask(client) for name, client in clients.items()} == {"anne": "anne", "bob": "bob"}
+    for client in clients.values():
+        client.close()
+    one_end(application, log, 2)
+    assert {record.user for record in log()} == {"anne", "bob"}
 
 
 def test_what_a_websocket_knows_of_itself(application):
