@@ -23,8 +23,9 @@ import websocket
 from werkzeug.serving import make_server
 
 import flask_websockets
-from flask_websockets import WebSockets, records, relay
+from flask_websockets import WebSockets, records
 from flask_websockets.handlers import threads
+from flask_websockets.tls import relay
 
 #: A server that is interrupted ends with handlers still on their stacks: what those hold is no leak.
 #: Leaks are looked for in the process of the tests. Without a sanitizer this means nothing.

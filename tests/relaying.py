@@ -15,7 +15,8 @@ import wire
 from conftest import wait_for
 from werkzeug.serving import make_server
 
-from flask_websockets import WebSockets, relay
+from flask_websockets import WebSockets
+from flask_websockets.tls import relay
 
 SNAPSHOT = bytes(2 << 20)
 

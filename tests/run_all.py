@@ -82,6 +82,7 @@ def lint(result: Result) -> None:
         ["mypy"],
         ["stubtest", "--mypy-config-file", "pyproject.toml", "flask_websockets._core"],
         [sys.executable, "tests/lint/house.py"],
+        [sys.executable, "tests/lint/imports.py"],
         [sys.executable, "tests/lint/draw.py", "--check"],
         [sys.executable, "tests/lint/sizes.py"],
         [sys.executable, "tests/lint/stubs.py", "--check"],

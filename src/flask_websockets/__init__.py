@@ -15,7 +15,7 @@ def echo(ws: WebSocket) -> None:
 from .async_websocket import AsyncWebSocket
 from .errors import ConfigurationError, ConnectionClosed, InvalidMessage
 from .extension import Subscription, WebSockets
-from .views import WebSocketView
+from .views.class_view import WebSocketView
 from .websocket import WebSocket, WebSocketState
 
 __all__ = (

@@ -14,18 +14,19 @@ from flask import Blueprint, Flask, current_app, has_app_context
 from werkzeug.local import LocalProxy
 from werkzeug.routing import WebsocketMismatch
 
-from . import msgpack, routing, servers
+from . import msgpack, servers
 from ._core import Engine
 from .arguments import channel_names, explain_publish, not_a_websocket
 from .async_websocket import AsyncWebSocket
 from .config import Config
-from .decoration import check_decorators, check_handler, check_path, check_rule_options
 from .elsewhere import note_unheard
 from .ending import handle_signals
 from .errors import ConnectionClosed
-from .middleware import Middleware
+from .handshake.middleware import Middleware
 from .routes import Route, Routes
 from .runtime import EXTENSION_KEY, OBJECT_KEY, Runtime
+from .views import view_function
+from .views.decoration import check_decorators, check_handler, check_path, check_rule_options
 from .websocket import BaseWebSocket, WebSocket
 
 __all__ = ("Subscription", "WebSockets")
@@ -98,13 +99,15 @@ class WebSockets:
         runtime = Runtime(app)
         app.extensions[OBJECT_KEY] = self
         app.extensions[EXTENSION_KEY] = runtime
-        app.register_error_handler(WebsocketMismatch, routing.respond_to_mismatch)
-        routing.answer_once(app)
+        app.register_error_handler(WebsocketMismatch, view_function.respond_to_mismatch)
+        view_function.answer_once(app)
         handle_signals()
         problem = servers.start_problem()
         if problem is not None:
             runtime.log_once(logging.WARNING, problem)
-        app.wsgi_app = Middleware(app.wsgi_app, runtime)  # type: ignore[method-assign]
+        app.wsgi_app = Middleware(  # type: ignore[method-assign]
+            app.wsgi_app, runtime, self._routes.note_unmatched
+        )
         first = not self._routes.is_bound
         self._routes.bind(app, frame)
         self._only_runtime = runtime if first else None

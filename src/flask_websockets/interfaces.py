@@ -76,6 +76,13 @@ class Callbacks(Protocol):
     def context(self) -> Context:
         """What they run in."""
 
+    @property
+    def on_message(self) -> Callable[..., Any]:
+        """What the engine calls with the websocket and a message."""
+
+    def request_ended(self) -> None:
+        """The request has ended in the server's thread, and the callbacks begin."""
+
     def unit_ended(self) -> None:
         """The call of ``on_message`` has returned in which ``_begin_unit`` was called."""
 

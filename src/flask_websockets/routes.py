@@ -10,13 +10,12 @@ from typing import Any
 
 from flask import Blueprint, Flask
 
-from .decoration import name_of
 from .places import Kin, Place, kin_of, place_of
 from .records import LOGGER
-from .routing import make_view
-from .runtime import OBJECT_KEY
+from .views.decoration import name_of
+from .views.view_function import make_view
 
-__all__ = ("Route", "Routes", "note_unmatched")
+__all__ = ("Route", "Routes")
 
 #: The attribute of an application or blueprint that has the views that were made for it.
 VIEWS_ATTRIBUTE = "_flask_websockets_views"
@@ -154,8 +153,3 @@ class Routes:
                 path,
                 ", ".join(missing),
             )
-
-
-def note_unmatched(app: Flask, path: str) -> None:
-    """See :meth:`Routes.note_unmatched`."""
-    app.extensions[OBJECT_KEY]._routes.note_unmatched(app, path)

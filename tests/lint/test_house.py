@@ -7,6 +7,7 @@ import pathlib
 
 import draw
 import house
+import imports
 import pytest
 import sizes
 from arrows import ROOMS
@@ -215,3 +216,48 @@ enum { READABLE = 1, WRITABLE = 2, EDGE = 4 };
 """
     names = [constant.split()[1] for constant in sizes.tuning_constants(c_file(tmp_path, text))]
     assert names == ["AT_ONCE", "PATIENCE", "STOP_TIMEOUT", "kept", "SLOTS"]
+
+
+# ---- the Python part ----
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, {}),
+        ({"a.py": "from .room import two"}, {"rooms": "a room"}),
+        ({"room/two.py": "def f():\n    from . import one"}, {"modules": "room/one room/two"}),
+        ({"a.py": "from .room import NAME"}, {"modules": "a room/__init__", "rooms": "a room"}),
+        ({"other/x.py": "from ..room.one import f"}, {"rooms": "other room"}),
+    ],
+)
+def test_imports_go_in_no_circle(tmp_path, files, said):
+    package = {
+        "__init__.py": "import os\n",
+        "_core.pyi": "",
+        "a.py": "from . import _core",
+        "b.py": "from .a import f",
+        "room/__init__.py": "NAME = 1\nfrom .. import a, _core",
+        "room/one.py": "from . import two\nfrom ..other import y",
+        "room/two.py": "",
+        "other/__init__.py": "",
+        "other/x.py": "",
+        "other/y.py": "",
+    }
+    for name, text in {**package, **files}.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = dict(
+        mistake.removeprefix("a circle of ").split(": ") for mistake in imports.mistakes(tmp_path)
+    )
+    # It may be named from any of its members.
+    assert {kind: {*names.split(" -> ")} for kind, names in found.items()} == {
+        kind: {*names.split()} for kind, names in said.items()
+    }
+
+
+def test_every_module_of_ours_is_looked_at():
+    found = imports.imports(imports.ROOT)
+    assert {"extension", "views/view_function", "handshake/upgrade", "servers/__init__"} <= set(found)
+    assert "views/view_function" in found["routes"] and "servers/__init__" in found["extension"]

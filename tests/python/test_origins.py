@@ -8,8 +8,9 @@ import flask
 import pytest
 import websocket
 
-from flask_websockets import ConfigurationError, WebSockets, handshake
+from flask_websockets import ConfigurationError, WebSockets
 from flask_websockets.config import Config
+from flask_websockets.handshake import opening
 from flask_websockets.origin import is_allowed
 from flask_websockets.records import Seldom
 
@@ -147,7 +148,7 @@ def test_a_coroutine_is_true_so_an_async_check_would_allow_everybody(check):
 
 def test_a_foreign_origin_is_said_once_a_minute(application, caplog, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(handshake, "seldom", Seldom(clock=lambda: now[0]))
+    monkeypatch.setattr(opening, "seldom", Seldom(clock=lambda: now[0]))
 
     @application.route("/room/<name>")
     def handler(ws, name):
@@ -184,11 +185,11 @@ def test_a_foreign_origin_is_said_once_a_minute(application, caplog, monkeypatch
     assert len(caplog.records[-1].origin) == 200
     for number in range(300):  # clients choose it: neither the log nor the memory is theirs
         refuse(f"http://{number}.example")
-    assert len(caplog.records) <= 1 + 128 and len(handshake.seldom._said) <= 128
+    assert len(caplog.records) <= 1 + 128 and len(opening.seldom._said) <= 128
 
 
 def test_the_own_host_has_to_be_in_the_list_too(application, caplog, monkeypatch):
-    monkeypatch.setattr(handshake, "seldom", Seldom())
+    monkeypatch.setattr(opening, "seldom", Seldom())
     application.app.config["WEBSOCKETS_ALLOWED_ORIGINS"] = ["https://other.example"]
 
     @application.route("/ws")

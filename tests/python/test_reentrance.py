@@ -187,7 +187,7 @@ faulthandler.dump_traceback_later(30, exit=True)
 from flask import Flask
 from flask_websockets import WebSocket, WebSockets
 from flask_websockets.handlers.asynchronous import event_loop
-from flask_websockets.relay import relay
+from flask_websockets.tls.relay import relay
 
 def at_once(function):
     barrier, results = threading.Barrier(8), []

@@ -16,7 +16,7 @@ import wire
 from conftest import wait_for
 from relaying import SNAPSHOT, exchange
 
-from flask_websockets import relay
+from flask_websockets.tls import relay
 
 
 def files() -> int:

@@ -17,7 +17,8 @@ import wire
 from conftest import thread_names, wait_for
 from relaying import exchange
 
-from flask_websockets import _core, openssl, relay, relayed
+from flask_websockets import _core
+from flask_websockets.tls import openssl, relay, relayed
 
 
 def echoes(connection, text: bytes) -> bool:
@@ -316,7 +317,7 @@ def test_descriptors_used_up_is_503_over_tls(serve_tls, monkeypatch, where):
         if where == "engine":
             patch.setattr(server.runtime, "engine", Exhausted())
         else:
-            patch.setattr("flask_websockets.relay._socket.socketpair", no_pair)
+            patch.setattr("flask_websockets.tls.relay._socket.socketpair", no_pair)
         connection = server.handshake("/echo")
         answer = b""
         while more := connection.recv(4096):

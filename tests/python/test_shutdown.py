@@ -16,8 +16,8 @@ from test_handshake import split
 
 from flask_websockets import ConnectionClosed, WebSocketView
 from flask_websockets.handlers.threads import Condition
+from flask_websockets.handshake.upgrade import Upgrade
 from flask_websockets.servers import ServerSocket
-from flask_websockets.upgrade import Upgrade
 
 GOODBYE = "The server is shutting down; try again later."
 

@@ -14,8 +14,8 @@ import socket
 from typing import Any
 
 from .._core import Descriptor
-from ..relay import native_pair, relay
-from ..relayed import Connection, limit_unsent
+from ..tls.relay import native_pair, relay
+from ..tls.relayed import Connection, limit_unsent
 
 __all__ = ("Taken", "is_tls")
 

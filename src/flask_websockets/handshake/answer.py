@@ -9,7 +9,7 @@ from flask import Flask, Response, abort
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .context import (
+from ..context import (
     handle_exception,
     is_interrupt,
     process_response,
@@ -17,7 +17,7 @@ from .context import (
     request_context,
     session_of,
 )
-from .records import warn_seldom
+from ..records import warn_seldom
 from .refusals import PlainAnswer, plain_response
 
 __all__ = (

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-from ._core import Admission
-from .answer import warn_of_what_is_lost
-from .context import carry_variables, is_interrupt, keep_pushed, report, request_context
-from .errors import invalid_message, only_closed
-from .records import ended, fault_reason
+from .._core import Admission
+from ..context import carry_variables, is_interrupt, keep_pushed, report, request_context
+from ..errors import invalid_message, only_closed
+from ..handshake.answer import warn_of_what_is_lost
+from ..records import ended, fault_reason
+from ..runtime import Runtime
+from ..websocket import WebSocket
+from .class_view import WebSocketView
 from .returned import lost_value, reject_unrun_method
-from .runtime import Runtime
 from .unit import UnitOfWork, needs_calls
-from .views import WebSocketView
-from .websocket import WebSocket
 
 __all__ = ("ViewCallbacks",)
 

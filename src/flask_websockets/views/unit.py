@@ -9,8 +9,8 @@ import flask.globals
 from flask import Flask, appcontext_popped, appcontext_pushed, appcontext_tearing_down
 from flask.ctx import AppContext
 
-from .context import MERGED, keep_pushed, session_of, teardown
-from .interfaces import UnitWebSocket
+from ..context import MERGED, keep_pushed, session_of, teardown
+from ..interfaces import UnitWebSocket
 
 if TYPE_CHECKING:
     from flask.ctx import RequestContext  # deprecated in later versions of Flask

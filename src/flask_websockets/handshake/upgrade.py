@@ -13,27 +13,26 @@ from typing import Any
 from flask import Request, Response
 from werkzeug.exceptions import ServiceUnavailable
 
-from . import servers
-from ._core import Admission
+from .. import servers
+from .._core import Admission
+from ..config import DeflateParameters
+from ..errors import ConnectionClosed
+from ..interfaces import Callbacks, Condition, Executor
+from ..keys import ENVIRON_KEY, OWN_THREAD
+from ..records import warn_seldom
+from ..runtime import CLOSE_REASON, Runtime
+from ..servers import ServerSocket
+from ..websocket import BaseWebSocket
 from .answer import answer_instead, answer_sent, fields_of_101
-from .config import DeflateParameters
-from .errors import ConnectionClosed
 from .finished import NO_CONDITION, FinishedHandshake
-from .handshake import (
+from .opening import (
     accept_response,
     choose_compression,
     choose_subprotocol,
     handshake_fields,
     requested_subprotocols,
 )
-from .interfaces import Condition, Executor
-from .keys import ENVIRON_KEY, OWN_THREAD
-from .records import warn_seldom
 from .refusals import USED_UP, PlainAnswer, plain_answer, shutting_down, too_late, used_up
-from .runtime import CLOSE_REASON, Runtime
-from .servers import ServerSocket
-from .view_callbacks import ViewCallbacks
-from .websocket import BaseWebSocket
 
 __all__ = ("Upgrade",)
 
@@ -80,7 +79,7 @@ class Upgrade:
         self._changed: Condition = executor.condition()
         self._request: Request | None = None
         self._pending_accept: tuple[BaseWebSocket, float] | None = None
-        self._callbacks: ViewCallbacks | None = None
+        self._callbacks: Callbacks | None = None
         #: A refusal is in the numbers of the route already, or the view will see to that.
         self.is_counted = False
         #: Called with the websocket when it is accepted, in the thread that accepts.
@@ -129,7 +128,7 @@ class Upgrade:
     # ---- the handler's thread ----
 
     def handler_started(
-        self, ws: BaseWebSocket, request: Request, callbacks: ViewCallbacks | None = None
+        self, ws: BaseWebSocket, request: Request, callbacks: Callbacks | None = None
     ) -> None:
         """The accept delay counts from now on.
 

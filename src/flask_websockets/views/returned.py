@@ -10,8 +10,8 @@ from typing import Any
 
 from flask import Flask
 
+from ..records import warn_seldom
 from .decoration import name_of
-from .records import warn_seldom
 
 __all__ = ("lost_value", "reject_unrun", "reject_unrun_method")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._core import Engine
+from .._core import Engine
 
 __all__ = ("NO_CONDITION", "FinishedHandshake")
 

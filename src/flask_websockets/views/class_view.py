@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from .websocket import WebSocket
+from ..websocket import WebSocket
 
 __all__ = ("WebSocketView",)
 

@@ -12,18 +12,18 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .answer import warn_of_what_is_lost
-from .async_websocket import AsyncWebSocket
-from .context import fail
-from .errors import only_closed
-from .handlers import asynchronous
-from .handlers.failures import HANDLER, claim, log
-from .handlers.waits import merely_waits
-from .records import ended
+from ..async_websocket import AsyncWebSocket
+from ..context import fail
+from ..errors import only_closed
+from ..handlers import asynchronous
+from ..handlers.failures import HANDLER, claim, log
+from ..handlers.waits import merely_waits
+from ..handshake.answer import warn_of_what_is_lost
+from ..handshake.upgrade import Upgrade
+from ..records import ended
+from ..runtime import Runtime
 from .returned import lost_value
-from .runtime import Runtime
 from .unit import UnitOfWork
-from .upgrade import Upgrade
 
 __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned")
 

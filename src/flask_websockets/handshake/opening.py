@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 
 from flask import Request, Response
 
-from ._core import is_token, key_valid, list_contains, negotiate, split_list
-from .config import Config, DeflateParameters
-from .origin import is_allowed, is_same_host
-from .records import LOGGER, Seldom
-from .servers import protocol
+from .._core import is_token, key_valid, list_contains, negotiate, split_list
+from ..config import Config, DeflateParameters
+from ..origin import is_allowed, is_same_host
+from ..records import LOGGER, Seldom
+from ..servers import protocol
 
 __all__ = (
     "accept_key",

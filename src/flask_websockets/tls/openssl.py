@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._core import call_after
+from .._core import call_after
 
 __all__ = ("certain",)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .context import is_interrupt
-from .interfaces import Condition
+from ..context import is_interrupt
+from ..interfaces import Condition
+from ..websocket import BaseWebSocket
 from .upgrade import ACCEPTING, LOOK_INTERVAL, Upgrade
-from .websocket import BaseWebSocket
 
 __all__ = ("AsyncUpgrade",)
 

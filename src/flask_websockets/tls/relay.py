@@ -17,10 +17,10 @@ import time
 from collections import deque
 from typing import Any
 
-from ._core import Descriptor, name_thread
+from .._core import Descriptor, name_thread
 from .relayed import ERROR, HUNG_UP, NOT_WATCHED, READABLE, TLS, Connection
 
-logger = logging.getLogger(__package__)
+logger = logging.getLogger("flask_websockets")
 
 __all__ = ("Relay", "native_pair", "relay")
 

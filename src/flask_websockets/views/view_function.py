@@ -14,25 +14,25 @@ from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import InternalServerError
 from werkzeug.routing import WebsocketMismatch
 
-from . import handshake
-from ._core import list_contains
-from .answer import AlreadyAnswered, warn_of_time_out, warn_of_what_is_lost
-from .async_websocket import AsyncWebSocket
-from .asynchronous import AsyncHandler, Returned
-from .context import fail, for_another_thread, is_interrupt, report, request_context, teardown_with
+from .._core import list_contains
+from ..async_websocket import AsyncWebSocket
+from ..context import fail, for_another_thread, is_interrupt, report, request_context, teardown_with
+from ..errors import ConnectionClosed, only_closed
+from ..handshake import opening
+from ..handshake.answer import AlreadyAnswered, warn_of_time_out, warn_of_what_is_lost
+from ..handshake.finished import FinishedHandshake
+from ..handshake.refusals import PlainAnswer
+from ..handshake.upgrade import Upgrade
+from ..keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD, VIEW_MARK
+from ..records import ended, limit_met
+from ..runtime import EXTENSION_KEY, Runtime
+from ..websocket import WebSocket
+from .async_handler import AsyncHandler, Returned
+from .callbacks import ViewCallbacks
+from .class_view import WebSocketView
 from .decoration import check_uncovered, is_async, name_of
-from .errors import ConnectionClosed, only_closed
-from .finished import FinishedHandshake
-from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD, VIEW_MARK
-from .records import ended, limit_met
-from .refusals import PlainAnswer
 from .returned import lost_value, reject_unrun, reject_unrun_method
-from .runtime import EXTENSION_KEY, Runtime
 from .unit import UnitOfWork
-from .upgrade import Upgrade
-from .view_callbacks import ViewCallbacks
-from .views import WebSocketView
-from .websocket import WebSocket
 
 __all__ = ("answer_once", "make_view", "respond_to_mismatch")
 
@@ -67,7 +67,7 @@ def make_view(handler: Handler, decorators: Iterable[Callable[[Any], Any]] = ())
         upgrade: Upgrade | None = handshake_request.environ.get(ENVIRON_KEY)
         if upgrade is not None:
             upgrade.is_counted = True
-        refusal = handshake.refusal(handshake_request, runtime.config)
+        refusal = opening.refusal(handshake_request, runtime.config)
         if refusal is not None:
             route.note_refusal()
             return refusal
@@ -322,4 +322,4 @@ def respond_to_mismatch(error: WebsocketMismatch) -> Any:
         return Response(
             "This URL is an ordinary page, not a WebSocket.\n", status=400, mimetype="text/plain"
         )
-    return handshake.refusal(request, runtime.config) or error
+    return opening.refusal(request, runtime.config) or error

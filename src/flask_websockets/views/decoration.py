@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Flask
 from werkzeug.local import LocalProxy
 
-from .views import WebSocketView
+from .class_view import WebSocketView
 
 __all__ = (
     "check_decorators",

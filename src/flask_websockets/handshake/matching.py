@@ -19,9 +19,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from werkzeug.routing.matcher import State
 
-from ._core import list_contains
-from .keys import VIEW_MARK
-from .records import warn_seldom
+from .._core import list_contains
+from ..keys import VIEW_MARK
+from ..records import warn_seldom
 
 __all__ = ("UrlMatching",)
 

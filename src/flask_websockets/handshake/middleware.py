@@ -13,20 +13,21 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import handlers, servers
-from ._core import Admission, list_contains
+from flask import Flask
+
+from .. import handlers, servers
+from .._core import Admission, list_contains
+from ..handlers.asynchronous import event_loop
+from ..interfaces import Executor
+from ..keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD
+from ..records import limit_met
+from ..runtime import Runtime
 from .answer import warn_of_time_out
 from .async_upgrade import AsyncUpgrade
 from .finished import FinishedHandshake
-from .handlers.asynchronous import event_loop
 from .inner import Arrived, InnerMiddleware
-from .interfaces import Executor
-from .keys import ENVIRON_KEY, EVENT_LOOP, NO_SOCKET_KEY, OWN_THREAD, SERVER_THREAD
 from .matching import UrlMatching
-from .records import limit_met
 from .refusals import PlainAnswer
-from .routes import note_unmatched
-from .runtime import Runtime
 from .upgrade import Upgrade
 
 __all__ = ("Middleware",)
@@ -39,11 +40,15 @@ class Middleware:
 
     :param wsgi_app: the application.
     :param runtime: the engine and configuration of this application.
+    :param note_unmatched: called with the application and the path of a handshake that has no route.
     """
 
-    def __init__(self, wsgi_app: WSGIApp, runtime: Runtime) -> None:
+    def __init__(
+        self, wsgi_app: WSGIApp, runtime: Runtime, note_unmatched: Callable[[Flask, str], None]
+    ) -> None:
         self.wsgi_app = wsgi_app
         self.runtime = runtime
+        self._note_unmatched = note_unmatched
         self._url_matching = UrlMatching(runtime.app)
         self._inner = InnerMiddleware(runtime.app, wsgi_app, self._url_matching)
         self._finished_handshake: FinishedHandshake | None = None
@@ -58,7 +63,7 @@ class Middleware:
             except Arrived as found:
                 place = found.place
             else:
-                note_unmatched(self.runtime.app, environ.get("PATH_INFO", ""))
+                self._note_unmatched(self.runtime.app, environ.get("PATH_INFO", ""))
                 return answer
         if has_body(environ):  # its bytes would be read as frames
             return respond(start_response, "400 Bad Request", "A WebSocket handshake has no body.")

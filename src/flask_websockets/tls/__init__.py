@@ -1,0 +1,1 @@
+"""TLS between the peers and the engine."""
