@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from . import msgpack
@@ -41,6 +43,7 @@ class AsyncWebSocket(BaseWebSocket):
         "_owner",
         "_receivers",
         "_senders",
+        "_told",
     )
 
     _loop: AsyncioLoop
@@ -57,6 +60,8 @@ class AsyncWebSocket(BaseWebSocket):
         self._closes_itself = False
         self._receivers = Turns()
         self._senders = Turns()
+        #: The tasks that were told that it has closed.
+        self._told: Collection[asyncio.Task[Any]] = ()
         #: The tasks that wait until large messages are sent, whose turn to send has come.
         self._lent: list[asyncio.Future[bool]] = []
         #: Those of tasks that wait until the handshake is answered.
@@ -95,6 +100,12 @@ class AsyncWebSocket(BaseWebSocket):
             self._loop.watch(self)
             self._handshake_answered()
             self._changed()  # which was perhaps told before
+
+    def _closed_error(self, code: int, reason: str, /) -> ConnectionClosed:
+        with contextlib.suppress(RuntimeError):  # from a thread without an event loop
+            if (task := asyncio.current_task()) is not None:
+                self._told = weakref.WeakSet((*self._told, task))
+        return super()._closed_error(code, reason)
 
     def _unwatch(self) -> None:
         """The handler has ended, or after that another task waits no more: if that was the last

@@ -245,6 +245,103 @@ def test_the_second_half_of_the_time_is_for_finally_blocks(application, where):
     assert took >= 0.99 if where == "sleep" else took < 0.99
 
 
+@pytest.mark.parametrize("told", ["by receive", "by send", "before the stop"])
+@pytest.mark.parametrize("who", ["handler", "child", "grandchild"])
+def test_what_knows_of_the_end_is_not_cancelled_at_half_of_the_time(application, who, told):
+    """It is in its finally blocks, or about to be: an ``await save()`` there has nearly all of the
+    time. So has the one of a task that the handler waits for."""
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 2
+    steps = []
+
+    async def work(ws):
+        try:
+            if told == "by send":
+                while True:
+                    await ws.send("more")
+                    await asyncio.sleep(0.02)
+            async for _ in ws:
+                pass
+        finally:
+            steps.append("saving")
+            await asyncio.sleep(1.6)
+            steps.append("saved")
+
+    @application.route("/ws")
+    async def view(ws):
+        await ws.send("in")
+        try:
+            if who == "handler":
+                await work(ws)
+            elif who == "child":
+                await asyncio.gather(work(ws))
+            else:
+                child = asyncio.create_task(work(ws))
+                await asyncio.wait([asyncio.create_task(asyncio.wait_for(child, 60))])
+        finally:
+            steps.append("ended")
+
+    with wire.connect(application.serve().port, "/ws") as connection:
+        wire.read_frame(connection)
+        if told == "before the stop":
+            connection.sendall(wire.frame(8, b""))
+            wait_for(lambda: steps)
+        begun = time.monotonic()
+        runtime(application).shut_down()
+    assert steps == ["saving", "saved", "ended"]
+    assert time.monotonic() - begun < 2.5
+
+
+def test_what_knows_of_the_end_and_goes_on_is_cancelled_in_the_end(application):
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 1.6
+    times = []
+
+    @application.route("/ws")
+    async def view(ws):
+        await ws.send("in")
+        try:
+            async for _ in ws:
+                pass
+            await asyncio.sleep(60)
+        finally:
+            times.append(time.monotonic())
+
+    with wire.connect(application.serve().port, "/ws") as connection:
+        wire.read_frame(connection)
+        begun = time.monotonic()
+        runtime(application).shut_down()
+    assert 1.4 < times[0] - begun < 1.6
+
+
+def test_what_a_task_knows_that_is_not_waited_for_delays_nothing(application):
+    """The handler itself is at something else, and is cancelled at half of the time."""
+    application.app.config["WEBSOCKETS_CLOSE_TIMEOUT"] = 2
+    times = []
+
+    async def reads(ws):
+        async for _ in ws:
+            pass
+        await asyncio.sleep(0.1)
+
+    @application.route("/ws")
+    async def view(ws):
+        await ws.send("in")
+        reader = asyncio.create_task(reads(ws))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            times.append(time.monotonic())
+            await reader
+            await asyncio.sleep(0.5)
+            times.append("finished")
+
+    with wire.connect(application.serve().port, "/ws") as connection:
+        wire.read_frame(connection)
+        begun = time.monotonic()
+        runtime(application).shut_down()
+    assert 0.9 < times[0] - begun < 1.3
+    assert times[1:] == ["finished"]
+
+
 # ---- until the handshake is answered ----
 
 

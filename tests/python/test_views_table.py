@@ -119,6 +119,7 @@ ROWS: dict[str, dict[str, str]] = {
         "class": """class_views.test_the_server_stops
             shutdown.test_what_has_not_ended_at_the_end_is_logged""",
         "async": """views_ends.test_the_second_half_of_the_time_is_for_finally_blocks
+            views_ends.test_what_knows_of_the_end_is_not_cancelled_at_half_of_the_time
             async_ends.test_the_server_stops_and_what_cleans_up_runs_to_its_end""",
     },
 }

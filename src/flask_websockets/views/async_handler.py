@@ -17,18 +17,22 @@ from ..context import fail
 from ..errors import only_closed
 from ..handlers import asynchronous
 from ..handlers.failures import HANDLER, claim, log
-from ..handlers.waits import merely_waits
+from ..handlers.waits import is_or_waits_for, merely_waits
 from ..handshake.answer import warn_of_what_is_lost
 from ..handshake.upgrade import Upgrade
 from ..records import ended
 from ..runtime import Runtime
-from .returned import lost_value
+from .returned import handler_name, lost_value
 from .unit import UnitOfWork
 
 __all__ = ("AsyncHandler", "AsyncWebSocket", "Returned")
 
 #: How often at most a handler is cancelled that goes on all the same, seconds.
 CANCEL_EVERY = 1.0
+
+#: At the server's stop, the part of ``WEBSOCKETS_CLOSE_TIMEOUT`` that is left when a handler is
+#: cancelled that knows of the end of its websocket, and has not ended.
+LAST_PART = 1 / 16
 
 #: Seconds: how often a handler that has ended looks whether the handshake is answered meanwhile.
 SETTLE_INTERVAL = 0.01
@@ -219,7 +223,7 @@ class AsyncHandler:
         :returns: the exception, if what it has returned is a failure.
         """
         if self._upgrade.handler_ended():
-            lost = lost_value(self.app, self._start, result)
+            lost = lost_value(self.app, handler_name(self._start), result)
             if lost is not None:
                 self._fail(lost)
                 return lost
@@ -276,7 +280,16 @@ class AsyncHandler:
         """The server stops."""
         self._server_ends = True
         if not self.has_ended and not self._is_cancelled:
-            self._set_timer(self.runtime.config.close_timeout / 2, self._cancel)
+            self._set_timer(self.runtime.config.close_timeout / 2, self._half_of_the_stop_is_over)
+
+    def _half_of_the_stop_is_over(self) -> None:
+        """What is at something else is cancelled, and has the other half for its ``finally`` blocks.
+        What was told of the end is perhaps in them, and has all of the time but the last part."""
+        assert self.task is not None
+        if is_or_waits_for(self.task, self._ws._told):
+            self._set_timer(self.runtime.config.close_timeout * (1 / 2 - LAST_PART), self._cancel)
+        else:
+            self._cancel()
 
     def _answered(self) -> None:
         """The server has answered the handshake with plain HTTP, or is about to: there will be no

@@ -14,7 +14,7 @@ from ..records import ended, fault_reason
 from ..runtime import Runtime
 from ..websocket import WebSocket
 from .class_view import WebSocketView
-from .returned import lost_value, reject_unrun_method
+from .returned import lost_value, method_name, reject_unrun_method
 from .unit import UnitOfWork, needs_calls
 
 __all__ = ("ViewCallbacks",)
@@ -81,7 +81,7 @@ class ViewCallbacks:
             on_message: Callable[..., Any] = self.view.on_message
             returned = on_message(ws, data)
             if returned is not None:
-                self.check_returned(on_message, returned)
+                self.check_returned("on_message", returned)
         except BaseException as caught:
             if not self.is_usual_end(caught):
                 error = caught
@@ -92,21 +92,22 @@ class ViewCallbacks:
             self.unit.end(error)
             del error  # it refers to this frame
 
-    def check_returned(self, method: Callable[..., Any], value: Any) -> None:
+    def check_returned(self, method: str, value: Any) -> None:
         """What a method has returned is nobody's.
 
         :raises TypeError: when nothing of it has run, as of a coroutine; in debug mode for any value.
         """
         if value is None:
             return
-        lost = lost_value(self.runtime.app, method, reject_unrun_method(method, value))
+        reject_unrun_method(self.view, method, value)
+        lost = lost_value(self.runtime.app, method_name(self.view, method), value)
         if lost is not None:
             raise lost
 
     def value_returned(self, value: Any) -> None:
         """on_message has returned something else than None."""
         try:
-            self.check_returned(self.view.on_message, value)
+            self.check_returned("on_message", value)
         except TypeError as error:
             self.failed(error)
 
@@ -123,7 +124,7 @@ class ViewCallbacks:
             on_message: Callable[..., Any] = self.on_message
             returned = on_message(self.ws, data)
             if returned is not None:
-                self.check_returned(on_message, returned)
+                self.check_returned("on_message", returned)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -175,7 +176,7 @@ class ViewCallbacks:
                 self.unit.begin()
             on_close: Callable[..., Any] = self.view.on_close
             returned = on_close(self.ws, code, reason.decode("utf-8", "replace"))
-            self.check_returned(on_close, returned)
+            self.check_returned("on_close", returned)
         except BaseException as caught:
             if not self.is_usual_end(caught):
                 error = caught

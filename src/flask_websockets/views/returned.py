@@ -13,7 +13,7 @@ from flask import Flask
 from ..records import warn_seldom
 from .decoration import name_of
 
-__all__ = ("lost_value", "reject_unrun", "reject_unrun_method")
+__all__ = ("handler_name", "lost_value", "method_name", "reject_unrun", "reject_unrun_method")
 
 Handler = Callable[..., Any]
 
@@ -31,10 +31,10 @@ def reject_unrun(handler: Handler, result: Any) -> Any:
     )
 
 
-def reject_unrun_method(method: Handler, result: Any) -> Any:
+def reject_unrun_method(view: object, method: str, result: Any) -> Any:
     """As :func:`reject_unrun`, for a method of a class view."""
     return reject(
-        qualified_name_of(method),
+        method_name(view, method),
         result,
         "The methods of a class view are ordinary functions; a function that awaits is an async view",
     )
@@ -54,26 +54,32 @@ def reject(name: str, result: Any, advice: str) -> Any:
     )
 
 
-def lost_value(app: Flask, handler: Handler, value: Any) -> TypeError | None:
+def lost_value(app: Flask, name: str, value: Any) -> TypeError | None:
     """A handler or method has returned something after the handshake was accepted, when nobody gets it.
-    That is logged, once a minute for each handler.
+    That is logged, once a minute for each of them.
 
+    :param name: :func:`handler_name` or :func:`method_name`.
     :returns: None; in debug mode the error that it is instead.
     """
     if value is None:
         return None
-    name = qualified_name_of(handler)
     text = (
         "the WebSocket handler %s has returned %s, which nobody gets: it was answered with 101 before"
     )
     if app.debug:
         return TypeError(f"{text % (name, type(value).__name__)}. Return nothing; ws.send() sends")
-    key = ("value", str(getattr(handler, "__module__", "")), name)
-    warn_seldom(key, text + " (said once a minute)", name, type(value).__name__)
+    warn_seldom(("value", name), text + " (said once a minute)", name, type(value).__name__)
     return None
 
 
-def qualified_name_of(handler: Handler) -> str:
+def handler_name(handler: Handler) -> str:
+    """With its module."""
     while isinstance(handler, functools.partial):
         handler = handler.func
-    return str(getattr(handler, "__qualname__", None) or name_of(handler))
+    module = getattr(handler, "__module__", None)
+    return f"{module}.{getattr(handler, '__qualname__', name_of(handler))}"
+
+
+def method_name(view: object, method: str) -> str:
+    """With its module. Not the name of the function, which may be a decorator's."""
+    return f"{type(view).__module__}.{type(view).__qualname__}.{method}"

@@ -31,7 +31,7 @@ from .async_handler import AsyncHandler, Returned
 from .callbacks import ViewCallbacks
 from .class_view import WebSocketView
 from .decoration import check_uncovered, is_async, name_of
-from .returned import lost_value, reject_unrun, reject_unrun_method
+from .returned import handler_name, lost_value, method_name, reject_unrun, reject_unrun_method
 from .unit import UnitOfWork
 
 __all__ = ("answer_once", "make_view", "respond_to_mismatch")
@@ -155,7 +155,7 @@ def run_function_view(
     else:
         if not upgrade.handler_ended() and result is not None:
             return result
-        lost = lost_value(app, handler, result)
+        lost = lost_value(app, handler_name(handler), result)
         if lost is not None:
             end_with(app, ws, lost)
         with contextlib.suppress(ConnectionClosed):  # the handshake was refused with 503 meanwhile
@@ -207,13 +207,13 @@ def run_class_view(
     callbacks = ViewCallbacks(view, ws, runtime, upgrade.admission, upgrade.context)
     upgrade.handler_started(ws, handshake_request, callbacks)
     try:
-        result = reject_unrun_method(view.on_open, view.on_open(ws, *args, **values))
+        result = reject_unrun_method(view, "on_open", view.on_open(ws, *args, **values))
         if not upgrade.accepted:
             if result is not None:
                 return result
             upgrade.accept(ws, None, None)
         else:
-            lost = lost_value(app, view.on_open, result)
+            lost = lost_value(app, method_name(view, "on_open"), result)
             if lost is not None:
                 raise lost
     except BaseException as error:
