@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import websocket
-from test_views import KINDS, add_view
+from conftest import wait_for
+from test_views import KINDS, add_view, ended
 from werkzeug.routing import BaseConverter, ValidationError
 
 
@@ -77,3 +80,25 @@ def test_one_that_is_accepted_is_none(application, kind):
     assert client.recv() == "x"
     client.close()
     assert application.websockets.stats()["refusals"] == 0
+
+
+def test_one_whose_time_is_over_before_the_view_is_counted_once(application):
+    """The client has its 503 before the ``before_request`` function refuses, or lets it pass. (Of other
+    kinds it runs in the server's own thread, which answers when it has decided.)"""
+    application.app.config["WEBSOCKETS_HANDSHAKE_TIMEOUT"] = 0.1
+    passes, passed = iter([True, False]), []
+
+    @application.app.before_request
+    def slow():
+        time.sleep(0.4)
+        passed.append(next(passes))
+        return None if passed[-1] else refuse()
+
+    add_view(application, "function", lambda ws, data: data, path="/ws")
+    server = application.serve()
+    for count in (1, 2):
+        assert [*statuses(server, "/ws", 1)] == [503]
+        wait_for(lambda count=count: len(passed) == count)
+        ended(application)
+        assert application.websockets.stats()["routes"]["/ws"]["refusals"] == count
+    assert passed == [True, False]

@@ -273,9 +273,9 @@ def answer_once(app: Flask) -> None:
     def process_response(*arguments: Any) -> Any:
         upgrade: Upgrade | FinishedHandshake | None = request.environ.get(ENVIRON_KEY)
         if upgrade is not None:
+            note_refusal_before(upgrade)
             if upgrade.accepted or upgrade.server_answered:
                 return arguments[-1]
-            note_refusal_before(upgrade)
         return process(*arguments)
 
     app.process_response = process_response  # type: ignore[method-assign, assignment]
