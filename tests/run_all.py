@@ -334,13 +334,16 @@ NEWEST_PYTHON_KINDS = "not test_contract or werkzeug-tls or gunicorn-gthread or 
 OLDEST_FLASK_TESTS = [
     f"tests/python/test_{name}.py"
     for name in (
+        "answering",
         "async_views",
         "class_view_routes",
         "class_views",
         "extension",
         "handshake",
         "middleware",
+        "refusals",
         "reports",
+        "returned",
         "views",
         "views_ends",
         "views_rows",

@@ -4,6 +4,7 @@ their time, fail, or be interrupted."""
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import socket
 import struct
 import threading
@@ -283,6 +284,26 @@ def test_an_after_request_function_fails_in_the_server_s_thread(delayed, kind, e
     ended(delayed)
     assert signalled == [error]
     assert [record.exc_info[0] for record in caplog.records] == [error]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refusal_may_be_streamed(application, kind):
+    """In the request's context, and what was begun in it."""
+    version = importlib.metadata.version("flask").split(".")
+    if kind == "async" and tuple(map(int, version[:2])) < (3, 1):
+        pytest.skip("stream_with_context() in a coroutine came with Flask 3.1.2")
+    application.app.before_request(lambda: setattr(flask.g, "user", "ann"))
+
+    def opening(ws):
+        def parts():
+            yield f"{flask.request.path} "
+            yield flask.g.user
+
+        return flask.Response(flask.stream_with_context(parts()), 409)
+
+    add_view(application, kind, lambda ws, data: data, opening)
+    status, _, text = split(application.serve().request(handshake()))
+    assert (status, text) == (409, "4\r\n/ws \r\n3\r\nann\r\n0\r\n\r\n")  # in chunks
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -191,22 +191,6 @@ def test_nothing_is_said_of_the_session_of_a_refusal(bound, caplog):
     assert not caplog.records
 
 
-def test_a_refusal_may_be_streamed(application):
-    @application.app.before_request
-    def before():
-        flask.g.user = "ann"
-
-    @application.route("/ws")
-    async def view(ws):
-        def parts():
-            yield f"{flask.request.path} "
-            yield flask.g.user
-
-        return flask.Response(flask.stream_with_context(parts()), 409)
-
-    assert b"ann" in answer_to(application.serve().port, "/ws")
-
-
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_teardown_functions_are_given_what_came_before_the_answer(bound, error):
     """Or else they would commit what the coroutine had begun."""

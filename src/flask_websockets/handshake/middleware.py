@@ -157,7 +157,10 @@ class Middleware:
             context = contextvars.copy_context()
             body = context.run(self.wsgi_app, environ, answer.start_response)
             if not upgrade.accepted:
-                return answer.replay(start_response, body)
+                # The body is made in the context in which stream_with_context() has begun it.
+                refusal = answer.plain_answer(context.run(answer.collect, body))
+                start_response(refusal.status, refusal.headers)
+                return refusal.body
             close(body)
             discarded = DiscardedAnswer(upgrade, upgrade.discard_answer(start_response))
             upgrade.request_ended()
@@ -203,22 +206,6 @@ class CollectedAnswer:
         if self._start is None:
             raise RuntimeError("the application has neither answered nor accepted")
         return PlainAnswer(*self._start, body)
-
-    def replay(self, start_response: Any, body: Iterable[bytes]) -> Iterable[bytes]:
-        """Give the answer to the server.
-
-        :param start_response: the server's.
-        :param body: what the application has returned.
-        :returns: the body for the server.
-        """
-        if self._start is None:
-            answer = self.plain_answer(self.collect(body))
-            start_response(answer.status, answer.headers)
-            return answer.body
-        write = start_response(*self._start)
-        for data in self._written or ():
-            write(data)
-        return body
 
 
 class Call(CollectedAnswer):
