@@ -38,6 +38,7 @@ void fws_crew_destroy(fws_crew *crew)
 
 void fws_crew_after_fork(fws_crew *crew)
 {
+    engine_of_thread = NULL; /* it is none of the threads that are to come */
     init_waiting(crew);
     crew->threads = crew->inside = crew->idle = crew->coming = 0;
     crew->led = crew->in_batch = crew->draining = false;

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+static _Thread_local bool is_engine_thread;
+
 static void init_lock(fws_work *work)
 {
     pthread_mutex_init(&work->lock, NULL);
@@ -56,6 +58,7 @@ void fws_work_after_fork(fws_work *work)
     atomic_store(&work->receiving, 0);
     atomic_store(&work->batching, 0);
     atomic_store(&work->running, NULL);
+    is_engine_thread = false; /* the child goes on in one, inside a callback: it may wait as any */
 }
 
 void fws_work_keep(fws_work *work)
@@ -188,8 +191,6 @@ void fws_work_retire(fws_work *work, fws_work_entry *entry)
 }
 
 /* ---- whose thread this is ---- */
-
-static _Thread_local bool is_engine_thread;
 
 void fws_work_mark_engine_thread(void)
 {

@@ -24,6 +24,7 @@ static fws_websocket *find_in_pairs(int number)
 }
 
 fws_websocket *(*find_told)(int number) = find_in_pairs;
+int (*in_child)(void);
 
 static void tell(int number)
 {
@@ -155,6 +156,15 @@ static void obey(fws_websocket *websocket, const fws_message *message)
         if (child == 0) {
             begin_in_child();
             _exit(fws_engine_count(engine) != 0 || state_of(websocket) != FWS_STATE_CLOSED);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        assert_int_equal(status, 0);
+    } else if (strcmp(text, "begin anew") == 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            begin_in_child();
+            _exit(in_child());
         }
         int status = -1;
         waitpid(child, &status, 0);

@@ -6,8 +6,9 @@
  * same, and the watch does not overtake it. "tell N": sends TOLD bytes to the websocket that
  * `find_told` gives for N, in one binary message. "publish": publishes to the channel "all".
  * "compute MS": for so much processor time, and gives others the lock every 2 ms. "close": closes
- * its websocket. "fork": forks, and the child ends at once without an error. "stop": stops the
- * engine. After that, and for all other messages, the message is sent back.
+ * its websocket. "fork": forks, and the child ends at once without an error. "begin anew": forks,
+ * and the child ends with what `in_child` returns, which is 0. "stop": stops the engine. After
+ * that, and for all other messages, the message is sent back.
  *
  * Threads: the functions are called by the test's thread; the callbacks run in the engine's
  * threads, so what both use is atomic.
@@ -35,6 +36,7 @@ extern pair pairs[MANY];
 extern atomic_uint threads_ended, asleep, most_asleep, computing, most_computing;
 /* Returns a reference, or NULL; another test may set it. Gives the server of one of `pairs`. */
 extern fws_websocket *(*find_told)(int number);
+extern int (*in_child)(void);
 extern atomic_uint refusals; /* so many calls of `enter` fail from now on */
 extern atomic_bool stay;
 extern atomic_uint most_messages; /* for which one websocket was called in one turn */

@@ -265,6 +265,41 @@ static void test_others_are_busy(void **state)
     stop_with(5);
 }
 
+/* ---- inside a callback ---- */
+
+/* The thread is none of the engine's that the child starts: the stop waits for each of those. */
+static int serve_and_stop(void)
+{
+    pair p;
+    owner own = {0};
+    alarm(CHILD_SECONDS);
+    open_evented_pair(&p, engine, &own);
+    send_frame(&p, true, FWS_OPCODE_TEXT, "sleep 300", 9);
+    expect_bytes(&p,
+                 "\x81\x06"
+                 "asleep",
+                 8);
+    fws_engine_stop(engine);
+    if (atomic_load(&own.messages) != 1 || atomic_load(&own.closes) != 1)
+        return 1;
+    return atomic_load(&own.inside) != 0 ? 2 : 0;
+}
+
+static void test_a_callback_forks_and_the_child_serves(void **state)
+{
+    (void)state;
+    if (!CAN_FORK)
+        skip();
+    in_child = serve_and_stop;
+    start_with(2, 1);
+    send_message(0, "hello");
+    expect_text(0, "hello");
+    usleep(20 * 1000); /* AddressSanitizer's allocator may be locked by a thread that begins */
+    send_message(0, "begin anew");
+    expect_text(0, "begin anew");
+    stop_with(1);
+}
+
 /* ---- descriptors ---- */
 
 static int count_descriptors(void)
@@ -298,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_lock_is_made_anew),
         cmocka_unit_test(test_others_are_busy),
+        cmocka_unit_test(test_a_callback_forks_and_the_child_serves),
         cmocka_unit_test(test_no_descriptor_of_the_parents_is_left),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
