@@ -75,6 +75,17 @@
 #define FWS_SUSPICIOUS_FOR FWS_NS_PER_S
 #endif
 
+/* One of so many places inside callbacks is kept for those that are not known to take long: the
+ * first of them for what the leader runs, the others for websockets that run apart and are known to
+ * be fast. By reasoning: of 64 places, callbacks that wait for a second take 56 at most, and
+ * whoever takes one of the rest and is slow after all does not hold up the others.
+ * Half: 48 callbacks wait at once for a database. Double: 60.
+ * Measure: tests/core/test_apart.c
+ */
+#ifndef FWS_KEPT
+#define FWS_KEPT 8
+#endif
+
 /* So many callbacks that run apart may compute at once before further ones have to wait. By
  * reasoning: the GIL is never free, and the leader waits for it 5 ms for each of them.
  * Half: one that computes a little, and then waits for a database, keeps a place that another one
@@ -84,12 +95,21 @@
 #define FWS_COMPUTING_MOST 4
 #endif
 
-/* And then one more begins every so often. By reasoning: four that compute for seconds leave the
- * others fifty a second.
- * Half, double: so many more or fewer.
- * Measure: bench/beside.py */
+/* And then one more begins when the last one has run for so long, and twice as long for each that
+ * computes more than those. By reasoning: of those that compute for seconds there are ten after 1.3
+ * s, and twelve after 5 s. Half, double: one more or fewer. Measure: bench/beside.py
+ */
 #ifndef FWS_COMPUTING_PAUSE
 #define FWS_COMPUTING_PAUSE (20 * FWS_NS_PER_MS)
+#endif
+
+/* So often is that doubled at most: 5 s. By reasoning: more do not help those that compute for as
+ * long, and one that never returns holds up the others for as long only. Half, double: those that
+ * compute for longer than 0.3 s become many; it is 20 minutes.
+ * Measure: bench/beside.py
+ */
+#ifndef FWS_COMPUTING_DOUBLED
+#define FWS_COMPUTING_DOUBLED 8
 #endif
 
 /* So much processor time shows that a callback computes. By reasoning: more than it takes to ask a
@@ -100,11 +120,10 @@
 #define FWS_COMPUTING_SEEN FWS_NS_PER_MS
 #endif
 
-/* One that has used no processor for so long does not compute. By reasoning: when eight threads
- * want the GIL, each has it every 40 ms.
- * Half: those that wait for the GIL do not count. Double: those that wait for a database do, for so
- * long.
- * Measure: bench/beside.py; asking-500 */
+/* One that has used no processor for so long does not compute; and for as much longer as more than
+ * FWS_COMPUTING_MOST compute. By reasoning: when four threads want the GIL, each has it every 20
+ * ms, some of them later. Half: those that wait for the GIL do not count. Double: those that wait
+ * for a database do, for so long. Measure: bench/beside.py; asking-500 */
 #ifndef FWS_COMPUTING_FORGOTTEN
 #define FWS_COMPUTING_FORGOTTEN (40 * FWS_NS_PER_MS)
 #endif

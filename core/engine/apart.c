@@ -68,26 +68,55 @@ void fws_apart_move(fws_apart *apart, fws_run_queue *to)
     fws_run_queue_move(&apart->others, to);
 }
 
-/* How many may begin now. */
-static size_t ready(fws_apart *apart)
+/* For how many more of them, known to be fast or not, there are threads: see apart.h. */
+static size_t vacant(const fws_engine *engine, bool fast)
 {
-    size_t others = apart->others.count;
-    size_t room = others > 0 ? fws_computing_room(&apart->computing) : 0;
-    return apart->fast.count + (others < room ? others : room);
+    const fws_crew *crew = &engine->crew;
+    uint32_t kept = crew->limit / FWS_KEPT;
+    if (fast && kept > 1)
+        kept = 1; /* for the leader, so that another one can watch it */
+    uint32_t in_use = crew->inside - crew->apart.entering + kept;
+    if (crew->in_batch && kept > 0)
+        in_use--; /* it has what is kept for it */
+    return in_use < crew->limit ? crew->limit - in_use : 0;
+}
+
+static size_t smaller(size_t one, size_t other)
+{
+    return one < other ? one : other;
+}
+
+/* How many of one queue may begin now, as to how many compute. */
+static size_t ready_of(fws_apart *apart, bool fast)
+{
+    size_t count = fast ? apart->fast.count : apart->others.count;
+    return count > 0 ? smaller(count, fws_computing_room(&apart->computing, fast)) : 0;
+}
+
+/* How many may begin now. */
+static size_t ready(fws_engine *engine)
+{
+    fws_apart *apart = &engine->crew.apart;
+    size_t others = smaller(ready_of(apart, false), vacant(engine, false));
+    return smaller(ready_of(apart, true) + others, vacant(engine, true));
 }
 
 /* May the calling thread, which has entered, take one of the others? If too many more are entering,
  * it leaves instead, as each that begins makes those wait that come after it. */
-static bool may_take_others(fws_apart *apart)
+static bool may_take_others(const fws_engine *engine, fws_apart *apart)
 {
-    return apart->others.count > 0 && fws_computing_room(&apart->computing) > apart->entering;
+    size_t entering = apart->entering - 1;
+    entering -= smaller(entering, apart->fast.count); /* those take one that is fast */
+    return apart->others.count > 0 && vacant(engine, false) > 0 &&
+           fws_computing_room(&apart->computing, false) > entering;
 }
 
-/* NULL: none is left that may begin now. */
-static fws_websocket *take(fws_apart *apart)
+/* For a thread that has entered. NULL: none is left that may begin now. */
+static fws_websocket *take(fws_engine *engine)
 {
-    bool fast = apart->fast.count > 0,
-         others = (!fast || apart->fast_was_taken) && may_take_others(apart);
+    fws_apart *apart = &engine->crew.apart;
+    bool fast = ready_of(apart, true) > 0,
+         others = (!fast || apart->fast_was_taken) && may_take_others(engine, apart);
     if (!fast && !others)
         return NULL;
     apart->fast_was_taken = !others;
@@ -96,10 +125,11 @@ static fws_websocket *take(fws_apart *apart)
 }
 
 /* How many may begin, and no thread has come for them yet. */
-static size_t unclaimed(fws_apart *apart)
+static size_t unclaimed(fws_engine *engine)
 {
-    size_t count = ready(apart);
-    return count > apart->entering ? count - apart->entering : 0;
+    size_t count = ready(engine);
+    uint32_t entering = engine->crew.apart.entering;
+    return count > entering ? count - entering : 0;
 }
 
 /* ---- a thread for them ---- */
@@ -120,7 +150,7 @@ void fws_apart_provide_thread(fws_engine *engine)
     uint32_t spare = fws_crew_spare(crew);
     if (spare > 0)
         pthread_cond_signal(&crew->work);
-    if (unclaimed(&crew->apart) > spare && crew->coming == 0)
+    if (unclaimed(engine) > spare && crew->coming == 0)
         fws_crew_hire(engine); /* who, once here, hires the next: to start many takes time */
 }
 
@@ -133,19 +163,22 @@ void fws_apart_claim_watch(fws_engine *engine)
 fws_ns fws_apart_next_look(fws_engine *engine)
 {
     fws_apart *apart = &engine->crew.apart;
-    bool waiting = apart->others.count > 0 && ready(apart) == apart->fast.count;
+    bool waiting = (apart->fast.count > 0 && ready_of(apart, true) == 0) ||
+                   (apart->others.count > 0 && ready_of(apart, false) == 0);
     return waiting ? fws_clock_now() + FWS_COMPUTING_LOOK : FWS_FOREVER;
 }
 
 bool fws_apart_is_possible(fws_engine *engine)
 {
-    return unclaimed(&engine->crew.apart) > 0 && fws_crew_may_enter_callbacks(engine);
+    return unclaimed(engine) > 0 && fws_crew_may_enter_callbacks(engine);
 }
 
 /* ---- running them ---- */
 
-/* Without the lock, with what `enter` has taken. */
-static void run(fws_engine *engine, fws_websocket *websocket)
+/* Without the lock, with what `enter` has taken: so who has entered next sees that this one has
+ * ended. `epoch`: the crew's when it began. */
+static void run(fws_engine *engine, fws_websocket *websocket, fws_computing_entry *entry,
+                uint64_t epoch)
 {
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
     fws_ns begun = fws_clock_now();
@@ -156,21 +189,22 @@ static void run(fws_engine *engine, fws_websocket *websocket)
     fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
     if (websocket->fast >= FWS_PROVEN)
         websocket->slow = false;
+    if (engine->crew.epoch == epoch)
+        fws_computing_end(&engine->crew.apart.computing, entry);
     pthread_mutex_unlock(&engine->work.lock);
 }
 
-/* With the lock, and what `enter` has taken. NULL: no websocket is left that may begin now. */
-static fws_websocket *begin_next(fws_engine *engine, fws_computing_entry *entry)
+/* With the lock, and what `enter` has taken: begins what the thread has taken from the queue, if
+ * there was something. */
+static void begin(fws_engine *engine, const fws_websocket *taken, fws_computing_entry *entry)
 {
     fws_apart *apart = &engine->crew.apart;
-    fws_websocket *websocket = take(apart);
-    if (websocket != NULL) {
-        fws_computing_begin(&apart->computing, entry, apart->fast_was_taken);
+    if (taken != NULL) {
+        fws_computing_begin(&apart->computing, entry, pthread_self(), apart->fast_was_taken);
         fws_apart_provide_thread(engine); /* there may be room for one more */
-    } else if (apart->others.count > 0) {
+    } else if (fws_apart_count(apart) > 0) {
         fws_work_wake_leader(&engine->work); /* see fws_apart_next_look */
     }
-    return websocket;
 }
 
 void fws_apart_run(fws_engine *engine, void **thread)
@@ -187,19 +221,19 @@ void fws_apart_run(fws_engine *engine, void **thread)
     pthread_mutex_unlock(&engine->work.lock);
     bool entered = callbacks->enter(callbacks->context, thread, false);
     pthread_mutex_lock(&engine->work.lock);
+    if (entered && !engine->work.stopping)
+        websocket = take(engine);
     crew->apart.entering--;
     if (entered) {
-        websocket = engine->work.stopping ? NULL : begin_next(engine, &entry);
+        begin(engine, websocket, &entry);
         pthread_mutex_unlock(&engine->work.lock);
         if (websocket != NULL)
-            run(engine, websocket);
+            run(engine, websocket, &entry, epoch);
         callbacks->leave(callbacks->context, thread);
         pthread_mutex_lock(&engine->work.lock);
     } else if (!engine->work.stopping) {
         fws_crew_note_refusal(engine);
     }
-    if (websocket != NULL && crew->epoch == epoch)
-        fws_computing_end(&crew->apart.computing, &entry);
     fws_crew_leave_callbacks(engine, epoch);
     if (websocket == NULL)
         return;

@@ -14,7 +14,11 @@
  * one of those is taken, unless the websocket taken before was such a one as well and others are
  * queued. So one that is fast waits for one turn of the others each, however many they are; and
  * the others have every second turn, however many are fast. While too many compute that are under
- * way, none of the others is taken (computing.h).
+ * way, none is taken of those that would make them more (computing.h).
+ *
+ * One of FWS_KEPT places inside callbacks is kept: one for the leader, whom another thread can
+ * watch then, and the rest for those that are known to be fast. So callbacks that wait for seconds,
+ * however many, hold up neither; but with fewer than FWS_KEPT places none is kept.
  *
  * Threads: as in crew.h: every function is called with the lock of fws_work held. Memory: an entry
  * in a queue stands for one reference.

@@ -137,12 +137,16 @@ static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, siz
 {
     fws_crew *crew = &engine->crew;
     uint64_t epoch = crew->epoch;
+    fws_computing_entry entry = {.thread = pthread_self()};
+    crew->of_batch = &entry;
     crew->inside++;
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
     atomic_store_explicit(&engine->work.leading, 0, memory_order_relaxed);
     run_all(engine, term, websocket, left, thread);
     pthread_mutex_lock(&engine->work.lock);
+    if (entry.previous != NULL && crew->epoch == epoch) /* it was overtaken */
+        fws_computing_end(&crew->apart.computing, &entry);
     fws_crew_leave_callbacks(engine, epoch);
     if (crew->term != term)
         return false;

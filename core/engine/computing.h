@@ -3,9 +3,13 @@
  * Those that wait (for a database, say) hold up nobody, and many of them should be under way at
  * once. Those that compute share one lock, the GIL, which each keeps for some milliseconds before
  * it goes to the next; so each one that is under way makes everybody wait so much longer for it,
- * the leader included, and none ends sooner for it. So while FWS_COMPUTING_MOST compute, callbacks
- * of websockets that are not known to be fast begin only every FWS_COMPUTING_PAUSE: often enough
- * that a few that compute for seconds do not hold up all others.
+ * the leader included, and none ends sooner for it. So while FWS_COMPUTING_MOST compute, one more
+ * begins only when the one that began last has ended, or FWS_COMPUTING_PAUSE after it has begun,
+ * and twice as long for each that computes beyond those: so who takes no time waits for nobody who
+ * computes for seconds, and these do not become many.
+ *
+ * Those that were known to be fast begin by themselves, and wait for none but those of them that
+ * compute all the same.
  *
  * Whether a thread computes is seen from its processor time: it does, when that has grown lately.
  *
@@ -25,26 +29,30 @@
 typedef struct fws_computing_entry {
     struct fws_computing_entry *next, **previous;
     pthread_t thread;
+    bool known_fast;
     fws_ns used;    /* processor time of the thread when it was last seen to have grown */
     fws_ns grew_at; /* when that was; 0: it has not yet */
 } fws_computing_entry;
 
 typedef struct {
     fws_computing_entry *first;
-    uint32_t computing; /* how many of them computed when they were looked at last */
     fws_ns looked_at;
-    fws_ns seen_at;  /* when one was last seen to compute; 0: never */
-    fws_ns begun_at; /* when the last one began that was not known to be fast */
+    fws_ns seen_at; /* when one was last seen to compute; 0: never */
+    /* Of those that were not known to be fast, and of those that were: */
+    uint32_t computing[2];              /* how many computed when they were looked at last */
+    const fws_computing_entry *last[2]; /* the one that began last; NULL: it has ended */
+    fws_ns begun_at[2];                 /* when that was */
 } fws_computing;
 
 void fws_computing_init(fws_computing *computing);
 
-/* The calling thread begins a callback, and has ended it. */
-void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, bool known_fast);
+/* `thread` begins a callback, or one that it has begun counts from now on; and it has ended. */
+void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, pthread_t thread,
+                         bool known_fast);
 void fws_computing_end(fws_computing *computing, fws_computing_entry *entry);
 
-/* How many threads may be about to begin callbacks that are not known to be fast; SIZE_MAX: any
- * number, as none was seen to compute lately. */
-size_t fws_computing_room(fws_computing *computing);
+/* How many threads may be about to begin callbacks that are known to be fast, or are not; SIZE_MAX:
+ * any number, as none was seen to compute lately. */
+size_t fws_computing_room(fws_computing *computing, bool known_fast);
 
 #endif

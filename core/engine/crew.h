@@ -60,6 +60,8 @@ typedef struct {
     fws_ns enter_at; /* `enter` has failed: when to try again; 0: at any time */
     fws_watch watch; /* see watch.h */
     fws_apart apart; /* websockets whose callbacks run apart */
+    fws_computing_entry *of_batch; /* the leader's, while it is inside callbacks; it counts once
+                                      one of them is overtaken, and until that has returned */
     fws_run_queue done; /* websockets whose callbacks were run in this batch, and which perhaps have
                            sent something */
     fws_websocket *overtaken; /* the websocket that was overtaken; the next leader writes what it

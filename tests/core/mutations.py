@@ -59,8 +59,15 @@ MUTATIONS = {
     "first-come": Mutation(
         "1: nor in the queue of those that run apart",
         "core/engine/apart.c",
-        "(!fast || apart->fast_was_taken) && may_take_others(apart)",
-        "may_take_others(apart)",
+        "(!fast || apart->fast_was_taken) && may_take_others(engine, apart)",
+        "may_take_others(engine, apart)",
+        "apart",
+    ),
+    "places-for-anybody": Mutation(
+        "1: callbacks that wait for long, however many, leave the leader a thread that watches",
+        "core/engine/apart.c",
+        "uint32_t kept = crew->limit / FWS_KEPT;",
+        "uint32_t kept = 0;",
         "apart",
     ),
     "each-is-overtaken": Mutation(

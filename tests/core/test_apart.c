@@ -3,6 +3,7 @@
 #include "evented.h"
 
 #include "engine/apart.h"
+#include "io/os.h"
 #include "tuning.h"
 
 #include <unistd.h>
@@ -60,6 +61,18 @@ static void echo(int i, int times)
     }
 }
 
+static void send_to_all(int first, int last, const char *text)
+{
+    for (int i = first; i <= last; i++)
+        send_message(i, text);
+}
+
+static void expect_from_all(int first, int last, const char *text)
+{
+    for (int i = first; i <= last; i++)
+        expect_text(i, text);
+}
+
 /* With a thread for each, with few, with one, which watches as well. */
 static void who_is_fast_comes_first(uint32_t threads)
 {
@@ -89,22 +102,55 @@ static void test_who_is_fast_comes_first(void **state)
     who_is_fast_comes_first(1);
 }
 
-static void test_the_others_have_every_second_turn(void **state)
+/* However many come for those that are fast: with a thread for each, or with few. */
+static void others_have_every_second_turn(uint32_t threads, bool computing_seen)
 {
-    (void)state;
-    start_with(4, 20);
+    start_with(threads, 20);
     for (int i = 4; i < 20; i++)
         echo(i, 1);
     note_overtaken(0, 0);
     hold_callbacks();
     queue(4, 19);
     queue(0, 3);
+    pthread_mutex_lock(&engine->work.lock);
+    if (computing_seen)
+        engine->crew.apart.computing.seen_at = fws_clock_now();
+    pthread_mutex_unlock(&engine->work.lock);
     let_callbacks();
     for (int i = 0; i < 20; i++)
         expect_text(i, "hello");
     for (int i = 0; i < 4; i++)
         assert_in_range(position(i), 2 * i, 2 * i + 1);
     stop_with(20);
+}
+
+static void test_the_others_have_every_second_turn(void **state)
+{
+    (void)state;
+    others_have_every_second_turn(4, false);
+    others_have_every_second_turn(64, false);
+    others_have_every_second_turn(64, true);
+}
+
+/* Callbacks that wait for long, however many, leave places for the leader and for who is fast. */
+static void test_some_places_are_kept(void **state)
+{
+    (void)state;
+    const unsigned threads = 2 * FWS_KEPT;
+    start_with(threads, 24);
+    pairs[23].server->tally = fws_engine_new_tally(engine);
+    echo(22, 1);
+    note_overtaken(21, 0);
+    send_to_all(0, 20, "sleep 800");
+    WAIT_FOR(atomic_load(&asleep) == threads - 2);
+    echo(23, 1);
+    assert_false(runs_apart(23));
+    assert_true(runs_apart(22));
+    echo(22, 1);
+    assert_int_equal(atomic_load(&asleep), threads - 2);
+    expect_from_all(0, 20, "asleep");
+    expect_from_all(0, 20, "sleep 800");
+    stop_with(24);
 }
 
 /* What is known of one route says nothing of another. */
@@ -157,18 +203,6 @@ static void test_few_that_are_overtaken_leave_the_others_trusted(void **state)
     stop_with(2);
 }
 
-static void send_to_all(int first, int last, const char *text)
-{
-    for (int i = first; i <= last; i++)
-        send_message(i, text);
-}
-
-static void expect_from_all(int first, int last, const char *text)
-{
-    for (int i = first; i <= last; i++)
-        expect_text(i, text);
-}
-
 /* Who waits for what all of them want waits for few of them. */
 static void test_few_compute_at_once(void **state)
 {
@@ -179,6 +213,61 @@ static void test_few_compute_at_once(void **state)
     expect_from_all(0, 59, "compute 20");
     assert_in_range(atomic_load(&most_computing), FWS_COMPUTING_MOST, 30);
     stop_with(61);
+}
+
+/* The same for those of which it was expected that they take no time. */
+static void test_few_compute_at_once_who_were_fast(void **state)
+{
+    (void)state;
+    start_with(64, 41);
+    for (int i = 0; i < 40; i++)
+        echo(i, 1);
+    note_overtaken(40, 0);
+    send_to_all(0, FWS_COMPUTING_MOST - 1, "compute 500");
+    WAIT_FOR(atomic_load(&computing) == FWS_COMPUTING_MOST);
+    usleep(50 * 1000);
+    send_to_all(FWS_COMPUTING_MOST, 39, "compute 60");
+    expect_from_all(FWS_COMPUTING_MOST, 39, "compute 60");
+    expect_from_all(0, FWS_COMPUTING_MOST - 1, "compute 500");
+    assert_in_range(atomic_load(&most_computing), FWS_COMPUTING_MOST, 20);
+    stop_with(41);
+}
+
+static void spend_processor_time(void)
+{
+    fws_ns end = fws_os_processor_time(pthread_self()) + 2 * FWS_COMPUTING_LOOK;
+    while (fws_os_processor_time(pthread_self()) < end)
+        ;
+}
+
+/* One more begins after a while, or when the last one has ended, which may be at once. */
+static void test_who_has_ended_is_not_waited_for(void **state)
+{
+    (void)state;
+    enum { ENTRIES = FWS_COMPUTING_MOST + 1 };
+    fws_computing_entry entries[ENTRIES];
+    for (int fast = 0; fast < 2; fast++) {
+        fws_computing its;
+        fws_computing_init(&its);
+        for (int i = 0; i < FWS_COMPUTING_MOST; i++)
+            fws_computing_begin(&its, &entries[i], pthread_self(), fast);
+        spend_processor_time();
+        fws_computing_end(&its, &entries[FWS_COMPUTING_MOST - 1]);
+        assert_true(fws_computing_room(&its, fast) > 0); /* too few compute */
+        for (int i = FWS_COMPUTING_MOST - 1; i < ENTRIES; i++)
+            fws_computing_begin(&its, &entries[i], pthread_self(), fast);
+        spend_processor_time();
+        its.begun_at[fast] = fws_clock_now();
+        assert_int_equal(fws_computing_room(&its, fast), 0);
+        assert_true(fws_computing_room(&its, true) > 0 || fast);
+        its.begun_at[fast] -= FWS_COMPUTING_PAUSE; /* twice, as one more computes */
+        assert_int_equal(fws_computing_room(&its, fast), 0);
+        its.begun_at[fast] -= FWS_COMPUTING_PAUSE;
+        assert_true(fws_computing_room(&its, fast) > 0);
+        its.begun_at[fast] = fws_clock_now();
+        fws_computing_end(&its, &entries[ENTRIES - 1]);
+        assert_true(fws_computing_room(&its, fast) > 0);
+    }
 }
 
 /* Those that wait for something else wait all at once, also beside some that compute. */
@@ -218,10 +307,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_fast_comes_first),
         cmocka_unit_test(test_the_others_have_every_second_turn),
+        cmocka_unit_test(test_some_places_are_kept),
         cmocka_unit_test(test_another_route_is_not_suspected),
         cmocka_unit_test(test_nobody_is_trusted_when_many_are_overtaken),
         cmocka_unit_test(test_few_that_are_overtaken_leave_the_others_trusted),
         cmocka_unit_test(test_few_compute_at_once),
+        cmocka_unit_test(test_few_compute_at_once_who_were_fast),
+        cmocka_unit_test(test_who_has_ended_is_not_waited_for),
         cmocka_unit_test(test_many_wait_at_once),
         cmocka_unit_test(test_who_computes_for_long_is_not_waited_for),
     };
