@@ -288,7 +288,9 @@ def test_a_teardown_function_that_raises_anything_ends_nothing(event_loops, appl
             connection.sendall(CLOSE)
             wait_for(lambda: "of teardown" in caplog.text)
         check_echo(other)
-        assert [record.exc_info[0] for record in caplog.records] == [SystemExit]
+        (error,) = (record.exc_info[1] for record in caplog.records)
+        # Flask 3.2 gives what all of the functions have raised, as one group.
+        assert [type(one) for one in getattr(error, "exceptions", [error])] == [SystemExit]
     wait_for(lambda: not application.app.extensions["flask_websockets.runtime"]._open)
 
 
