@@ -219,8 +219,10 @@ void fws_apart_run(fws_engine *engine, void **thread)
     fws_apart_provide_thread(engine); /* for the others that are queued */
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
+    fws_ns asked = fws_clock_now();
     bool entered = callbacks->enter(callbacks->context, thread, false);
     pthread_mutex_lock(&engine->work.lock);
+    fws_computing_note_wait(&crew->apart.computing, fws_clock_now() - asked);
     if (entered && !engine->work.stopping)
         websocket = take(engine);
     crew->apart.entering--;

@@ -21,6 +21,13 @@ void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, p
     computing->first = entry;
     computing->last[known_fast] = entry;
     computing->begun_at[known_fast] = fws_clock_now();
+    computing->waited[known_fast] = false;
+}
+
+void fws_computing_note_wait(fws_computing *computing, fws_ns waited)
+{
+    if (waited >= FWS_COMPUTING_SEEN)
+        computing->waited[false] = computing->waited[true] = true;
 }
 
 void fws_computing_end(fws_computing *computing, fws_computing_entry *entry)
@@ -83,7 +90,7 @@ size_t fws_computing_room(fws_computing *computing, bool known_fast)
         return SIZE_MAX;
     uint32_t count = computing->computing[true] + (known_fast ? 0 : computing->computing[false]);
     if (count >= FWS_COMPUTING_MOST && computing->last[known_fast] != NULL &&
-        now - computing->begun_at[known_fast] < pause(count))
+        computing->waited[known_fast] && now - computing->begun_at[known_fast] < pause(count))
         return 0;
     return FWS_COMPUTING_MOST;
 }

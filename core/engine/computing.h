@@ -11,6 +11,9 @@
  * Those that were known to be fast begin by themselves, and wait for none but those of them that
  * compute all the same.
  *
+ * Some compute without the GIL, as what compresses or hashes does: then nobody waits for it, and as
+ * many may begin as like. That is seen from how long those wait that are about to begin.
+ *
  * Whether a thread computes is seen from its processor time: it does, when that has grown lately.
  *
  * Threads: every function is called with the lock of fws_work held.
@@ -42,6 +45,7 @@ typedef struct {
     uint32_t computing[2];              /* how many computed when they were looked at last */
     const fws_computing_entry *last[2]; /* the one that began last; NULL: it has ended */
     fws_ns begun_at[2];                 /* when that was */
+    bool waited[2];                     /* since then somebody has waited for the GIL */
 } fws_computing;
 
 void fws_computing_init(fws_computing *computing);
@@ -50,6 +54,9 @@ void fws_computing_init(fws_computing *computing);
 void fws_computing_begin(fws_computing *computing, fws_computing_entry *entry, pthread_t thread,
                          bool known_fast);
 void fws_computing_end(fws_computing *computing, fws_computing_entry *entry);
+
+/* A thread that is about to begin has waited so long for the GIL. */
+void fws_computing_note_wait(fws_computing *computing, fws_ns waited);
 
 /* How many threads may be about to begin callbacks that are known to be fast, or are not; SIZE_MAX:
  * any number, as none was seen to compute lately. */

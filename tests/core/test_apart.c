@@ -258,6 +258,9 @@ static void test_who_has_ended_is_not_waited_for(void **state)
             fws_computing_begin(&its, &entries[i], pthread_self(), fast);
         spend_processor_time();
         its.begun_at[fast] = fws_clock_now();
+        fws_computing_note_wait(&its, FWS_COMPUTING_SEEN - 1);
+        assert_true(fws_computing_room(&its, fast) > 0); /* nobody waits for them */
+        fws_computing_note_wait(&its, FWS_COMPUTING_SEEN);
         assert_int_equal(fws_computing_room(&its, fast), 0);
         assert_true(fws_computing_room(&its, true) > 0 || fast);
         its.begun_at[fast] -= FWS_COMPUTING_PAUSE; /* twice, as one more computes */
