@@ -176,21 +176,23 @@ bool fws_apart_is_possible(fws_engine *engine)
 /* ---- running them ---- */
 
 /* Without the lock, with what `enter` has taken: so who has entered next sees that this one has
- * ended. `epoch`: the crew's when it began. */
-static void run(fws_engine *engine, fws_websocket *websocket, fws_computing_entry *entry,
-                uint64_t epoch)
+ * ended. */
+static void run(fws_engine *engine, fws_websocket *websocket, fws_crew_inside *self)
 {
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
+    uint32_t count;
     fws_ns begun = fws_clock_now();
-    uint32_t count = callbacks->run(callbacks->context, websocket, NULL);
+    pthread_cleanup_push(fws_crew_end_inside, self);
+    count = callbacks->run(callbacks->context, websocket, NULL);
+    pthread_cleanup_pop(0);
     fws_ns duration = fws_clock_now() - begun;
     pthread_mutex_lock(&engine->work.lock);
     fws_engine_note_callbacks(websocket, duration, count);
     fws_apart_note_speed(websocket, duration < FWS_CALLBACK_PATIENCE);
     if (websocket->fast >= FWS_PROVEN)
         websocket->slow = false;
-    if (engine->crew.epoch == epoch)
-        fws_computing_end(&engine->crew.apart.computing, entry);
+    if (engine->crew.epoch == self->epoch)
+        fws_computing_end(&engine->crew.apart.computing, &self->entry);
     pthread_mutex_unlock(&engine->work.lock);
 }
 
@@ -211,9 +213,8 @@ void fws_apart_run(fws_engine *engine, void **thread)
 {
     fws_crew *crew = &engine->crew;
     const fws_callbacks *callbacks = &engine->work.config.callbacks;
-    uint64_t epoch = crew->epoch;
+    fws_crew_inside self = {.engine = engine, .epoch = crew->epoch};
     fws_websocket *websocket = NULL;
-    fws_computing_entry entry;
     crew->inside++;
     crew->apart.entering++;
     fws_apart_provide_thread(engine); /* for the others that are queued */
@@ -227,16 +228,16 @@ void fws_apart_run(fws_engine *engine, void **thread)
         websocket = take(engine);
     crew->apart.entering--;
     if (entered) {
-        begin(engine, websocket, &entry);
+        begin(engine, websocket, &self.entry);
         pthread_mutex_unlock(&engine->work.lock);
         if (websocket != NULL)
-            run(engine, websocket, &entry, epoch);
+            run(engine, websocket, &self);
         callbacks->leave(callbacks->context, thread);
         pthread_mutex_lock(&engine->work.lock);
     } else if (!engine->work.stopping) {
         fws_crew_note_refusal(engine);
     }
-    fws_crew_leave_callbacks(engine, epoch);
+    fws_crew_leave_callbacks(&self);
     if (websocket == NULL)
         return;
     pthread_mutex_unlock(&engine->work.lock);

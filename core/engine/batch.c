@@ -136,18 +136,18 @@ static bool run(fws_engine *engine, uint64_t term, fws_websocket *websocket, siz
                 void **thread)
 {
     fws_crew *crew = &engine->crew;
-    uint64_t epoch = crew->epoch;
-    fws_computing_entry entry = {.thread = pthread_self()};
-    crew->of_batch = &entry;
+    fws_crew_inside self = {.engine = engine, .epoch = crew->epoch};
+    self.entry.thread = pthread_self();
+    crew->of_batch = &self.entry;
     crew->inside++;
     fws_crew_check(engine);
     pthread_mutex_unlock(&engine->work.lock);
     atomic_store_explicit(&engine->work.leading, 0, memory_order_relaxed);
+    pthread_cleanup_push(fws_crew_end_inside, &self);
     run_all(engine, term, websocket, left, thread);
+    pthread_cleanup_pop(0);
     pthread_mutex_lock(&engine->work.lock);
-    if (entry.previous != NULL && crew->epoch == epoch) /* it was overtaken */
-        fws_computing_end(&crew->apart.computing, &entry);
-    fws_crew_leave_callbacks(engine, epoch);
+    fws_crew_leave_callbacks(&self);
     if (crew->term != term)
         return false;
     atomic_store_explicit(&engine->work.leading, fws_work_this_thread(), memory_order_relaxed);

@@ -32,6 +32,8 @@ void fws_computing_note_wait(fws_computing *computing, fws_ns waited)
 
 void fws_computing_end(fws_computing *computing, fws_computing_entry *entry)
 {
+    if (entry->previous == NULL)
+        return;
     *entry->previous = entry->next;
     if (entry->next != NULL)
         entry->next->previous = entry->previous;
@@ -40,6 +42,7 @@ void fws_computing_end(fws_computing *computing, fws_computing_entry *entry)
     uint32_t *count = &computing->computing[entry->known_fast];
     if (entry->grew_at != 0 && *count > 0)
         (*count)--;
+    entry->previous = NULL;
 }
 
 /* Was one seen to compute in the last FWS_SUSPICIOUS_FOR? */

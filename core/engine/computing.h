@@ -30,7 +30,7 @@
 
 /* One callback that is under way, on the stack of its thread. */
 typedef struct fws_computing_entry {
-    struct fws_computing_entry *next, **previous;
+    struct fws_computing_entry *next, **previous; /* previous is NULL: it does not count */
     pthread_t thread;
     bool known_fast;
     fws_ns used;    /* processor time of the thread when it was last seen to have grown */

@@ -46,6 +46,7 @@ void fws_crew_after_fork(fws_crew *crew)
     crew->epoch++;
     crew->hire_at = crew->enter_at = 0;
     crew->overtaken = NULL;
+    crew->of_batch = NULL;
 }
 
 #ifdef FWS_CHECKS
@@ -90,14 +91,30 @@ bool fws_crew_may_enter_callbacks(fws_engine *engine)
     return !engine->work.stopping && is_over(&crew->enter_at);
 }
 
-void fws_crew_leave_callbacks(fws_engine *engine, uint64_t epoch)
+void fws_crew_leave_callbacks(fws_crew_inside *self)
 {
-    fws_crew *crew = &engine->crew;
-    if (crew->epoch != epoch)
+    fws_crew *crew = &self->engine->crew;
+    if (crew->epoch != self->epoch)
         return;
+    fws_computing_end(&crew->apart.computing, &self->entry);
+    if (crew->of_batch == &self->entry)
+        crew->of_batch = NULL;
     crew->inside--;
     if (crew->draining)
         pthread_cond_broadcast(&crew->quiet);
+}
+
+void fws_crew_end_inside(void *argument)
+{
+    fws_crew_inside *self = argument;
+    fws_crew *crew = &self->engine->crew;
+    pthread_mutex_lock(&self->engine->work.lock);
+    fws_crew_leave_callbacks(self);
+    if (crew->epoch == self->epoch) {
+        crew->threads--;
+        pthread_cond_broadcast(&crew->quiet);
+    }
+    pthread_mutex_unlock(&self->engine->work.lock);
 }
 
 static void note_refused_thread(fws_engine *engine, fws_ns *try_at)

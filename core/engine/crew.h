@@ -60,8 +60,8 @@ typedef struct {
     fws_ns enter_at; /* `enter` has failed: when to try again; 0: at any time */
     fws_watch watch; /* see watch.h */
     fws_apart apart; /* websockets whose callbacks run apart */
-    fws_computing_entry *of_batch; /* the leader's, while it is inside callbacks; it counts once
-                                      one of them is overtaken, and until that has returned */
+    fws_computing_entry *of_batch; /* the leader's, while it is inside callbacks: it counts once
+                                      one of them is overtaken, until that has returned */
     fws_run_queue done; /* websockets whose callbacks were run in this batch, and which perhaps have
                            sent something */
     fws_websocket *overtaken; /* the websocket that was overtaken; the next leader writes what it
@@ -108,8 +108,20 @@ uint32_t fws_crew_spare(const fws_crew *crew);
 /* May a thread enter callbacks now? */
 bool fws_crew_may_enter_callbacks(fws_engine *engine);
 
-/* A thread of `epoch` has left callbacks. */
-void fws_crew_leave_callbacks(fws_engine *engine, uint64_t epoch);
+/* A thread inside callbacks, on its stack. */
+typedef struct {
+    fws_engine *engine;
+    uint64_t epoch;
+    fws_computing_entry entry;
+} fws_crew_inside;
+
+/* The thread has left callbacks. */
+void fws_crew_leave_callbacks(fws_crew_inside *self);
+
+/* For pthread_cleanup_push, around callbacks: when the interpreter ends, Python ends each thread
+ * that asks for the GIL, wherever it is. Nothing may refer to its stack then, and a stop does not
+ * wait for it; its reference to the engine is not given back. No lock. */
+void fws_crew_end_inside(void *self);
 
 /* fws_callbacks.enter has failed: no thread enters callbacks for FWS_RETRY_AFTER. */
 void fws_crew_note_refusal(fws_engine *engine);

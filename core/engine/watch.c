@@ -67,7 +67,8 @@ static void overtake(fws_engine *engine, fws_websocket *running, fws_ns now)
 {
     fws_crew *crew = &engine->crew;
     fws_apart_note_overtaken(running, now);
-    fws_computing_begin(&crew->apart.computing, crew->of_batch, crew->of_batch->thread, false);
+    if (crew->of_batch != NULL)
+        fws_computing_begin(&crew->apart.computing, crew->of_batch, crew->of_batch->thread, false);
     crew->overtaken = fws_websocket_keep(running);
     fws_crew_depose(engine);
 }

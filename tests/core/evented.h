@@ -7,7 +7,8 @@
  * `find_told` gives for N, in one binary message. "publish": publishes to the channel "all".
  * "compute MS": for so much processor time, and gives others the lock every 2 ms. "close": closes
  * its websocket. "fork": forks, and the child ends at once without an error. "begin anew": forks,
- * and the child ends with what `in_child` returns, which is 0. "stop": stops the engine. After
+ * and the child ends with what `in_child` returns, which is 0. "stop": stops the engine. "end
+ * thread": ends the thread, as Python does when the interpreter has ended, after 20 ms. After
  * that, and for all other messages, the message is sent back.
  *
  * Threads: the functions are called by the test's thread; the callbacks run in the engine's

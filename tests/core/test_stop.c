@@ -357,6 +357,35 @@ static void test_a_callback_that_stops_the_engine(void **state)
     fws_engine_free(engine);
 }
 
+static bool is_forgotten(uint32_t threads)
+{
+    pthread_mutex_lock(&engine->work.lock);
+    bool forgotten = engine->crew.apart.computing.first == NULL && engine->crew.inside == 0 &&
+                     engine->crew.threads < threads;
+    pthread_mutex_unlock(&engine->work.lock);
+    return forgotten;
+}
+
+/* Nothing refers to the stack of a thread that was ended inside a callback, overtaken or apart. */
+static void test_threads_that_are_ended_inside(void **state)
+{
+    (void)state;
+    start_with(8, 4);
+    make_fast(3);
+    for (int i = 0; i < 3; i++) {
+        send_message(i, "end thread");
+        WAIT_FOR(atomic_load(&computing) == 0 && atomic_load(&owners[i].messages) == 1);
+        send_message(3, "hello"); /* the others go on */
+        expect_text(3, "hello");
+        WAIT_FOR(is_forgotten(8));
+    }
+    drop_pairs(4);
+    fws_ns begun = fws_clock_now();
+    fws_engine_stop(engine);
+    assert_true(fws_clock_now() - begun < 2 * FWS_STOP_TIMEOUT);
+    fws_engine_free(engine);
+}
+
 static void test_a_forked_child_starts_anew(void **state)
 {
     (void)state;
@@ -400,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_the_leader_comes_back_after_the_stop),
         cmocka_unit_test(test_the_leader_comes_back_after_the_end_of_the_engine),
         cmocka_unit_test(test_a_callback_that_stops_the_engine),
+        cmocka_unit_test(test_threads_that_are_ended_inside),
         cmocka_unit_test(test_a_forked_child_starts_anew),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
