@@ -17,7 +17,7 @@ void fws_gate_init(fws_gate *gate, unsigned widest)
     gate->inside = 0;
     gate->blocked_since = 0;
     gate->calling = false;
-    atomic_store(&gate->closed, false);
+    atomic_store(&gate->closed, 0);
     atomic_store(&gate->sleepers, 0);
     gate->first = NULL;
     gate->last = &gate->first;
@@ -25,14 +25,14 @@ void fws_gate_init(fws_gate *gate, unsigned widest)
 
 static bool is_open(const fws_gate *gate)
 {
-    return gate->inside < gate->width && !atomic_load(&gate->closed);
+    return gate->inside < gate->width && atomic_load(&gate->closed) == 0;
 }
 
 /* May the first sleeper go in now? */
 static bool may_admit(const fws_gate *gate, fws_ns now)
 {
     return gate->inside < gate->width && (now - gate->first->since > FWS_GATE_PATIENCE ||
-                                          (gate->width > 1 && !atomic_load(&gate->closed)));
+                                          (gate->width > 1 && atomic_load(&gate->closed) == 0));
 }
 
 static fws_gate_sleeper *admit_first(fws_gate *gate)
@@ -124,13 +124,13 @@ void fws_gate_leave(fws_gate *gate, fws_ns entered)
 
 void fws_gate_close(fws_gate *gate)
 {
-    atomic_store(&gate->closed, true);
+    atomic_fetch_add(&gate->closed, 1);
 }
 
 void fws_gate_open(fws_gate *gate)
 {
-    atomic_store(&gate->closed, false);
-    if (!FWS_USE_GATE || atomic_load(&gate->sleepers) == 0)
+    bool last = atomic_fetch_sub(&gate->closed, 1) == 1;
+    if (!FWS_USE_GATE || !last || atomic_load(&gate->sleepers) == 0)
         return;
     pthread_mutex_lock(&gate->lock);
     let_in(gate, fws_clock_now());

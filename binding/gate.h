@@ -10,12 +10,13 @@
  * others sleep, up to `widest` threads may be inside; and one less again for each thread that
  * was inside for less.
  *
- * One thread may take the GIL without the gate, and close the gate while it waits for it: the one
- * that all others depend on. A thread that has given the GIL back is still running, and would take
- * it again before one that must be woken for it. Who has slept at the gate for FWS_GATE_PATIENCE
- * does not mind that it is closed.
+ * A thread may take the GIL without the gate, and close the gate while it waits for it: the one
+ * that all others depend on, the leader of an engine. A thread that has given the GIL back is still
+ * running, and would take it again before one that must be woken for it. Who has slept at the gate
+ * for FWS_GATE_PATIENCE does not mind that it is closed.
  *
- * Threads: fws_gate_close and fws_gate_open from one thread at a time, without the GIL and with it;
+ * Threads: fws_gate_close from any thread, without the GIL, and fws_gate_open from the same one,
+ * with it: while several have closed it, as several engines share it, it stays so for each of them;
  * fws_gate_enter from any thread, without the GIL; fws_gate_leave from the thread that has
  * entered. The lock protects all fields. Memory: the sleepers lie on the stacks of their threads. A
  * gate must not be copied, because `last` may point into it.
@@ -40,7 +41,7 @@ typedef struct {
         blocked_since; /* since when a thread sleeps and none has left the gate; 0: none sleeps */
     bool calling;      /* the first sleeper was signalled and has not run yet */
     fws_gate_sleeper *first, **last;
-    atomic_bool closed;
+    atomic_uint closed;   /* how many threads have closed it, and not opened it again */
     atomic_uint sleepers; /* how many sleep, or are about to; written with the lock, read without */
 } fws_gate;
 

@@ -149,6 +149,10 @@ static void test_nobody_comes_in_while_it_is_closed(void **state)
         pthread_create(&threads[i], NULL, stay, NULL);
     let_it_be_long();
     assert_int_equal(atomic_load(&inside), 0);
+    fws_gate_close(&gate); /* by another one */
+    fws_gate_open(&gate);
+    usleep(20 * 1000);
+    assert_int_equal(atomic_load(&inside), 0);
     fws_gate_open(&gate);
     for (unsigned i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
