@@ -7,7 +7,6 @@
 #include "../tuning.h"
 
 #include <errno.h>
-#include <signal.h>
 
 /* The engine whose crew the calling thread belongs to; NULL: none. */
 static _Thread_local const fws_engine *engine_of_thread;
@@ -279,14 +278,10 @@ bool fws_crew_hire(fws_engine *engine)
     errno = EAGAIN;
     if (crew->threads > crew->limit || engine->work.stopping || !is_over(&crew->hire_at))
         return false;
-    /* Signals are to be handled by threads of the application. */
-    sigset_t every, before;
     pthread_t id;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
     fws_work_keep(&engine->work);
+    /* Signals are not blocked: what a callback starts would inherit that, and could not be ended. */
     int error = pthread_create(&id, NULL, serve, engine);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) {
         fws_work_drop(&engine->work); /* not the last: the caller has one */
         note_refused_thread(engine, &crew->hire_at);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import os
+import signal
+import subprocess
 import threading
 import time
 
@@ -37,6 +39,25 @@ def test_a_class_view_does_not_receive(application):
     client = application.serve().connect("/ws")
     client.send("x")
     assert client.recv() == "right"
+
+
+def test_a_process_that_is_started_can_be_ended(application):
+    @application.route("/ws")
+    class Starts(WebSocketView):
+        def on_message(self, ws, data):
+            with subprocess.Popen(["sleep", "60"]) as process:
+                process.terminate()
+                try:
+                    ended = process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    ended = None
+            ws.send(str(ended))
+
+    client = application.serve().connect("/ws")
+    for _ in range(2):  # in the leader's thread, and apart
+        client.send("start")
+        assert client.recv() == str(-signal.SIGTERM)
 
 
 def test_channels(application):
