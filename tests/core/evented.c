@@ -125,7 +125,7 @@ void begin_in_child(void)
     fws_engine_after_fork(engine);
 }
 
-static void obey(fws_websocket *websocket, const fws_message *message)
+static void obey(fws_websocket *websocket, fws_message *message)
 {
     char text[64] = {0};
     if (message->length > 0)
@@ -163,6 +163,7 @@ static void obey(fws_websocket *websocket, const fws_message *message)
     } else if (strcmp(text, "end thread") == 0) {
         compute(20); /* so that it is overtaken, if the leader runs it */
         pthread_mutex_unlock(&big_lock);
+        fws_message_free(message);
         pthread_exit(NULL);
     } else if (strcmp(text, "begin anew") == 0) {
         pid_t child = fork();
