@@ -280,7 +280,8 @@ bool fws_crew_hire(fws_engine *engine)
         return false;
     pthread_t id;
     fws_work_keep(&engine->work);
-    /* Signals are not blocked: what a callback starts would inherit that, and could not be ended. */
+    /* Signals are not blocked: what a callback starts would inherit that, and could not be ended.
+     */
     int error = pthread_create(&id, NULL, serve, engine);
     if (error != 0) {
         fws_work_drop(&engine->work); /* not the last: the caller has one */

@@ -290,7 +290,8 @@ def test_an_after_request_function_fails_in_the_server_s_thread(delayed, kind, e
 def streams_from_another_context():
     """Can what a coroutine has begun be read by the server's thread? Not when this Flask enters the
     context already when it is begun."""
-    return not re.search(r"with \w*ctx:(\s*#.*)*\s+yield None", inspect.getsource(flask.stream_with_context))
+    source = inspect.getsource(flask.stream_with_context)
+    return not re.search(r"with \w*ctx:(\s*#.*)*\s+yield None", source)
 
 
 @pytest.mark.parametrize("kind", KINDS)
