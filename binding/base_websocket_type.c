@@ -38,7 +38,6 @@ static void websocket_dealloc(PyObject *object)
     Py_XDECREF(self->context);
     Py_XDECREF(self->id);
     Py_XDECREF(self->data);
-    Py_XDECREF(self->attributes);
     Py_XDECREF(self->user);
     Py_XDECREF(self->route);
     type->tp_free(object);
@@ -56,7 +55,6 @@ static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->receiver);
     Py_VISIT(self->context);
     Py_VISIT(self->data);
-    Py_VISIT(self->attributes);
     Py_VISIT(self->user);
     return 0;
 }
@@ -67,7 +65,6 @@ static int websocket_traverse(PyObject *object, visitproc visit, void *arg)
 static int websocket_clear(PyObject *object)
 {
     Py_CLEAR(((fws_websocket_object *)object)->data);
-    Py_CLEAR(((fws_websocket_object *)object)->attributes);
     Py_CLEAR(((fws_websocket_object *)object)->user);
     return 0;
 }
@@ -262,8 +259,6 @@ static PyMethodDef base_websocket_methods[] = {
 };
 
 static PyMemberDef websocket_members[] = {
-    /* The dict is made when the first attribute is set, and takes 8 bytes until then. */
-    {"__dictoffset__", T_PYSSIZET, offsetof(fws_websocket_object, attributes), READONLY, NULL},
     {"user", T_OBJECT, offsetof(fws_websocket_object, user), 0,
      "Whose connection it is, for the application to set: any object, whose str is in the record\n"
      "of the connection's end. None at first."},

@@ -70,9 +70,7 @@ typedef struct {
                             _callbacks_ended(); else NULL */
     PyObject *id;        /* a str and a dict for the application; NULL until they are used */
     PyObject *data;
-    PyObject
-        *attributes; /* its __dict__, of the application's own attributes; NULL until one is set */
-    PyObject *user;  /* set by the application; NULL: it is None */
+    PyObject *user;          /* set by the application; NULL: it is None */
     fws_route_object *route; /* where it is counted; NULL: with all that have none */
     fws_conversion
         *conversion; /* a large message that is not converted to an object yet; may be NULL */
