@@ -211,7 +211,7 @@ static void test_few_compute_at_once(void **state)
     note_overtaken(60, 0);
     send_to_all(0, 59, "compute 20");
     expect_from_all(0, 59, "compute 20");
-    assert_in_range(atomic_load(&most_computing), FWS_COMPUTING_MOST, 30);
+    assert_in_range(atomic_load(&most_computing), FWS_COMPUTING_MOST, 40); /* of 56 */
     stop_with(61);
 }
 
