@@ -8,7 +8,7 @@ import pytest
 import websocket
 from conftest import wait_for
 from test_views import KINDS, add_view, ended
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing.converters import BaseConverter, ValidationError
 
 
 def refuse(*_, **__):
