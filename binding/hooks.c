@@ -60,14 +60,19 @@ PyObject *fws_hook_load_json(fws_websocket_object *self, PyObject *data)
     return PyObject_CallMethodOneArg((PyObject *)self, self->state->hooks.load_json, data);
 }
 
-void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error)
+/* What a method has returned is of no use; what it has raised is reported. */
+static void drop_result(fws_websocket_object *self, PyObject *result)
 {
-    PyObject *name = self->state->hooks.callback_failed;
-    PyObject *result =
-        PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, error, NULL);
     if (result == NULL)
         PyErr_WriteUnraisable(self->callbacks);
     Py_XDECREF(result);
+}
+
+void fws_hook_callback_failed(fws_websocket_object *self, PyObject *error)
+{
+    PyObject *name = self->state->hooks.callback_failed;
+    drop_result(self,
+                PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, error, NULL));
 }
 
 void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *reason)
@@ -78,29 +83,21 @@ void fws_hook_callbacks_ended(fws_websocket_object *self, int code, PyObject *re
     if (number != NULL && reason != NULL)
         result = PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, number, reason,
                                             NULL);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self->callbacks);
+    drop_result(self, result);
     Py_XDECREF(number);
-    Py_XDECREF(result);
 }
 
 void fws_hook_unit_ended(fws_websocket_object *self)
 {
-    PyObject *result =
-        PyObject_CallMethodOneArg((PyObject *)self, self->state->hooks.unit_ended, self->callbacks);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self->callbacks);
-    Py_XDECREF(result);
+    drop_result(self, PyObject_CallMethodOneArg((PyObject *)self, self->state->hooks.unit_ended,
+                                                self->callbacks));
 }
 
 void fws_hook_value_returned(fws_websocket_object *self, PyObject *value)
 {
     PyObject *name = self->state->hooks.value_returned;
-    PyObject *result =
-        PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, value, NULL);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self->callbacks);
-    Py_XDECREF(result);
+    drop_result(self,
+                PyObject_CallMethodObjArgs((PyObject *)self, name, self->callbacks, value, NULL));
 }
 
 /* ---- what they do in a class that does not override them ---- */
